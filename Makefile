@@ -1,0 +1,64 @@
+# The commands of this repository; `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PACKAGES := libs/common services/poller services/outputs-api
+EDITABLE := $(foreach package,$(PACKAGES),-e $(package))
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ScriptHut needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.runtime: $(VENV)/bin/python requirements/runtime.lock $(PACKAGES:%=%/pyproject.toml)
+	@echo "installing what the services need…"
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
+	@echo "installing what checks and tests need…"
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@touch $@
+
+venv: $(VENV)/.dev ## make the virtual environment with everything in it
+
+demo: $(VENV)/.runtime ## run both services and an example run on this machine; prints one URL
+	@exec $(PY) deploy/embedded.py --example
+
+run: $(VENV)/.runtime ## run both services on this machine with your clusters.toml
+	@exec $(PY) deploy/embedded.py
+
+check: $(VENV)/.dev ## lint, format, types, import rules
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
+
+test: $(VENV)/.dev ## install what tests need (apt as root) and run them all
+	@sh tests/testbed/install.sh
+	@$(PY) -m pytest
+
+bench: $(VENV)/.dev ## measure against nginx, tar and memory; prints a table of ratios
+	@sh tests/testbed/install.sh
+	@$(PY) -m tests.bench
+
+up: ## start the production shape with Docker Compose
+	docker compose up --detach --wait
+
+down: ## stop it, keep its volumes
+	docker compose down
+
+migrate: $(VENV)/.runtime ## bring both services' schemas to the newest version
+	@$(PY) -m scripthut_poller migrate
+	@$(PY) -m scripthut_outputs migrate
+
+lock: $(VENV)/.dev ## choose versions anew and write the requirement locks
+	@for name in runtime dev; do $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements/$$name.lock requirements/$$name.in; done
+
+.PHONY: help venv demo run check test bench up down migrate lock

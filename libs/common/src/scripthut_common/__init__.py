@@ -1,0 +1,1 @@
+"""What both services share: the events they exchange and the ports they work through."""

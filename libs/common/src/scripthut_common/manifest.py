@@ -1,0 +1,75 @@
+"""The exit record and file list of one task: written by the wrapper, read by both services.
+
+NUL-separated bytes: `scripthut-manifest-1`, exit code, attempt, job id, nonce, host, start, end (epoch seconds),
+flags (comma-separated, may be empty), then size, mtime (epoch seconds, fraction allowed) and path relative to the
+output directory for each file, and a last empty field. A record is its author's claim, never more.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from .errors import BadOutput
+
+MAGIC = b"scripthut-manifest-1"
+MAX_FILES = 10_000
+MAX_BYTES = 16 * 1024 * 1024
+_HEAD_FIELDS = 9
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One regular file that the wrapper saw when the task ended."""
+
+    path: bytes
+    size_bytes: int
+    modified_at: float
+
+
+class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the wrapper noted when the task ended. `flags`: `unlisted` (no GNU find), `truncated`."""
+
+    exit_code: int
+    attempt: int
+    job_id: str
+    nonce: str
+    host: str
+    started_at: datetime
+    ended_at: datetime
+    flags: frozenset[str]
+    entries: tuple[Entry, ...]
+
+
+def parse(body: bytes) -> ExitRecord:
+    """Read a record.
+
+    Raises:
+        BadOutput: it is cut, garbled or larger than a wrapper writes.
+    """
+    if len(body) > MAX_BYTES:
+        raise BadOutput(f"exit record of {len(body)} bytes; at most {MAX_BYTES}")
+    fields = body.split(b"\0")
+    if fields[0] != MAGIC or fields[-1] != b"" or (len(fields) - _HEAD_FIELDS - 1) % 3:
+        raise BadOutput("exit record is cut or not one of ours")
+    try:
+        return _parse_fields(fields[1:-1])
+    except (ValueError, OverflowError) as error:
+        raise BadOutput(f"exit record is garbled: {error}") from error
+
+
+def _parse_fields(fields: list[bytes]) -> ExitRecord:
+    code, attempt, job_id, nonce, host, started, ended, flags = fields[: _HEAD_FIELDS - 1]
+    listed = fields[_HEAD_FIELDS - 1 :]
+    return ExitRecord(
+        exit_code=int(code),
+        attempt=int(attempt),
+        job_id=job_id.decode("ascii"),
+        nonce=nonce.decode("ascii"),
+        host=host.decode("utf-8", "replace"),
+        started_at=datetime.fromtimestamp(float(started), UTC),
+        ended_at=datetime.fromtimestamp(float(ended), UTC),
+        flags=frozenset(flags.decode("ascii").split(",")) - {""},
+        entries=tuple(
+            Entry(size_bytes=int(size), modified_at=float(mtime), path=path)
+            for size, mtime, path in zip(listed[::3], listed[1::3], listed[2::3], strict=True)
+        ),
+    )

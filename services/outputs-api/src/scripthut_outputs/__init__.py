@@ -1,0 +1,1 @@
+"""Collect what tasks wrote on the cluster and serve it: files, summaries, pages."""

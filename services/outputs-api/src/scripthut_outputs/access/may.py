@@ -1,0 +1,1 @@
+"""Answer whether an actor may do something with a run. Pure."""

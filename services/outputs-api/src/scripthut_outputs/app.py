@@ -1,0 +1,1 @@
+"""Put the controllers together into the ASGI application."""

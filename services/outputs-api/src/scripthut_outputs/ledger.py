@@ -1,0 +1,85 @@
+"""The structs of what was found, stored and left out: one row for every file of a task."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class Place(StrEnum):
+    """Where on the cluster a file lies."""
+
+    OUTPUT = "output"
+    RUN_SUMMARY = "run_summary"
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+class Kind(StrEnum):
+    """How a file is shown; decided by its suffix alone."""
+
+    MARKDOWN = "markdown"
+    IMAGE = "image"
+    OTHER = "other"
+
+
+class FileState(StrEnum):
+    """Stored, or why not."""
+
+    STORED = "stored"
+    TOO_LARGE = "too_large"
+    OVER_COUNT = "over_count"
+    OVER_TOTAL = "over_total"
+    TOO_DEEP = "too_deep"
+    NOT_REGULAR = "not_regular"
+    NOT_OWNED = "not_owned"
+    UNREADABLE = "unreadable"
+    CHANGED_WHILE_READING = "changed_while_reading"
+    NOT_YET_VISIBLE = "not_yet_visible"
+    PURGED = "purged"
+
+
+class OutputsState(StrEnum):
+    """What became of the collection of one task."""
+
+    NONE = "none"
+    PENDING = "pending"
+    COLLECTING = "collecting"
+    PARTIAL = "partial"
+    COLLECTED = "collected"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+_SUFFIXES = {
+    Kind.MARKDOWN: (b".md", b".markdown"),
+    Kind.IMAGE: (b".png", b".jpg", b".jpeg", b".svg", b".gif", b".webp"),
+}
+
+
+def kind_of(path: bytes) -> Kind:
+    """Tell the kind by the suffix, in any case."""
+    lowered = path.lower()
+    return next((kind for kind, suffixes in _SUFFIXES.items() if lowered.endswith(suffixes)), Kind.OTHER)
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One file, or `count` files left out for one reason. `path` is bytes, relative to its place.
+
+    `size_bytes` is what the cluster said, `stored_bytes` what we hold (a log's tail is shorter);
+    `sha256` is of the stored bytes; `modified_at` is epoch seconds by the cluster's clock.
+    """
+
+    place: Place
+    path: bytes
+    kind: Kind
+    state: FileState
+    attempt: int
+    count: int = 1
+    size_bytes: int | None = None
+    modified_at: float | None = None
+    sha256: str | None = None
+    stored_bytes: int | None = None
+    remote_path: str | None = None
+    reason: str | None = None
+    collected_at: datetime | None = None

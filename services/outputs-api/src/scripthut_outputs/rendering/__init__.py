@@ -1,0 +1,1 @@
+"""Turn what authors wrote into safe HTML. Pure."""

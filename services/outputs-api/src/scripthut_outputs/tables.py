@@ -1,0 +1,167 @@
+"""The tables of the outputs service, schema `outputs`."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from scripthut_common import inbox, outbox
+from scripthut_common.database import UtcTime, metadata
+
+METADATA = metadata("outputs")
+OUTBOX = outbox.define(METADATA)
+INBOX = inbox.define(METADATA)
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False, server_default=func.now()),
+    Column("document_sha256", Text, comment="of the run document; null for runs announced by others"),
+    Column("version", BigInteger, nullable=False, server_default="1", comment="raised by every visible change"),
+    Index(None, "created_at", "run_id"),
+)
+
+ITEMS = Table(
+    "items",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("task_name", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("definition", JSONB, comment="the task as asked, env values left out; null when announced by others"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("revision", Integer, nullable=False, server_default="0"),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("outcome", Text),
+    Column("confirmed", Boolean, nullable=False, server_default="false"),
+    Column("evidence", Text, nullable=False, server_default="none"),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("reason", Text),
+    Column("scheduler_word", Text),
+    Column("job_id", Text),
+    Column("job_submitted_at", UtcTime),
+    Column("submitted_at", UtcTime),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("node", Text),
+    Column("output_dir", Text),
+    Column("run_summary_path", Text),
+    Column("stdout_path", Text),
+    Column("stderr_path", Text),
+    Column("outputs_state", Text, nullable=False, server_default="none"),
+    Column("has_outputs", Boolean, nullable=False, server_default="false"),
+    Column("has_run_summary", Boolean, nullable=False, server_default="false"),
+    Column("collected_at", UtcTime),
+    ForeignKeyConstraint(["run_id"], ["outputs.runs.run_id"], ondelete="CASCADE"),
+    Index(None, "run_id", "position", "task_id"),
+)
+
+COLLECTIONS = Table(
+    "collections",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("cluster", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("wanted", Integer, nullable=False, server_default="1", comment="raised by everything that asks for one"),
+    Column("due_at", UtcTime, comment="null when nothing is to be done"),
+    Column("lease", Uuid),
+    Column("lease_until", UtcTime),
+    Column("failures", Integer, nullable=False, server_default="0", comment="in a row, that reached the cluster"),
+    Column("first_failed_at", UtcTime),
+    Column("reason", Text, comment="why it waits or failed, in words for people"),
+    ForeignKeyConstraint(["run_id", "task_id"], ["outputs.items.run_id", "outputs.items.task_id"], ondelete="CASCADE"),
+)
+Index(
+    "ix_collections_due", COLLECTIONS.c.cluster, COLLECTIONS.c.due_at, postgresql_where=COLLECTIONS.c.due_at.isnot(None)
+)
+
+FILES = Table(
+    "files",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("place", Text, primary_key=True, comment="output, run_summary, stdout or stderr"),
+    Column("path", LargeBinary, primary_key=True, comment="bytes as on the cluster, relative to the place"),
+    Column("kind", Text, nullable=False, comment="markdown, image or other"),
+    Column("state", Text, nullable=False, comment="stored, or why it was left out"),
+    Column("count", Integer, nullable=False, server_default="1", comment="files that this row speaks for"),
+    Column("size_bytes", BigInteger, comment="on the cluster, when it was seen"),
+    Column("modified_at", Double, comment="epoch seconds, the cluster's clock"),
+    Column("sha256", Text, comment="of the stored bytes"),
+    Column("stored_bytes", BigInteger, comment="less than size_bytes for a log's tail"),
+    Column("remote_path", Text),
+    Column("reason", Text, comment="more words, where the state does not say all"),
+    Column("attempt", Integer, nullable=False),
+    Column("collected_at", UtcTime, nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(["run_id", "task_id"], ["outputs.items.run_id", "outputs.items.task_id"], ondelete="CASCADE"),
+)
+Index("ix_files_sha256", FILES.c.sha256)
+
+DOCUMENTS = Table(
+    "documents",
+    METADATA,
+    Column("sha256", Text, primary_key=True),
+    Column("renderer", Text, primary_key=True, comment="version of the renderer; a newer one renders anew"),
+    Column("state", Text, nullable=False, server_default="pending", comment="pending, rendered or escaped"),
+    Column("html", Text, comment="safe; links to the task's own files in the private scheme"),
+    Column("due_at", UtcTime),
+    Column("lease", Uuid),
+    Column("lease_until", UtcTime),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("reason", Text),
+)
+Index("ix_documents_due", DOCUMENTS.c.due_at, postgresql_where=DOCUMENTS.c.due_at.isnot(None))
+
+CLUSTERS = Table(
+    "clusters",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("error", Text),
+    Column("last_good_round_at", UtcTime),
+    Column("commands_per_minute", Double, nullable=False, server_default="0"),
+    Column("sequence", BigInteger, nullable=False),
+    Column("observed_at", UtcTime, nullable=False),
+    Column("collection_error", Text, comment="why the collector cannot reach it; null when it can"),
+)
+
+IDEMPOTENCY_KEYS = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("document_sha256", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False, server_default=func.now()),
+    Index(None, "created_at"),
+)
+
+DEAD_LETTERS = Table(
+    "dead_letters",
+    METADATA,
+    Column("message_id", Text, primary_key=True),
+    Column("queue", Text, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("died_at", UtcTime, nullable=False, server_default=func.now()),
+)

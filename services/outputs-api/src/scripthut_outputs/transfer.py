@@ -1,0 +1,1 @@
+"""The byte stream of one batch: names, sizes, contents. Pure."""

@@ -1,0 +1,1 @@
+"""Schedulers: build the command, parse the answer. Text in, text out."""

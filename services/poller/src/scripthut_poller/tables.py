@@ -1,0 +1,104 @@
+"""The tables of the poller, schema `poller`."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from scripthut_common import inbox, outbox
+from scripthut_common.database import UtcTime, metadata
+
+METADATA = metadata("poller")
+OUTBOX = outbox.define(METADATA)
+INBOX = inbox.define(METADATA)
+
+RUN_PARTS = Table(
+    "run_parts",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("document_sha256", Text, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False, comment="the command as it came"),
+    Column("received_at", UtcTime, nullable=False, server_default=func.now()),
+)
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("log_dir", Text, nullable=False, comment="as asked; ~ is not expanded here"),
+    Column("created_at", UtcTime, nullable=False, server_default=func.now()),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("cancel_requested_at", UtcTime),
+)
+
+ITEMS = Table(
+    "items",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("task", JSONB, comment="the task as asked; null for items announced by others"),
+    Column("task_name", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("outcome", Text),
+    Column("confirmed", Boolean, nullable=False, server_default="false"),
+    Column("evidence", Text, nullable=False, server_default="none"),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("reason", Text),
+    Column("scheduler_word", Text),
+    Column("job_id", Text),
+    Column("job_submitted_at", UtcTime),
+    Column("nonce", Text, comment="of the submission; the exit record must name it"),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("revision", Integer, nullable=False, server_default="0"),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("submitted_at", UtcTime),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("node", Text),
+    Column("output_dir", Text),
+    Column("run_summary_path", Text),
+    Column("stdout_path", Text),
+    Column("stderr_path", Text),
+    Column("waited_s", Double, nullable=False, server_default="0", comment="good-round time in the present state"),
+    Column("observed_at", UtcTime, comment="the last good round that looked at it"),
+    Column("announced_at", UtcTime, comment="when item.changed was last published"),
+    Column("submission", Uuid, comment="the claim of whoever hands it to the scheduler"),
+    Column("submission_until", UtcTime),
+    Column("submission_started_at", UtcTime, comment="set before sbatch may have run; look up before trying again"),
+    Column("cancel_sent_at", UtcTime),
+    ForeignKeyConstraint(["run_id"], ["poller.runs.run_id"], ondelete="CASCADE"),
+    Index(None, "run_id", "position"),
+)
+Index("ix_items_alive", ITEMS.c.cluster, ITEMS.c.state, postgresql_where=ITEMS.c.state != "final")
+Index("ix_items_pending", ITEMS.c.run_id, ITEMS.c.position, postgresql_where=ITEMS.c.state == "pending")
+
+CLUSTERS = Table(
+    "clusters",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("home", Text, comment="what ~ means there; read once"),
+    Column("state", Text, nullable=False, server_default="unknown"),
+    Column("error", Text),
+    Column("last_good_round_at", UtcTime),
+    Column("published_at", UtcTime),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+)

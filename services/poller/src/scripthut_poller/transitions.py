@@ -1,0 +1,1 @@
+"""Decide what an observation means for an item. Pure."""

@@ -1,0 +1,1 @@
+"""Turn a task into the batch script that its scheduler runs. Pure."""
