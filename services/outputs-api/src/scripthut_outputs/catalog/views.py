@@ -1,0 +1,137 @@
+"""What a reader of the catalog is given: named structs, never rows."""
+
+from datetime import datetime
+
+import msgspec
+
+from scripthut_common.events import Evidence, ItemState, Outcome, RunState
+from scripthut_outputs.ledger import FileState, LedgerRow, OutputsState
+
+
+class RunHead(msgspec.Struct, frozen=True, kw_only=True):
+    """A run without its items: what decides who may see it. `version` is raised by every visible change."""
+
+    run_id: str
+    name: str
+    cluster: str
+    owner: str
+    created_at: datetime
+    version: int
+
+
+class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
+    """A run with what became of its items: `counts` by state, or by outcome once final."""
+
+    run_id: str
+    name: str
+    cluster: str
+    owner: str
+    created_at: datetime
+    state: RunState
+    counts: dict[str, int]
+
+
+class RunList(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs, newest first. `next` is the cursor of the following page, if there is one."""
+
+    runs: tuple[RunOverview, ...]
+    next: str | None
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One task's place in a run and all that is known of it. `definition` has no env values."""
+
+    run_id: str
+    task_id: str
+    task_name: str
+    cluster: str
+    position: int
+    attempt: int
+    state: ItemState
+    outcome: Outcome | None
+    confirmed: bool
+    evidence: Evidence
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    scheduler_word: str | None
+    job_id: str | None
+    submitted_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    node: str | None
+    output_dir: str | None
+    stdout_path: str | None
+    stderr_path: str | None
+    outputs_state: OutputsState
+    has_outputs: bool
+    has_run_summary: bool
+    collected_at: datetime | None
+    collection_reason: str | None = None
+    definition: dict[str, object] | None = None
+
+
+class ItemList(msgspec.Struct, frozen=True, kw_only=True):
+    """Items in submission order. They come without definition and collection reason: `Reading.item` has those."""
+
+    items: tuple[Item, ...]
+    next: str | None
+
+
+class Rendered(msgspec.Struct, frozen=True, kw_only=True):
+    """A Markdown document as safe HTML; links to the task's own files are in the private scheme.
+
+    `html` is `None` while the document waits for its rendering; `is_escaped`: plain text with a notice,
+    `reason` says why.
+    """
+
+    sha256: str
+    html: str | None
+    is_escaped: bool
+    reason: str | None
+
+
+class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One ledger row, with its rendering when it is Markdown that we hold."""
+
+    row: LedgerRow
+    rendered: Rendered | None
+
+
+class TaskOutputs(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a task's output files: task-summary.md first, then by path bytes.
+
+    `counts` by file state over the whole task, `stored_bytes` over the whole task.
+    """
+
+    item: Item
+    counts: dict[FileState, int]
+    stored_bytes: int
+    files: tuple[OutputFile, ...]
+    next: str | None
+
+
+class Contribution(msgspec.Struct, frozen=True, kw_only=True):
+    """One task's section of the run's summary."""
+
+    task_id: str
+    task_name: str
+    sha256: str
+    rendered: Rendered
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What tasks contributed to the run's summary, in submission order."""
+
+    run: RunHead
+    sections: tuple[Contribution, ...]
+
+
+class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
+    """How a cluster does, in the poller's words and the collector's."""
+
+    name: str
+    state: str
+    error: str | None
+    last_good_round_at: datetime | None
+    collection_error: str | None
