@@ -1,0 +1,49 @@
+"""The embedded default's own PostgreSQL: starts, stops, survives being killed, lets nobody else in."""
+
+import os
+import signal
+import stat
+from pathlib import Path
+
+import private_postgres
+import psycopg
+import pytest
+
+
+def _postmaster(uri: str) -> int:
+    with psycopg.connect(uri) as connection:
+        row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
+    assert row is not None
+    return int(str(row[0]).splitlines()[0])
+
+
+def test_rows_outlive_a_restart_and_a_kill(tmp_path: Path) -> None:
+    state = tmp_path / "a state with 'quotes' and spaces" / ("long" * 40)
+    with private_postgres.running(state) as uri:
+        with psycopg.connect(uri) as connection:
+            connection.execute("CREATE TABLE kept (n int)")
+        os.kill(_postmaster(uri), signal.SIGKILL)
+
+    with private_postgres.running(state) as uri, psycopg.connect(uri) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+def test_a_second_process_is_told_that_the_folder_is_in_use(tmp_path: Path) -> None:
+    with (
+        private_postgres.running(tmp_path),
+        pytest.raises(private_postgres.AlreadyRunning),
+        private_postgres.running(tmp_path),
+    ):
+        pass
+
+
+def test_nobody_enters_without_the_password(tmp_path: Path) -> None:
+    with private_postgres.running(tmp_path) as uri:
+        head, _, tail = uri.partition("@")
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(f"{head.rpartition(':')[0]}:wrong@{tail}")
+        with psycopg.connect(uri) as connection:
+            row = connection.execute("SHOW unix_socket_directories").fetchone()
+            assert row is not None
+            assert stat.S_IMODE(Path(row[0]).stat().st_mode) == 0o700
+            assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
