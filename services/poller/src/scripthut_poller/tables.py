@@ -41,6 +41,7 @@ RUNS = Table(
     Column("cluster", Text, nullable=False),
     Column("owner", Text, nullable=False),
     Column("log_dir", Text, nullable=False, comment="as asked; ~ is not expanded here"),
+    Column("document_sha256", Text, comment="what was asked; null for runs announced by others"),
     Column("created_at", UtcTime, nullable=False, server_default=func.now()),
     Column("sequence", BigInteger, nullable=False, server_default="0"),
     Column("state", Text, nullable=False, server_default="pending"),
@@ -80,16 +81,19 @@ ITEMS = Table(
     Column("stderr_path", Text),
     Column("waited_s", Double, nullable=False, server_default="0", comment="good-round time in the present state"),
     Column("observed_at", UtcTime, comment="the last good round that looked at it"),
-    Column("announced_at", UtcTime, comment="when item.changed was last published"),
+    Column("announced_at", UtcTime, comment="when an event of it was last published"),
+    Column("is_unannounced", Boolean, nullable=False, server_default="false", comment="an item.changed is owed"),
     Column("submission", Uuid, comment="the claim of whoever hands it to the scheduler"),
     Column("submission_until", UtcTime),
     Column("submission_started_at", UtcTime, comment="set before sbatch may have run; look up before trying again"),
+    Column("is_held", Boolean, nullable=False, server_default="false", comment="has dependents, not yet released"),
     Column("cancel_sent_at", UtcTime),
     ForeignKeyConstraint(["run_id"], ["poller.runs.run_id"], ondelete="CASCADE"),
     Index(None, "run_id", "position"),
 )
 Index("ix_items_alive", ITEMS.c.cluster, ITEMS.c.state, postgresql_where=ITEMS.c.state != "final")
 Index("ix_items_pending", ITEMS.c.run_id, ITEMS.c.position, postgresql_where=ITEMS.c.state == "pending")
+Index("ix_items_unannounced", ITEMS.c.cluster, postgresql_where=ITEMS.c.is_unannounced)
 
 CLUSTERS = Table(
     "clusters",
