@@ -16,12 +16,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from scripthut_common import inbox, outbox
+from scripthut_common import dead_letters, inbox, outbox
 from scripthut_common.database import UtcTime, metadata
 
 METADATA = metadata("outputs")
 OUTBOX = outbox.define(METADATA)
 INBOX = inbox.define(METADATA)
+DEAD_LETTERS = dead_letters.define(METADATA)
 
 RUNS = Table(
     "runs",

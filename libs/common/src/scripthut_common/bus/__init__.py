@@ -8,7 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from scripthut_common.events import COMMANDS, CloudEvent, Type, encode
+from scripthut_common.errors import LimitExceeded
+from scripthut_common.events import COMMANDS, MAX_EVENT_BYTES, CloudEvent, Type, encode
 
 EVENTS = "scripthut.events"
 COMMANDS_EXCHANGE = "scripthut.commands"
@@ -38,7 +39,10 @@ OUTPUTS_EVENTS = Queue(name="outputs.events", exchange=EVENTS, bindings=("item.#
 POLLER_COMMANDS = Queue(name="poller.run-requested", exchange=COMMANDS_EXCHANGE, bindings=("run.#",), prefetch=20)
 POLLER_ANNOUNCEMENTS = Queue(name="poller.item-submitted", exchange=EVENTS, bindings=(f"{Type.ITEM_SUBMITTED}.#",))
 
+QUEUES = (OUTPUTS_EVENTS, POLLER_COMMANDS, POLLER_ANNOUNCEMENTS)
+
 Take = Callable[[Message], Awaitable[None]]
+Bury = Callable[[Queue, Message, str], Awaitable[None]]
 
 
 class Bus(Protocol):
@@ -56,6 +60,7 @@ class Bus(Protocol):
         Raises:
             BusUnavailable: the broker is away or did not confirm; the message may have arrived all the same.
             Unroutable: it is mandatory and no queue is bound to its key.
+            LimitExceeded: an event above `MAX_EVENT_BYTES`.
         """
 
     async def consume(self, queue: Queue, take: Take) -> None:
@@ -67,6 +72,16 @@ class Bus(Protocol):
     @property
     def fault(self) -> str | None:
         """Why the bus cannot work just now, for `/health/ready`; `None` when it can."""
+
+
+def check_size(message: Message) -> None:
+    """Hold events to their size; commands have parts.
+
+    Raises:
+        LimitExceeded: the event is too large.
+    """
+    if message.exchange == EVENTS and len(message.body) > MAX_EVENT_BYTES:
+        raise LimitExceeded(f"event {message.id} has {len(message.body)} bytes; at most {MAX_EVENT_BYTES}")
 
 
 def message_of(event: CloudEvent) -> Message:
