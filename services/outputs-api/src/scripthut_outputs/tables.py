@@ -155,14 +155,10 @@ IDEMPOTENCY_KEYS = Table(
     Index(None, "created_at"),
 )
 
-DEAD_LETTERS = Table(
-    "dead_letters",
+LOGIN_CODES = Table(
+    "login_codes",
     METADATA,
-    Column("message_id", Text, primary_key=True),
-    Column("queue", Text, primary_key=True),
-    Column("exchange", Text, nullable=False),
-    Column("routing_key", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("died_at", UtcTime, nullable=False, server_default=func.now()),
+    Column("code_sha256", Text, primary_key=True, comment="the code itself is known to its bearer alone"),
+    Column("actor", Text, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
 )

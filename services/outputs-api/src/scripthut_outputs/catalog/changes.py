@@ -1,0 +1,116 @@
+"""Tell readers that a run has changed, and keep what they read of it until it does."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scripthut_common.database import Database, notify
+from scripthut_outputs.tables import RUNS
+
+CHANNEL = "outputs_runs"
+_ASSUMED_BYTES = 1024
+T = TypeVar("T")
+
+
+async def touch(connection: AsyncConnection, run_id: str) -> None:
+    """Raise the run's version and tell every reader, when the caller's transaction commits."""
+    await connection.execute(update(RUNS).where(RUNS.c.run_id == run_id).values(version=RUNS.c.version + 1))
+    await notify(connection, CHANNEL, run_id)
+
+
+class _Entry:
+    """What was read of one run since it last changed. Its identity is the run's generation."""
+
+    __slots__ = ("size_bytes", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[object, Any] = {}
+        self.size_bytes = _ASSUMED_BYTES
+
+
+class Cache:
+    """Reads by run, dropped when the run changes; it keeps nothing while notifications cannot be heard.
+
+    Args:
+        max_bytes: about how much is kept; the runs read longest ago go first.
+    """
+
+    def __init__(self, *, max_bytes: int = 128 * 1024 * 1024) -> None:
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
+        self.is_listening = False
+
+    def peek(self, run_id: str, key: object) -> Any:
+        """What is kept under `key` of a run, else `None`."""
+        entry = self._entries.get(run_id)
+        return None if entry is None else entry.values.get(key)
+
+    async def get(self, run_id: str, key: object, load: Callable[[], Awaitable[T]]) -> T:
+        """Give what `load` read of a run, from memory if the run has not changed since.
+
+        A value whose run changed while it was being loaded is given to this caller and not kept.
+        """
+        if not self.is_listening:
+            return await load()
+        entry = self._entries.get(run_id)
+        if entry is None:
+            entry = self._entries[run_id] = _Entry()
+            self._size_bytes += entry.size_bytes
+        elif key in entry.values:
+            self._entries.move_to_end(run_id)
+            kept: T = entry.values[key]
+            return kept
+        value = await load()
+        if self._entries.get(run_id) is entry:
+            self._keep(entry, key, value)
+        return value
+
+    def drop(self, run_id: str) -> None:
+        """Forget a run; values of it that are being loaded will not be kept either."""
+        entry = self._entries.pop(run_id, None)
+        if entry is not None:
+            self._size_bytes -= entry.size_bytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._size_bytes = 0
+
+    def _keep(self, entry: _Entry, key: object, value: object) -> None:
+        size_bytes = _ASSUMED_BYTES + (len(value) if isinstance(value, bytes) else 0)
+        entry.values[key] = value
+        entry.size_bytes += size_bytes
+        self._size_bytes += size_bytes
+        while self._size_bytes > self._max_bytes and self._entries:
+            self.drop(next(iter(self._entries)))
+
+
+class Listener:
+    """Hears of changes and drops what the cache holds of them."""
+
+    def __init__(self, database: Database, cache: Cache) -> None:
+        self._database = database
+        self._cache = cache
+
+    async def step(self) -> None:
+        """Listen until cancelled.
+
+        Raises:
+            DatabaseUnavailable: the connection is lost; nothing is kept until `step` is called again.
+        """
+        try:
+            await self._database.listen(CHANNEL, self._start, self._drop)
+        finally:
+            self._cache.is_listening = False
+            self._cache.clear()
+
+    async def _start(self) -> None:
+        self._cache.clear()
+        self._cache.is_listening = True
+
+    async def _drop(self, run_id: str) -> None:
+        self._cache.drop(run_id)

@@ -1,0 +1,115 @@
+"""The ledger as readers see it: a task's files, what stands for them, and their renderings."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scripthut_common.errors import NotFound
+from scripthut_common.layout import TASK_SUMMARY_NAME
+from scripthut_outputs.ledger import FileState, Kind, LedgerRow, Place
+from scripthut_outputs.tables import DOCUMENTS, FILES, ITEMS
+
+from . import cursors
+from .views import Contribution, Item, OutputFile, Rendered, RunHead, RunSummary, TaskOutputs
+
+_ROW = (
+    FILES.c.path,
+    FILES.c.attempt,
+    FILES.c["count"].label("files_count"),
+    FILES.c.size_bytes,
+    FILES.c.modified_at,
+    FILES.c.sha256,
+    FILES.c.stored_bytes,
+    FILES.c.remote_path,
+    FILES.c.reason,
+    FILES.c.collected_at,
+)
+_WORDS = (FILES.c.place, FILES.c.kind, FILES.c.state)
+_RENDERED = (DOCUMENTS.c.state.label("document_state"), DOCUMENTS.c.html, DOCUMENTS.c.reason.label("document_reason"))
+
+
+async def read_file(connection: AsyncConnection, run_id: str, task_id: str, place: Place, path: bytes) -> LedgerRow:
+    """Read the ledger row of exactly these path bytes.
+
+    Raises:
+        NotFound: the ledger has no such file.
+    """
+    query = select(*_ROW, *_WORDS).where(*_of(run_id, task_id, place), FILES.c.path == path)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such file")
+    return _ledger_row(row)
+
+
+async def read_log(connection: AsyncConnection, run_id: str, task_id: str, place: Place) -> LedgerRow | None:
+    """Read the row of standard output or standard error; `None` when nothing is known of it yet."""
+    row = (await connection.execute(select(*_ROW, *_WORDS).where(*_of(run_id, task_id, place)).limit(1))).one_or_none()
+    return row and _ledger_row(row)
+
+
+async def read_outputs(
+    connection: AsyncConnection, item: Item, *, renderer: str, limit: int, cursor: str | None
+) -> TaskOutputs:
+    """Read a page of an item's output files, task summary first, and the sums over all of them."""
+    of_item = _of(item.run_id, item.task_id, Place.OUTPUT)
+    totals = select(FILES.c.state, func.sum(FILES.c["count"]), func.coalesce(func.sum(FILES.c.stored_bytes), 0))
+    sums = (await connection.execute(totals.where(*of_item).group_by(FILES.c.state))).all()
+    is_later = FILES.c.path != TASK_SUMMARY_NAME.encode()
+    query = _with_rendering(select(*_ROW, *_WORDS, *_RENDERED), renderer).where(*of_item)
+    if cursor is not None:
+        path = bytes.fromhex(cursors.read(cursor, str))
+        query = query.where(tuple_(is_later, FILES.c.path) > (path != TASK_SUMMARY_NAME.encode(), path))
+    rows = (await connection.execute(query.order_by(is_later, FILES.c.path).limit(limit + 1))).all()
+    files = tuple(OutputFile(row=_ledger_row(row), rendered=_rendered(row)) for row in rows[:limit])
+    return TaskOutputs(
+        item=item,
+        counts={FileState(state): int(count) for state, count, _ in sums},
+        stored_bytes=sum(int(stored) for _, _, stored in sums),
+        files=files,
+        next=cursors.write(files[-1].row.path.hex()) if len(rows) > limit else None,
+    )
+
+
+async def read_summary(connection: AsyncConnection, run: RunHead, *, renderer: str) -> RunSummary:
+    """Read what tasks contributed to the run's summary, in submission order."""
+    query = _with_rendering(
+        select(ITEMS.c.task_id, ITEMS.c.task_name, FILES.c.kind, FILES.c.sha256, *_RENDERED), renderer
+    )
+    query = query.join(ITEMS, (ITEMS.c.run_id == FILES.c.run_id) & (ITEMS.c.task_id == FILES.c.task_id)).where(
+        FILES.c.run_id == run.run_id,
+        FILES.c.place == Place.RUN_SUMMARY,
+        FILES.c.state == FileState.STORED,
+        FILES.c.stored_bytes > 0,
+    )
+    rows = await connection.execute(query.order_by(ITEMS.c.position, ITEMS.c.task_id))
+    return RunSummary(run=run, sections=tuple(_contribution(row) for row in rows))
+
+
+def _of(run_id: str, task_id: str, place: Place) -> tuple[ColumnElement[bool], ...]:
+    return (FILES.c.run_id == run_id, FILES.c.task_id == task_id, FILES.c.place == place)
+
+
+def _with_rendering(query: Select[*tuple[Any, ...]], renderer: str) -> Select[*tuple[Any, ...]]:
+    same = (DOCUMENTS.c.sha256 == FILES.c.sha256) & (DOCUMENTS.c.renderer == renderer)
+    return query.select_from(FILES).outerjoin(DOCUMENTS, same & (FILES.c.kind == Kind.MARKDOWN))
+
+
+def _contribution(row: Row[*tuple[Any, ...]]) -> Contribution:
+    rendered = _rendered(row) or Rendered(sha256=row.sha256, html=None, is_escaped=False, reason=None)
+    return Contribution(task_id=row.task_id, task_name=row.task_name, sha256=row.sha256, rendered=rendered)
+
+
+def _rendered(row: Row[*tuple[Any, ...]]) -> Rendered | None:
+    """What stands for a Markdown file: `None` for other kinds and for what we do not hold."""
+    if row.kind != Kind.MARKDOWN or row.sha256 is None:
+        return None
+    is_escaped = row.document_state == "escaped"
+    return Rendered(sha256=row.sha256, html=row.html, is_escaped=is_escaped, reason=row.document_reason)
+
+
+def _ledger_row(row: Row[*tuple[Any, ...]]) -> LedgerRow:
+    plain = {column.name: getattr(row, column.name) for column in _ROW if column.name != "files_count"}
+    return LedgerRow(
+        **plain, count=row.files_count, place=Place(row.place), kind=Kind(row.kind), state=FileState(row.state)
+    )

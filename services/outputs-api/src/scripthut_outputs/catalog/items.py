@@ -1,0 +1,84 @@
+"""Items: one task's place in a run and all that is known of it."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, null, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scripthut_common.errors import NotFound
+from scripthut_common.events import Evidence, ItemState, Outcome
+from scripthut_outputs.ledger import OutputsState
+from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
+
+from . import cursors
+from .views import Item, ItemList
+
+_PLAIN = (
+    ITEMS.c.run_id,
+    ITEMS.c.task_id,
+    ITEMS.c.task_name,
+    RUNS.c.cluster,
+    ITEMS.c.position,
+    ITEMS.c.attempt,
+    ITEMS.c.confirmed,
+    ITEMS.c.exit_code,
+    ITEMS.c.signal,
+    ITEMS.c.reason,
+    ITEMS.c.scheduler_word,
+    ITEMS.c.job_id,
+    ITEMS.c.submitted_at,
+    ITEMS.c.started_at,
+    ITEMS.c.ended_at,
+    ITEMS.c.node,
+    ITEMS.c.output_dir,
+    ITEMS.c.stdout_path,
+    ITEMS.c.stderr_path,
+    ITEMS.c.has_outputs,
+    ITEMS.c.has_run_summary,
+    ITEMS.c.collected_at,
+)
+_WORDS = (ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.evidence, ITEMS.c.outputs_state)
+
+
+def _query(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    return select(*_PLAIN, *_WORDS, *more).join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
+
+
+async def read_item(connection: AsyncConnection, run_id: str, task_id: str) -> Item:
+    """Read one item with its definition and why its collection waits or failed.
+
+    Raises:
+        NotFound: there is no such item.
+    """
+    same = (COLLECTIONS.c.run_id == ITEMS.c.run_id) & (COLLECTIONS.c.task_id == ITEMS.c.task_id)
+    query = _query(ITEMS.c.definition, COLLECTIONS.c.reason.label("collection_reason")).outerjoin(COLLECTIONS, same)
+    found = await connection.execute(query.where(ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id))
+    row = found.one_or_none()
+    if row is None:
+        raise NotFound("there is no such task in this run")
+    return _item(row)
+
+
+async def read_items(connection: AsyncConnection, run_id: str, *, limit: int, cursor: str | None) -> ItemList:
+    """Read a page of a run's items, in submission order."""
+    query = _query(null().label("definition"), null().label("collection_reason")).where(ITEMS.c.run_id == run_id)
+    place = tuple_(ITEMS.c.position, ITEMS.c.task_id)
+    if cursor is not None:
+        query = query.where(place > cursors.read(cursor, tuple[int, str]))
+    found = await connection.execute(query.order_by(ITEMS.c.position, ITEMS.c.task_id).limit(limit + 1))
+    items = [_item(row) for row in found]
+    last = items[:limit][-1:]
+    more = cursors.write(last[0].position, last[0].task_id) if len(items) > limit else None
+    return ItemList(items=tuple(items[:limit]), next=more)
+
+
+def _item(row: Row[*tuple[Any, ...]]) -> Item:
+    return Item(
+        **{column.name: getattr(row, column.name) for column in _PLAIN},
+        state=ItemState(row.state),
+        outcome=None if row.outcome is None else Outcome(row.outcome),
+        evidence=Evidence(row.evidence),
+        outputs_state=OutputsState(row.outputs_state),
+        definition=row.definition,
+        collection_reason=row.collection_reason,
+    )

@@ -1,0 +1,95 @@
+"""Everything that pages and endpoints read, each in one transaction, kept in memory until the run changes."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scripthut_common.database import Database
+from scripthut_outputs.ledger import LedgerRow, Place
+from scripthut_outputs.tables import CLUSTERS
+
+from . import files, items, runs
+from .changes import Cache
+from .views import ClusterView, Item, ItemList, RunHead, RunList, RunOverview, RunSummary, TaskOutputs
+
+T = TypeVar("T")
+
+
+class Reading:
+    """The catalog's questions. Methods that name a run or a task raise `NotFound` where there is none.
+
+    Args:
+        renderer: version of the renderer whose documents are shown.
+    """
+
+    def __init__(self, database: Database, cache: Cache, *, renderer: str) -> None:
+        self._database = database
+        self._renderer = renderer
+        self.cache = cache
+
+    async def head(self, run_id: str) -> RunHead:
+        """A run without its items."""
+        return await self._kept(run_id, "head", lambda connection: runs.read_head(connection, run_id))
+
+    async def runs(self, *, owner: str | None, limit: int, cursor: str | None) -> RunList:
+        """A page of runs, newest first; `owner` `None` means everybody's."""
+        async with self._database.transaction() as connection:
+            return await runs.read_list(connection, owner=owner, limit=limit, cursor=cursor)
+
+    async def run(self, run_id: str) -> RunOverview:
+        """A run with the counts of its items."""
+        return await self._kept(run_id, "overview", lambda connection: runs.read_overview(connection, run_id))
+
+    async def items(self, run_id: str, *, limit: int, cursor: str | None) -> ItemList:
+        """A page of a run's items, in submission order."""
+        async with self._database.transaction() as connection:
+            return await items.read_items(connection, run_id, limit=limit, cursor=cursor)
+
+    async def item(self, run_id: str, task_id: str) -> Item:
+        """One item with its definition and why its collection waits or failed."""
+        return await self._kept(
+            run_id, ("item", task_id), lambda connection: items.read_item(connection, run_id, task_id)
+        )
+
+    async def outputs(self, run_id: str, task_id: str, *, limit: int, cursor: str | None) -> TaskOutputs:
+        """A page of a task's output files, task summary first."""
+        async with self._database.transaction() as connection:
+            item = await items.read_item(connection, run_id, task_id)
+            return await files.read_outputs(connection, item, renderer=self._renderer, limit=limit, cursor=cursor)
+
+    async def summary(self, run_id: str) -> RunSummary:
+        """What tasks contributed to the run's summary, in submission order."""
+        async with self._database.transaction() as connection:
+            run = await runs.read_head(connection, run_id)
+            return await files.read_summary(connection, run, renderer=self._renderer)
+
+    async def log(self, run_id: str, task_id: str, place: Place) -> LedgerRow | None:
+        """What we hold of a task's standard output or standard error."""
+        return await self._kept(
+            run_id, (place, task_id), lambda connection: files.read_log(connection, run_id, task_id, place)
+        )
+
+    async def file(self, run_id: str, task_id: str, path: bytes) -> LedgerRow:
+        """The ledger row of one output file, by the exact bytes of its path."""
+        return await self._kept(
+            run_id,
+            ("file", task_id, path),
+            lambda connection: files.read_file(connection, run_id, task_id, Place.OUTPUT, path),
+        )
+
+    async def clusters(self) -> tuple[ClusterView, ...]:
+        """How every cluster does that was ever heard of."""
+        columns = (CLUSTERS.c.name, CLUSTERS.c.state, CLUSTERS.c.error, CLUSTERS.c.last_good_round_at)
+        query = select(*columns, CLUSTERS.c.collection_error).order_by(CLUSTERS.c.name)
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(ClusterView(**row._mapping) for row in rows)  # noqa: SLF001  SQLAlchemy's public name for it
+
+    async def _kept(self, run_id: str, key: object, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async def load() -> T:
+            async with self._database.transaction() as connection:
+                return await read(connection)
+
+        return await self.cache.get(run_id, key, load)

@@ -1,0 +1,86 @@
+"""Runs: what they are and what became of their items as a whole."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scripthut_common.errors import NotFound
+from scripthut_common.events import Outcome, RunState
+from scripthut_outputs.tables import ITEMS, RUNS
+
+from . import cursors
+from .views import RunHead, RunList, RunOverview
+
+_HEAD = (RUNS.c.run_id, RUNS.c.name, RUNS.c.cluster, RUNS.c.owner, RUNS.c.created_at, RUNS.c.version)
+_WAITING = frozenset({"pending", "submitted", "queued"})
+
+
+async def read_head(connection: AsyncConnection, run_id: str) -> RunHead:
+    """Read a run without its items.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    row = (await connection.execute(select(*_HEAD).where(RUNS.c.run_id == run_id))).one_or_none()
+    if row is None:
+        raise NotFound("there is no such run")
+    return RunHead(**row._mapping)  # noqa: SLF001  SQLAlchemy's public name for it
+
+
+async def read_overview(connection: AsyncConnection, run_id: str) -> RunOverview:
+    """Read a run with the counts of its items.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    head = await read_head(connection, run_id)
+    return _overview(head, (await _counts(connection, [run_id])).get(run_id, {}))
+
+
+async def read_list(connection: AsyncConnection, *, owner: str | None, limit: int, cursor: str | None) -> RunList:
+    """Read a page of runs, newest first; `owner` `None` means everybody's."""
+    query = select(*_HEAD).order_by(RUNS.c.created_at.desc(), RUNS.c.run_id.desc()).limit(limit + 1)
+    if owner is not None:
+        query = query.where(RUNS.c.owner == owner)
+    if cursor is not None:
+        query = query.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) < cursors.read(cursor, tuple[datetime, str]))
+    rows = (await connection.execute(query)).all()
+    heads = [RunHead(**row._mapping) for row in rows[:limit]]  # noqa: SLF001  SQLAlchemy's public name for it
+    counts = await _counts(connection, [head.run_id for head in heads])
+    more = cursors.write(heads[-1].created_at, heads[-1].run_id) if len(rows) > limit else None
+    return RunList(runs=tuple(_overview(head, counts.get(head.run_id, {})) for head in heads), next=more)
+
+
+def state_of(counts: Mapping[str, int]) -> RunState:
+    """What a run is, by the words its items are counted under: states while alive, then outcomes."""
+    words = {word for word, count in counts.items() if count}
+    if words <= _WAITING:
+        return RunState.PENDING
+    if not words <= set(Outcome):
+        return RunState.RUNNING
+    if words == {Outcome.SUCCEEDED}:
+        return RunState.SUCCEEDED
+    return RunState.UNKNOWN if words <= {Outcome.SUCCEEDED, Outcome.UNKNOWN} else RunState.FAILED
+
+
+async def _counts(connection: AsyncConnection, run_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+    word = func.coalesce(ITEMS.c.outcome, ITEMS.c.state)
+    query = select(ITEMS.c.run_id, word, func.count()).where(ITEMS.c.run_id.in_(list(run_ids)))
+    counts: dict[str, dict[str, int]] = {}
+    for run_id, found, number in await connection.execute(query.group_by(ITEMS.c.run_id, word)):
+        counts.setdefault(run_id, {})[found] = number
+    return counts
+
+
+def _overview(head: RunHead, counts: dict[str, int]) -> RunOverview:
+    return RunOverview(
+        run_id=head.run_id,
+        name=head.name,
+        cluster=head.cluster,
+        owner=head.owner,
+        created_at=head.created_at,
+        state=state_of(counts),
+        counts=counts,
+    )
