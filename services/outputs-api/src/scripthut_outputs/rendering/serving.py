@@ -1,0 +1,83 @@
+"""Fill a rendered document's private links with addresses, for one task and one reader. Pure and fast.
+
+All of this rests on what `sanitising` promises of its output: `<` stands in no text and no value, and `href` and
+`src` are written first. Nothing an author writes can therefore look like `<a href="scripthut-file:`.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from . import targets
+
+_PRIVATE = re.compile(rf'(<a|<img)( (?:href|src)="){targets.FILE_SCHEME}([^"#]*)(#[^"]*)?"')
+_TAG = re.compile(r"<(a|/a|img)\b([^<>]*)>")
+_HEADING = re.compile(r"<(/?)h([1-6])>")
+_ATTRIBUTE = re.compile(r'([a-z]+)="([^"]*)"')
+
+
+def file_url(run_id: str, task_id: str, path: bytes) -> str:
+    """The address of one file of a task; ids need no encoding, a path's bytes are kept exactly."""
+    return _prefix(run_id, task_id) + targets.encode_path(path)
+
+
+def fill(html: str, *, run_id: str, task_id: str, path: bytes = b"") -> str:
+    """Write real addresses for the links to the task's own files.
+
+    Args:
+        html: as `render` gave it.
+        run_id: the run that is served.
+        task_id: the task that wrote the document.
+        path: the document's own path in the output directory, for links relative to its folder; a run-summary
+            fragment counts as lying at the top.
+    """
+    prefix = _prefix(run_id, task_id)
+    folder = path.rpartition(b"/")[0]
+    if not folder and f'"{targets.FILE_SCHEME}..' not in html:
+        filled = html.replace(f'<a href="{targets.FILE_SCHEME}', f'<a href="{prefix}')
+        return filled.replace(f'<img src="{targets.FILE_SCHEME}', f'<img src="{prefix}')
+
+    def address(found: re.Match[str]) -> str:
+        joined = targets.join(folder, unquote_to_bytes(found[3]))
+        if joined is None:
+            return found[1]
+        return f'{found[1]}{found[2]}{prefix}{targets.encode_path(joined)}{found[4] or ""}"'
+
+    return _PRIVATE.sub(address, html)
+
+
+def for_our_pages(filled: str, *, run_id: str, task_id: str, headings_from: int = 4) -> str:
+    """Fit a filled document into our own pages.
+
+    Images that are not files of this task become links: the page loads nothing from elsewhere, and nothing of
+    ours that an author chose. Headings move below the page's own.
+    """
+    prefix = _prefix(run_id, task_id)
+    open_links = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal open_links
+        name, rest = found[1], found[2]
+        if name == "img":
+            attributes = dict(_ATTRIBUTE.findall(rest))
+            is_own = attributes.get("src", "").startswith(prefix)
+            return _lazily(found[0]) if is_own else _as_link(attributes, is_inside_link=open_links > 0)
+        open_links += -1 if name == "/a" else 1
+        return found[0]
+
+    shown = _TAG.sub(replace, filled)
+    return _HEADING.sub(lambda found: f"<{found[1]}h{min(6, int(found[2]) + headings_from - 1)}>", shown)
+
+
+def _prefix(run_id: str, task_id: str) -> str:
+    return f"/runs/{run_id}/tasks/{task_id}/outputs/file/"
+
+
+def _lazily(tag: str) -> str:
+    return f'{tag[:-1]} loading="lazy">'
+
+
+def _as_link(attributes: dict[str, str], *, is_inside_link: bool) -> str:
+    source, text = attributes.get("src"), attributes.get("alt") or attributes.get("src") or "image"
+    if source is None or is_inside_link:
+        return text
+    return f'<a href="{source}" rel="noopener nofollow">{text}</a>'

@@ -1,0 +1,1 @@
+"""Rendering: what authors write becomes safe HTML."""
