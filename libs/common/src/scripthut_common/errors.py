@@ -3,7 +3,8 @@
     Error
     ├── TransientError            trying again later may help
     │   ├── Unreachable           the cluster did not answer, or not completely
-    │   │   └── AccessRefused     it answered, but does not let us in (key, host key)
+    │   │   └── NoConnection      not even a connection came about: nothing has run there
+    │   │       └── AccessRefused it answered, but does not let us in (key, host key)
     │   ├── TimedOut              it took longer than it was given
     │   ├── BusUnavailable        the broker is away
     │   ├── DatabaseUnavailable   PostgreSQL is away or restarting
@@ -41,7 +42,11 @@ class Unreachable(TransientError):
     """The cluster did not answer, or not completely: nothing may be concluded from it."""
 
 
-class AccessRefused(Unreachable):
+class NoConnection(Unreachable):
+    """No connection to the cluster came about: nothing of what was asked has run there."""
+
+
+class AccessRefused(NoConnection):
     """The cluster answered but does not let us in: wrong key, unknown or changed host key."""
 
 

@@ -43,7 +43,8 @@ class RemoteShell(Protocol):
         """Run to the end and return the whole answer, whatever its exit status.
 
         Raises:
-            Unreachable: no connection, or the answer ended without its end marker.
+            NoConnection: nothing has run.
+            Unreachable: the answer ended without its end marker.
             AccessRefused: the host key or our key was refused.
             TimedOut: past the program's time limit; the remote program is ended.
             LimitExceeded: more output than the program's limit.

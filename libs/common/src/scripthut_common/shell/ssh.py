@@ -12,7 +12,7 @@ import asyncssh
 import structlog
 
 from scripthut_common.clusters import Cluster
-from scripthut_common.errors import AccessRefused, Unreachable
+from scripthut_common.errors import AccessRefused, NoConnection, Unreachable
 from scripthut_common.retrying import RECONNECTING, Backoff
 
 from . import MIB, Program
@@ -49,7 +49,7 @@ class SshShell(BoundedShell):
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting = asyncio.Lock()
         self._failures = 0
-        self._last_fault: Unreachable | None = None
+        self._last_fault: NoConnection | None = None
         self._not_before = 0.0
 
     async def close(self) -> None:
@@ -93,13 +93,13 @@ class SshShell(BoundedShell):
                 raise type(self._last_fault)(str(self._last_fault))
             try:
                 self._connection = await self._connect()
-            except Unreachable as fault:
+            except NoConnection as fault:
                 self._remember(fault)
                 raise
             self._failures, self._last_fault = 0, None
             return self._connection
 
-    def _remember(self, fault: Unreachable) -> None:
+    def _remember(self, fault: NoConnection) -> None:
         self._failures += 1
         self._last_fault = fault
         backoff = _REFUSED if isinstance(fault, AccessRefused) else RECONNECTING
@@ -129,7 +129,7 @@ class SshShell(BoundedShell):
                 )
         except TimeoutError as error:
             waited_s = self._cluster.connect_timeout_s
-            raise Unreachable(f"{self._address}: no connection within {waited_s:g} s") from error
+            raise NoConnection(f"{self._address}: no connection within {waited_s:g} s") from error
         except (asyncssh.Error, OSError, ValueError) as error:
             raise self._translate(error, known_hosts) from error
 
@@ -164,16 +164,16 @@ class SshShell(BoundedShell):
             raise AccessRefused(f"{self._address}: cannot read the key {path}: {_one_line(error)}") from error
         return [str(path)]
 
-    def _translate(self, error: Exception, known_hosts: list[str] | None) -> Unreachable:
+    def _translate(self, error: Exception, known_hosts: list[str] | None) -> NoConnection:
         match error:
             case asyncssh.HostKeyNotVerifiable() | asyncssh.KeyExchangeFailed() if known_hosts:
                 return AccessRefused(f"{self._address}: {self._explain_host_key(error, known_hosts)}")
             case asyncssh.PermissionDenied():
                 return AccessRefused(f"{self._address}: {self._explain_no_entry()}")
             case socket.gaierror():
-                return Unreachable(f"{self._address}: the host name cannot be resolved: {_one_line(error)}")
+                return NoConnection(f"{self._address}: the host name cannot be resolved: {_one_line(error)}")
             case _:
-                return Unreachable(f"{self._address}: {_one_line(error)}")
+                return NoConnection(f"{self._address}: {_one_line(error)}")
 
     def _explain_host_key(self, error: Exception, known_hosts: list[str]) -> str:
         host, port = self._cluster.host, self._cluster.port
