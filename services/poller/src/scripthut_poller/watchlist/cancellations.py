@@ -1,0 +1,36 @@
+"""Jobs of cancelled runs that the scheduler still has to be told of, once each."""
+
+from collections.abc import Collection
+
+from sqlalchemy import func, select, tuple_, update
+
+from scripthut_common.database import Database
+from scripthut_common.events import ItemState
+from scripthut_poller.tables import ITEMS, RUNS
+
+from .items import Key
+
+
+async def due(database: Database, cluster: str, *, limit: int) -> dict[Key, str]:
+    """Say which jobs are to be cancelled."""
+    wanted = (
+        select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.job_id)
+        .join_from(ITEMS, RUNS, ITEMS.c.run_id == RUNS.c.run_id)
+        .where(
+            ITEMS.c.cluster == cluster,
+            ITEMS.c.state.not_in([ItemState.PENDING, ItemState.FINAL]),
+            ITEMS.c.job_id.is_not(None),
+            ITEMS.c.cancel_sent_at.is_(None),
+            RUNS.c.cancel_requested_at.is_not(None),
+        )
+    )
+    async with database.transaction() as connection:
+        return {(row.run_id, row.task_id): row.job_id for row in await connection.execute(wanted.limit(limit))}
+
+
+async def sent(database: Database, keys: Collection[Key]) -> None:
+    """Note that the scheduler was told."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            update(ITEMS).where(tuple_(ITEMS.c.run_id, ITEMS.c.task_id).in_(keys)).values(cancel_sent_at=func.now())
+        )

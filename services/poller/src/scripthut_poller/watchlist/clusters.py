@@ -1,0 +1,81 @@
+"""What is known of each cluster as a whole: what `~` means there, and how its last round went."""
+
+import msgspec
+from sqlalchemy import case, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scripthut_common import database as db
+from scripthut_common.database import Database
+from scripthut_common.events import ClusterObserved, Type, event
+from scripthut_poller.tables import CLUSTERS
+
+from .items import SOURCE
+from .recording import outbox
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """How a round went. `is_good`: every source that was asked answered completely."""
+
+    state: str
+    error: str | None = None
+    is_good: bool = False
+    commands_per_minute: float = 0.0
+
+
+async def home(database: Database, cluster: str) -> str | None:
+    """Say what `~` means on a cluster; `None` while nobody has asked it."""
+    async with database.transaction() as connection:
+        found: str | None = await connection.scalar(select(CLUSTERS.c.home).where(CLUSTERS.c.name == cluster))
+        return found
+
+
+async def keep_home(database: Database, cluster: str, path: str) -> None:
+    """Note what `~` means on a cluster."""
+    async with database.transaction() as connection:
+        row = insert(CLUSTERS).values(name=cluster, home=path)
+        await connection.execute(row.on_conflict_do_update(index_elements=[CLUSTERS.c.name], set_={"home": path}))
+
+
+async def observe(database: Database, cluster: str, seen: Observed, *, every_s: float) -> None:
+    """Note how a round went, and tell it when it differs from before or nothing was told for `every_s` seconds."""
+    async with database.transaction() as connection:
+        await note(connection, cluster, seen, every_s=every_s)
+
+
+async def note(connection: AsyncConnection, cluster: str, seen: Observed, *, every_s: float) -> None:
+    """Do what `observe` does, in the caller's transaction."""
+    await connection.execute(insert(CLUSTERS).values(name=cluster).on_conflict_do_nothing())
+    is_news = or_(
+        CLUSTERS.c.state != seen.state,
+        CLUSTERS.c.error.is_distinct_from(seen.error),
+        CLUSTERS.c.published_at.is_(None),
+        func.now() - CLUSTERS.c.published_at >= func.make_interval(0, 0, 0, 0, 0, 0, every_s),
+    )
+    written = (
+        update(CLUSTERS)
+        .where(CLUSTERS.c.name == cluster)
+        .values(
+            state=seen.state,
+            error=seen.error,
+            last_good_round_at=func.now() if seen.is_good else CLUSTERS.c.last_good_round_at,
+            sequence=CLUSTERS.c.sequence + case((is_news, 1), else_=0),
+            published_at=case((is_news, func.now()), else_=CLUSTERS.c.published_at),
+        )
+        .returning(
+            CLUSTERS.c.sequence,
+            CLUSTERS.c.last_good_round_at,
+            (CLUSTERS.c.published_at == func.now()).label("is_news"),
+        )
+    )
+    row = (await connection.execute(written)).one()
+    if row.is_news:
+        told = ClusterObserved(
+            cluster=cluster,
+            state=seen.state,
+            sequence=row.sequence,
+            error=seen.error,
+            last_good_round_at=row.last_good_round_at,
+            commands_per_minute=round(seen.commands_per_minute, 2),
+        )
+        await outbox.add(connection, [event(Type.CLUSTER_OBSERVED, told, source=SOURCE, at=await db.now(connection))])

@@ -1,0 +1,105 @@
+"""One item as the watchlist holds it, and how its rows are read."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, select
+
+from scripthut_common import layout
+from scripthut_common.events import CloudEvent, Evidence, ItemEvent, ItemState, Outcome, Type, event
+from scripthut_common.tasks import TaskSpec
+from scripthut_poller.tables import ITEMS, RUNS
+
+SOURCE = "/scripthut/poller"
+Key = tuple[str, str]
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One item. `task` is read only where it is submitted; paths are absolute, `None` before `~` is known."""
+
+    run_id: str
+    run_name: str
+    owner: str
+    cluster: str
+    task_id: str
+    task_name: str
+    position: int
+    state: ItemState
+    log_dir: str
+    task: TaskSpec | None = None
+    outcome: Outcome | None = None
+    confirmed: bool = False
+    evidence: Evidence = Evidence.NONE
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    scheduler_word: str | None = None
+    job_id: str | None = None
+    job_submitted_at: datetime | None = None
+    nonce: str | None = None
+    attempt: int = 1
+    revision: int = 0
+    sequence: int = 0
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    node: str | None = None
+    output_dir: str | None = None
+    run_summary_path: str | None = None
+    stdout_path: str | None = None
+    stderr_path: str | None = None
+    waited_s: float = 0.0
+    observed_at: datetime | None = None
+    announced_at: datetime | None = None
+    is_unannounced: bool = False
+    is_held: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Run and task, which name the item everywhere."""
+        return (self.run_id, self.task_id)
+
+    def told(self, type_: Type, at: datetime) -> CloudEvent:
+        """Say how the item stands, as an event of this type."""
+        return event(type_, self._payload(), source=SOURCE, at=at)
+
+    def _payload(self) -> ItemEvent:
+        values = {name: getattr(self, name) for name in _EVENT_FIELDS}
+        # An item that never reached its cluster has no directory there.
+        values["output_dir"] = self.output_dir or ""
+        values["run_summary_path"] = self.run_summary_path or ""
+        return ItemEvent(**values)
+
+
+_EVENT_FIELDS = ItemEvent.__struct_fields__
+_RUN_FIELDS = {"run_name": RUNS.c.name, "owner": RUNS.c.owner, "log_dir": RUNS.c.log_dir}
+FIELDS = {
+    name: _RUN_FIELDS[name] if name in _RUN_FIELDS else ITEMS.c[name]
+    for name in Item.__struct_fields__
+    if name != "task"
+}
+COLUMNS = tuple(column.label(name) for name, column in FIELDS.items())
+
+
+def query(*more: Any) -> Select[Any]:
+    """Begin a query for items; `more` are further columns, as the task itself."""
+    return select(*COLUMNS, *more).join_from(ITEMS, RUNS, ITEMS.c.run_id == RUNS.c.run_id)
+
+
+def read(rows: Iterable[Row[Any]]) -> list[Item]:
+    """Turn rows of `query` into items."""
+    return [msgspec.convert(row._mapping, type=Item) for row in rows]  # noqa: SLF001  SQLAlchemy's public name for it
+
+
+def places(log_dir: str, run_id: str, task_id: str) -> dict[str, str | None]:
+    """Say where an item's outputs lie; nothing while `~` is not expanded."""
+    if not log_dir.startswith("/"):
+        return dict.fromkeys(("output_dir", "run_summary_path", "stdout_path", "stderr_path"))
+    return {
+        "output_dir": layout.output_dir(log_dir, run_id, task_id),
+        "run_summary_path": layout.run_summary_path(log_dir, run_id, task_id),
+        "stdout_path": layout.stdout_path(log_dir, run_id, task_id),
+        "stderr_path": layout.stderr_path(log_dir, run_id, task_id),
+    }
