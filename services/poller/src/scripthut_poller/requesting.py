@@ -1,0 +1,61 @@
+"""Take commands off the bus: store them and let go of the message; the work happens elsewhere."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from scripthut_common.bus import Message
+from scripthut_common.clusters import Cluster
+from scripthut_common.database import Database
+from scripthut_common.errors import BadMessage
+from scripthut_common.events import RunCancelRequested, RunRequested, decode
+
+from .watchlist import requests
+from .watchlist.requests import Terms
+
+log = structlog.get_logger()
+
+
+class Requesting:
+    """Stores what is asked of the poller.
+
+    Args:
+        clusters: the clusters that this poller serves, by name.
+        wake: told the name of a cluster for which there is something to do now.
+    """
+
+    def __init__(self, database: Database, clusters: Mapping[str, Cluster], wake: Callable[[str], None]) -> None:
+        self._database = database
+        self._clusters = clusters
+        self._wake = wake
+
+    async def take(self, message: Message) -> None:
+        """Take one command.
+
+        Raises:
+            PermanentError: it can never be taken: unreadable, or against what was asked before.
+            DatabaseUnavailable: it is not stored yet.
+        """
+        command = decode(message.body)
+        match command and command.data:
+            case RunRequested() as part:
+                await self._store(part)
+            case RunCancelRequested() as cancel:
+                await requests.cancel(self._database, cancel)
+                log.info("run_cancel_requested", run_id=cancel.run_id, by=cancel.requested_by)
+                self._wake(cancel.cluster)
+            case _:
+                raise BadMessage(f"{message.routing_key} is not a command that the poller knows")
+
+    async def _store(self, part: RunRequested) -> None:
+        stands = await requests.store(self._database, part, self._terms(part.cluster))
+        log.info("run_requested", run_id=part.run_id, cluster=part.cluster, part=part.part, parts=part.parts)
+        if stands:
+            self._wake(part.cluster)
+
+    def _terms(self, name: str) -> Terms:
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            known = ", ".join(sorted(self._clusters)) or "none"
+            return Terms(refusal=f"no cluster '{name}' is configured for this poller; configured: {known}")
+        return Terms(log_dir=cluster.log_dir)
