@@ -66,6 +66,9 @@ class Bus(Protocol):
     async def consume(self, queue: Queue, take: Take) -> None:
         """Take messages until cancelled, reconnecting with backoff through every outage of the broker."""
 
+    async def check(self) -> str | None:
+        """Connect where no connection is, then answer as `fault` does."""
+
     async def close(self) -> None:
         """Let go of the connection."""
 

@@ -1,1 +1,302 @@
-"""The bus on RabbitMQ."""
+"""The bus on RabbitMQ: confirmed publishing on one connection, one more connection for every consumer."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import PublishError
+
+from scripthut_common.errors import BusUnavailable, Error, SettingsError, Unroutable
+from scripthut_common.retrying import RECONNECTING
+
+from . import QUEUES, Message, Queue, Take, check_size
+from .taking import Fate, Rules, Taker
+from .topology import DEAD, DEAD_QUEUE_ARGUMENTS, TOPICS, dead_name, queue_arguments
+
+_CONNECT_TIMEOUT_S = 20.0
+_CLOSE_TIMEOUT_S = 5.0
+_HEARTBEAT_S = 20
+_PUBLISHING = "publishing"
+_EXCHANGE_HEADER = "x-scripthut-exchange"
+_KEY_HEADER = "x-scripthut-routing-key"
+_REASON_HEADER = "x-scripthut-reason"
+_MAX_REASON_CHARACTERS = 2000
+
+log = structlog.get_logger()
+
+
+class AmqpBus:
+    """Carries messages through RabbitMQ.
+
+    Args:
+        url: `amqp://user:password@host:port/vhost` or `amqps://…`.
+        queues: declared, each with its dead-letter queue, on every new connection.
+        rules: how patient consumers are.
+        publish_timeout_s: how long `publish` waits for a connection and for the broker's confirmation.
+
+    Raises:
+        SettingsError: `url` is no such URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        queues: Iterable[Queue] = QUEUES,
+        rules: Rules = Rules(),  # noqa: B008  frozen
+        publish_timeout_s: float = 30.0,
+    ) -> None:
+        if not url.startswith(("amqp://", "amqps://")):
+            raise SettingsError("the address of RabbitMQ must begin with amqp:// or amqps://")
+        self._url = url
+        self._queues = {queue.name: queue for queue in queues}
+        self._rules = rules
+        self._publish_timeout_s = publish_timeout_s
+        self._takers: dict[str, Taker] = {}
+        self._outages: dict[str, str] = {}
+        self._publisher: _Link | None = None
+        self._opening = asyncio.Lock()
+
+    async def publish(self, message: Message) -> None:
+        """See `Bus.publish`."""
+        check_size(message)
+        await self._send(message.exchange, message.routing_key, _envelope(message), is_mandatory=message.mandatory)
+
+    async def consume(self, queue: Queue, take: Take) -> None:
+        """See `Bus.consume`."""
+        self._queues[queue.name] = queue
+        taker = self._takers[queue.name] = Taker(queue, take, self._bury, self._rules)
+        failures = 0
+        try:
+            while True:
+                with suppress(BusUnavailable):
+                    link = await self._connect(queue.name)
+                    try:
+                        arriving = await link.consume(queue)
+                        failures = 0
+                        await self._serve(arriving, queue, taker)
+                    finally:
+                        await link.close()
+                failures += 1
+                await asyncio.sleep(RECONNECTING.delay_s(failures, random.random()))  # noqa: S311  jitter
+        finally:
+            self._takers.pop(queue.name, None)
+            self._outages.pop(queue.name, None)
+
+    async def check(self) -> str | None:
+        """See `Bus.check`."""
+        with suppress(BusUnavailable):
+            await self._publishing_link()
+        return self.fault
+
+    async def close(self) -> None:
+        """See `Bus.close`."""
+        link, self._publisher = self._publisher, None
+        if link is not None:
+            await link.close()
+
+    @property
+    def fault(self) -> str | None:
+        """See `Bus.fault`."""
+        faults = [*self._outages.values(), *(taker.fault for taker in self._takers.values() if taker.fault)]
+        return "; ".join(dict.fromkeys(faults)) or None
+
+    async def _connect(self, purpose: str) -> "_Link":
+        with self._noting_outage(purpose):
+            return await _Link.open(self._url, self._queues.values())
+
+    async def _publishing_link(self) -> "_Link":
+        async with self._opening:
+            if self._publisher is None or not self._publisher.is_open:
+                self._publisher = await self._connect(_PUBLISHING)
+            return self._publisher
+
+    async def _send(self, exchange: str, key: str, envelope: aio_pika.Message, *, is_mandatory: bool) -> None:
+        began_at = time.monotonic()
+        with self._noting_outage(_PUBLISHING):
+            link = await self._publishing_link()
+            try:
+                await link.publish(exchange, key, envelope, self._publish_timeout_s, is_mandatory=is_mandatory)
+            except Unroutable:
+                await link.declare(self._queues.values(), unless_since=began_at)
+                await link.publish(exchange, key, envelope, self._publish_timeout_s, is_mandatory=is_mandatory)
+
+    async def _serve(self, arriving: "_Arriving", queue: Queue, taker: Taker) -> None:
+        """Settle what arrives, until nothing can any more."""
+        async with asyncio.TaskGroup() as group:
+            serving: set[asyncio.Task[None]] = set()
+            while (raw := await arriving.get()) is not None:
+                task = group.create_task(self._settle(raw, queue, taker))
+                serving.add(task)
+                task.add_done_callback(serving.discard)
+            for task in serving:
+                task.cancel()
+
+    async def _settle(self, raw: AbstractIncomingMessage, queue: Queue, taker: Taker) -> None:
+        message = _message(raw)
+        fate = await taker.settle(message, _delivery(raw))
+        while fate is Fate.LET_GO:
+            # Closing the channel would count as a delivery, and so would giving it back; a fresh copy has none.
+            with suppress(BusUnavailable):
+                await self._send("", queue.name, _envelope(message, **_origin(message)), is_mandatory=True)
+                break
+            fate = await taker.settle(message, _delivery(raw))
+        # Where the acknowledgement is lost with its channel, the broker delivers the message again.
+        with suppress(BusUnavailable), _fence():
+            if fate is Fate.AGAIN:
+                await raw.reject(requeue=True)
+            else:
+                await raw.ack()
+
+    async def _bury(self, queue: Queue, message: Message, reason: str) -> None:
+        headers = {**_origin(message), _REASON_HEADER: reason[:_MAX_REASON_CHARACTERS]}
+        await self._send(DEAD, queue.name, _envelope(message, **headers), is_mandatory=True)
+
+    @contextmanager
+    def _noting_outage(self, purpose: str) -> Iterator[None]:
+        try:
+            yield
+        except BusUnavailable as error:
+            if purpose not in self._outages:
+                log.warning("bus_away", purpose=purpose, fault=str(error))
+            self._outages[purpose] = str(error)
+            raise
+        if self._outages.pop(purpose, None):
+            log.info("bus_back", purpose=purpose)
+
+
+_Arriving = asyncio.Queue[AbstractIncomingMessage | None]
+
+
+class _Link:
+    """One connection with one channel, on which the topology stands; the fence against aio-pika's errors."""
+
+    def __init__(self, connection: AbstractConnection, channel: AbstractChannel) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._declared_at = 0.0
+        self._declaring = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, url: str, queues: Iterable[Queue]) -> "_Link":
+        """Connect and declare.
+
+        Raises:
+            BusUnavailable: with the broker's words.
+        """
+        with _fence():
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                connection = await aio_pika.connect(url, heartbeat=_HEARTBEAT_S)
+                try:
+                    link = cls(connection, await connection.channel(publisher_confirms=True, on_return_raises=True))
+                    await link.declare(queues)
+                except BaseException:
+                    await connection.close()
+                    raise
+        return link
+
+    @property
+    def is_open(self) -> bool:
+        return not self._channel.is_closed
+
+    async def declare(self, queues: Iterable[Queue], *, unless_since: float = 0.0) -> None:
+        """Declare the topology, unless that was done after `unless_since` (monotonic seconds)."""
+        async with self._declaring:
+            if self._declared_at and self._declared_at > unless_since:
+                return
+            with _fence():
+                for name, arguments in TOPICS.items():
+                    await self._channel.declare_exchange(name, "topic", durable=True, arguments={**arguments})
+                await self._channel.declare_exchange(DEAD, "direct", durable=True)
+                for queue in queues:
+                    await self._declare_queue(queue)
+            self._declared_at = time.monotonic()
+
+    async def _declare_queue(self, queue: Queue) -> None:
+        dead = await self._channel.declare_queue(dead_name(queue), durable=True, arguments={**DEAD_QUEUE_ARGUMENTS})
+        await dead.bind(DEAD, queue.name)
+        declared = await self._channel.declare_queue(queue.name, durable=True, arguments={**queue_arguments(queue)})
+        for binding in queue.bindings:
+            await declared.bind(queue.exchange, binding)
+
+    async def publish(
+        self, exchange: str, key: str, envelope: aio_pika.Message, timeout_s: float, *, is_mandatory: bool
+    ) -> None:
+        """Return when the broker has confirmed.
+
+        Raises:
+            Unroutable: it is mandatory and no queue took it.
+            BusUnavailable: not confirmed.
+        """
+        try:
+            with _fence():
+                target = await self._channel.get_exchange(exchange, ensure=False)
+                await target.publish(envelope, key, mandatory=is_mandatory, timeout=timeout_s)
+        except PublishError as error:
+            raise Unroutable(f"no queue is bound to {key} on {exchange}") from error
+
+    async def consume(self, queue: Queue) -> _Arriving:
+        """Let messages arrive; `None` follows the last one, when the channel or the queue is gone."""
+        arriving: _Arriving = asyncio.Queue()
+        with _fence():
+            bare = await self._channel.get_underlay_channel()
+            bare.on_consumer_cancel_callbacks.add(lambda _: arriving.put_nowait(None))
+            self._channel.close_callbacks.add(lambda *_: arriving.put_nowait(None))
+            await self._channel.set_qos(prefetch_count=queue.prefetch)
+            await (await self._channel.get_queue(queue.name, ensure=False)).consume(arriving.put)
+        return arriving
+
+    async def close(self) -> None:
+        with suppress(BusUnavailable), _fence():
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._connection.close()
+
+
+@contextmanager
+def _fence() -> Iterator[None]:
+    """Translate everything that aio-pika raises."""
+    try:
+        yield
+    except (Error, PublishError):
+        raise
+    except TimeoutError as error:
+        raise BusUnavailable("RabbitMQ did not answer in time") from error
+    except Exception as error:
+        words = " ".join(str(word) for word in error.args) or type(error).__name__
+        raise BusUnavailable(f"RabbitMQ: {words}") from error
+
+
+def _envelope(message: Message, **headers: str) -> aio_pika.Message:
+    return aio_pika.Message(
+        message.body,
+        message_id=message.id,
+        content_type="application/cloudevents+json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        headers={**headers},
+    )
+
+
+def _origin(message: Message) -> dict[str, str]:
+    """Headers that keep where a message came from, on its way through another exchange."""
+    return {_EXCHANGE_HEADER: message.exchange, _KEY_HEADER: message.routing_key}
+
+
+def _message(raw: AbstractIncomingMessage) -> Message:
+    return Message(
+        id=raw.message_id or "",
+        exchange=str(raw.headers.get(_EXCHANGE_HEADER, raw.exchange or "")),
+        routing_key=str(raw.headers.get(_KEY_HEADER, raw.routing_key or "")),
+        body=raw.body,
+        mandatory=False,
+    )
+
+
+def _delivery(raw: AbstractIncomingMessage) -> int:
+    """How often the message was delivered, this time included; quorum queues count failures in a header."""
+    failures = raw.headers.get("x-delivery-count", 0)
+    return 1 + (failures if isinstance(failures, int) else 0)

@@ -121,6 +121,10 @@ class MemoryBus:
         finally:
             line.taker = None
 
+    async def check(self) -> str | None:
+        """See `Bus.check`."""
+        return self.fault
+
     async def close(self) -> None:
         """Nothing to let go of."""
 
