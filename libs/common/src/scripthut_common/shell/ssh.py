@@ -26,6 +26,7 @@ _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly13
 _WINDOW_BYTES = 16 * MIB
 _PACKET_BYTES = 256 * 1024
 _KEEPALIVE_S = 15.0
+_SESSION_WAITS_S = (0.02, 0.05, 0.1, 0.2, 0.4, None)
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 
 
@@ -64,7 +65,8 @@ class SshShell(BoundedShell):
         connection = await self._connected()
         run = _SshRun(program.max_stderr_bytes)
         try:
-            await self._open_session(connection, run, line)
+            async with asyncio.timeout(self._cluster.connect_timeout_s):
+                await self._open_session(connection, run, line)
         except asyncio.CancelledError:
             await run.end()
             raise
@@ -80,10 +82,18 @@ class SshShell(BoundedShell):
         return run
 
     async def _open_session(self, connection: asyncssh.SSHClientConnection, run: "_SshRun", line: str) -> None:
-        async with asyncio.timeout(self._cluster.connect_timeout_s):
-            await connection.create_session(
-                lambda: run, line, encoding=None, window=_WINDOW_BYTES, max_pktsize=_PACKET_BYTES
-            )
+        # sshd frees a session a moment after we see it closed: a refusal at full use is worth another try.
+        for wait_s in _SESSION_WAITS_S:
+            try:
+                await connection.create_session(
+                    lambda: run, line, encoding=None, window=_WINDOW_BYTES, max_pktsize=_PACKET_BYTES
+                )
+            except asyncssh.ChannelOpenError:
+                if wait_s is None or connection.is_closed():
+                    raise
+                await asyncio.sleep(wait_s)
+            else:
+                return
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
