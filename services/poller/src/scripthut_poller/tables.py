@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -81,7 +82,7 @@ ITEMS = Table(
     Column("stderr_path", Text),
     Column("waited_s", Double, nullable=False, server_default="0", comment="good-round time in the present state"),
     Column("observed_at", UtcTime, comment="the last good round that looked at it"),
-    Column("announced_at", UtcTime, comment="when an event of it was last published"),
+    Column("announced_at", UtcTime, comment="when item.changed was last published"),
     Column("is_unannounced", Boolean, nullable=False, server_default="false", comment="an item.changed is owed"),
     Column("submission", Uuid, comment="the claim of whoever hands it to the scheduler"),
     Column("submission_until", UtcTime),
@@ -92,6 +93,12 @@ ITEMS = Table(
     Index(None, "run_id", "position"),
 )
 Index("ix_items_alive", ITEMS.c.cluster, ITEMS.c.state, postgresql_where=ITEMS.c.state != "final")
+Index(
+    "ix_items_unconfirmed",
+    ITEMS.c.cluster,
+    ITEMS.c.observed_at,
+    postgresql_where=text("state = 'final' AND evidence = 'exit_record' AND NOT confirmed"),
+)
 Index("ix_items_pending", ITEMS.c.run_id, ITEMS.c.position, postgresql_where=ITEMS.c.state == "pending")
 Index("ix_items_unannounced", ITEMS.c.cluster, postgresql_where=ITEMS.c.is_unannounced)
 

@@ -1,5 +1,7 @@
 """What is known of each cluster as a whole: what `~` means there, and how its last round went."""
 
+from datetime import timedelta
+
 import msgspec
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -12,6 +14,8 @@ from scripthut_poller.tables import CLUSTERS
 
 from .items import SOURCE
 from .recording import outbox
+
+TELL_EVERY_S = 30.0
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,20 +41,20 @@ async def keep_home(database: Database, cluster: str, path: str) -> None:
         await connection.execute(row.on_conflict_do_update(index_elements=[CLUSTERS.c.name], set_={"home": path}))
 
 
-async def observe(database: Database, cluster: str, seen: Observed, *, every_s: float) -> None:
-    """Note how a round went, and tell it when it differs from before or nothing was told for `every_s` seconds."""
+async def observe(database: Database, cluster: str, seen: Observed) -> None:
+    """Note how a round went; tell it when it differs from before, or nothing was told for half a minute."""
     async with database.transaction() as connection:
-        await note(connection, cluster, seen, every_s=every_s)
+        await note(connection, cluster, seen)
 
 
-async def note(connection: AsyncConnection, cluster: str, seen: Observed, *, every_s: float) -> None:
+async def note(connection: AsyncConnection, cluster: str, seen: Observed) -> None:
     """Do what `observe` does, in the caller's transaction."""
     await connection.execute(insert(CLUSTERS).values(name=cluster).on_conflict_do_nothing())
     is_news = or_(
         CLUSTERS.c.state != seen.state,
         CLUSTERS.c.error.is_distinct_from(seen.error),
         CLUSTERS.c.published_at.is_(None),
-        func.now() - CLUSTERS.c.published_at >= func.make_interval(0, 0, 0, 0, 0, 0, every_s),
+        CLUSTERS.c.published_at <= func.now() - timedelta(seconds=TELL_EVERY_S),
     )
     written = (
         update(CLUSTERS)

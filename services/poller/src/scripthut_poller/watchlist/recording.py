@@ -61,7 +61,7 @@ async def record(connection: AsyncConnection, changes: Sequence[Change]) -> set[
     """
     if not changes:
         return set()
-    run_ids = {change.after.run_id for change in changes}
+    run_ids = {change.after.run_id for change in changes if change.before.state != change.after.state or change.tells}
     await lock_runs(connection, run_ids)
     now = await database.now(connection)
     numbered = [_numbered(change, now) for change in changes]
@@ -75,8 +75,10 @@ async def record(connection: AsyncConnection, changes: Sequence[Change]) -> set[
 def _numbered(change: Change, now: datetime) -> Change:
     if change.tells is None:
         return change
-    sequence = change.before.sequence + 1
-    after = msgspec.structs.replace(change.after, sequence=sequence, announced_at=now, is_unannounced=False)
+    announced_at = now if change.tells is Type.ITEM_CHANGED else change.after.announced_at
+    after = msgspec.structs.replace(
+        change.after, sequence=change.before.sequence + 1, announced_at=announced_at, is_unannounced=False
+    )
     return msgspec.structs.replace(change, after=after)
 
 

@@ -192,25 +192,23 @@ def _doomed(waiting: Sequence[Item], failed: set[Key]) -> list[tuple[Item, str]]
     return list(found.values())
 
 
-async def place(database: Database, ready: Sequence[Ready], home: str) -> list[Ready]:
-    """Expand `~` in where the items' outputs lie; the paths stay with them for good."""
-    placed = [msgspec.structs.replace(one, item=_placed(one.item, home)) for one in ready]
-    roots = {one.item.run_id: one.item.log_dir for one in placed}
+async def place(database: Database, ready: Sequence[Ready], log_dirs: Mapping[str, str]) -> list[Ready]:
+    """Say where the outputs of items lie, now that `~` is known; for good.
+
+    Args:
+        database: where the runs are kept.
+        ready: what is to be placed.
+        log_dirs: the expanded log directory of each run.
+    """
     async with database.transaction() as connection:
-        for run_id, log_dir in sorted(roots.items()):
+        for run_id, log_dir in sorted(log_dirs.items()):
             unplaced = update(RUNS).where(RUNS.c.run_id == run_id, RUNS.c.log_dir != log_dir)
             await connection.execute(unplaced.values(log_dir=log_dir))
-    return placed
+    return [msgspec.structs.replace(one, item=_placed(one.item, log_dirs[one.item.run_id])) for one in ready]
 
 
-def _placed(item: Item, home: str) -> Item:
-    log_dir = expand(item.log_dir, home)
+def _placed(item: Item, log_dir: str) -> Item:
     return msgspec.structs.replace(item, log_dir=log_dir, **places(log_dir, item.run_id, item.task_id))
-
-
-def expand(path: str, home: str) -> str:
-    """Put the home directory in the place of a leading `~`."""
-    return home + path[1:] if path == "~" or path.startswith("~/") else path
 
 
 async def hand_over(

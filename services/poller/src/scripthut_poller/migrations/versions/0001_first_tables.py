@@ -118,7 +118,7 @@ def upgrade() -> None:
             "waited_s", sa.Double(), server_default="0", nullable=False, comment="good-round time in the present state"
         ),
         sa.Column("observed_at", UtcTime(), nullable=True, comment="the last good round that looked at it"),
-        sa.Column("announced_at", UtcTime(), nullable=True, comment="when an event of it was last published"),
+        sa.Column("announced_at", UtcTime(), nullable=True, comment="when item.changed was last published"),
         sa.Column(
             "is_unannounced", sa.Boolean(), server_default="false", nullable=False, comment="an item.changed is owed"
         ),
@@ -164,6 +164,14 @@ def upgrade() -> None:
         unique=False,
         schema="poller",
         postgresql_where=sa.text("is_unannounced"),
+    )
+    op.create_index(
+        "ix_items_unconfirmed",
+        "items",
+        ["cluster", "observed_at"],
+        unique=False,
+        schema="poller",
+        postgresql_where=sa.text("state = 'final' AND evidence = 'exit_record' AND NOT confirmed"),
     )
 
 

@@ -1,0 +1,73 @@
+"""Take other programs' `item.submitted`: their jobs are watched like our own, if they lie where we may read."""
+
+import re
+from collections.abc import Mapping
+from posixpath import normpath
+
+import structlog
+
+from scripthut_common import layout
+from scripthut_common.bus import Message
+from scripthut_common.clusters import Cluster
+from scripthut_common.database import Database
+from scripthut_common.errors import BadMessage, InvalidInput, Problem
+from scripthut_common.events import ItemEvent, decode
+
+from .homes import Homes, expand
+from .watchlist import announcements
+from .watchlist.items import SOURCE
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+log = structlog.get_logger()
+
+
+class Registering:
+    """Puts announced items on the watchlist; what this poller announced itself is there already."""
+
+    def __init__(self, database: Database, clusters: Mapping[str, Cluster], homes: Homes) -> None:
+        self._database = database
+        self._clusters = clusters
+        self._homes = homes
+
+    async def take(self, message: Message) -> None:
+        """Take one announcement.
+
+        Raises:
+            PermanentError: it names something that we must not watch; the text says what.
+            TransientError: it cannot be judged or stored yet.
+        """
+        told = decode(message.body)
+        if told is None or not isinstance(told.data, ItemEvent):
+            raise BadMessage(f"{message.routing_key} does not announce an item")
+        cluster = self._clusters.get(told.cluster)
+        if told.source == SOURCE or cluster is None:
+            return
+        item = told.data
+        root = expand(cluster.log_dir, await self._homes.of(cluster.name))
+        problems = check(item, root)
+        if problems:
+            shown = "; ".join(f"{problem.field} {problem.message}" for problem in problems)
+            raise InvalidInput(f"item.submitted from {told.source!r}: {shown}", problems)
+        if await announcements.register(self._database, item, log_dir=root):
+            log.info("item_registered", run_id=item.run_id, task_id=item.task_id, source=told.source)
+
+
+def check(item: ItemEvent, root: str) -> list[Problem]:
+    """Say why an announced item must not be watched; an empty answer means that it may."""
+    problems = [
+        Problem(field=field, message=f"must be {layout.ID_RULE}")
+        for field in ("run_id", "task_id")
+        if not layout.is_id(getattr(item, field))
+    ]
+    if item.job_id is None or not _JOB_ID.fullmatch(item.job_id):
+        problems.append(Problem(field="job_id", message="must be the scheduler's id of one job"))
+    for field in ("output_dir", "run_summary_path", "stdout_path", "stderr_path"):
+        path = getattr(item, field)
+        if path is not None and not _is_beneath(path, root):
+            problems.append(Problem(field=field, message=f"must lie beneath {root}"))
+    return problems
+
+
+def _is_beneath(path: str, root: str) -> bool:
+    return "\0" not in path and normpath(path) == path and path.startswith(root.rstrip("/") + "/")

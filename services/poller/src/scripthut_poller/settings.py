@@ -1,0 +1,54 @@
+"""What the poller is told when it starts: `SCRIPTHUT_POLLER_…` variables, all faults reported at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from scripthut_common import clusters, settings
+from scripthut_common.errors import SettingsError
+
+PREFIX = "SCRIPTHUT_POLLER"
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What migrations need."""
+
+    database_url: str
+
+
+class Settings(DatabaseSettings, frozen=True, kw_only=True):
+    """What the service itself needs, whichever bus it is given."""
+
+    clusters_file: str
+
+
+class ProcessSettings(Settings, frozen=True, kw_only=True):
+    """What a process of its own needs besides: the broker, and where it says how it is."""
+
+    amqp_url: str
+    health_host: str = "127.0.0.1"
+    health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8081
+
+
+def load(environ: Mapping[str, str]) -> ProcessSettings:
+    """Read the settings of a process.
+
+    Raises:
+        SettingsError: lists everything that is missing or wrong, the clusters file included.
+    """
+    faults = []
+    clusters_file = environ.get(f"{PREFIX}_CLUSTERS_FILE")
+    if clusters_file:
+        try:
+            clusters.load(Path(clusters_file))
+        except SettingsError as error:
+            faults.append(f"  {error}")
+    try:
+        found = settings.load(ProcessSettings, environ, prefix=PREFIX)
+    except SettingsError as error:
+        raise SettingsError("\n".join([str(error), *faults])) from error
+    if faults:
+        raise SettingsError("\n".join(["settings are incomplete or wrong:", *faults]))
+    return found
