@@ -303,6 +303,6 @@ def decode(body: bytes) -> CloudEvent | None:
             return None
         type_ = Type(wire.type)
         data = msgspec.convert(wire.data, type=_PAYLOADS[type_])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(f"not a readable event: {error}") from error
     return CloudEvent(id=wire.id, type=type_, source=wire.source, time=wire.time, subject=wire.subject, data=data)

@@ -1,0 +1,126 @@
+"""What events change in the catalog: each once, whatever their order, in one transaction with the inbox row."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DataError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scripthut_common import layout
+from scripthut_common.database import Database
+from scripthut_common.errors import BadMessage
+from scripthut_common.events import (
+    CloudEvent,
+    ClusterObserved,
+    ItemEvent,
+    ItemState,
+    Outcome,
+    RunCompleted,
+    RunExtended,
+)
+from scripthut_common.inbox import Inbox
+from scripthut_outputs.tables import CLUSTERS, INBOX, ITEMS, RUNS
+
+from .changes import touch
+from .collections import want
+
+_NEVER_STARTED = frozenset({Outcome.DEPENDENCY_FAILED, Outcome.SUBMISSION_FAILED})
+_OF_THE_RUN = frozenset({"run_id", "run_name", "task_id", "cluster", "owner"})
+
+
+class Applying:
+    """Takes events into the catalog."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._inbox = Inbox(INBOX)
+
+    async def apply(self, event: CloudEvent) -> None:
+        """Take one event; one that was taken before changes nothing.
+
+        Raises:
+            BadMessage: it contradicts what its run is, or holds what no column can.
+        """
+        try:
+            async with self._database.transaction() as connection:
+                if await self._inbox.take(connection, event.id):
+                    await _apply(connection, event)
+        except DataError as error:
+            raise BadMessage(f"{event.type} {event.id} does not fit the catalog: {error.orig}") from error
+
+
+async def _apply(connection: AsyncConnection, event: CloudEvent) -> None:
+    match event.data:
+        case ItemEvent() as item:
+            await _apply_item(connection, item)
+        case ClusterObserved() as observed:
+            await _apply_cluster(connection, event, observed)
+        case RunCompleted(run_id=run_id) | RunExtended(run_id=run_id):
+            await touch(connection, run_id)
+        case _:
+            pass
+
+
+async def _apply_item(connection: AsyncConnection, item: ItemEvent) -> None:
+    layout.require_id(item.run_id, "run_id")
+    layout.require_id(item.task_id, "task_id")
+    await _ensure_run(connection, item)
+    held = await _hold_item(connection, item)
+    if item.order <= (held.attempt, held.revision, held.sequence):
+        return
+    of_item = (ITEMS.c.run_id == item.run_id, ITEMS.c.task_id == item.task_id)
+    await connection.execute(update(ITEMS).where(*of_item).values(_columns(item)))
+    if _is_to_be_collected(item, held):
+        await want(connection, item.run_id, item.task_id, item.attempt, item.cluster)
+    await touch(connection, item.run_id)
+
+
+async def _ensure_run(connection: AsyncConnection, item: ItemEvent) -> None:
+    run = {"run_id": item.run_id, "name": item.run_name, "cluster": item.cluster, "owner": item.owner}
+    await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
+    query = select(RUNS.c.cluster, RUNS.c.owner).where(RUNS.c.run_id == item.run_id)
+    cluster, owner = (await connection.execute(query)).one()
+    if (cluster, owner) != (item.cluster, item.owner):
+        raise BadMessage(
+            f"run {item.run_id} is {owner}'s on {cluster}; an event says that it is {item.owner}'s on {item.cluster}"
+        )
+
+
+async def _hold_item(connection: AsyncConnection, item: ItemEvent) -> Row[*tuple[Any, ...]]:
+    """Lock the item's row, made if need be, so that two events of one item take turns."""
+    fresh = {name: getattr(item, name) for name in ("run_id", "task_id", "task_name", "position")}
+    await connection.execute(insert(ITEMS).values(**fresh, sequence=-1).on_conflict_do_nothing())
+    columns = (ITEMS.c.attempt, ITEMS.c.revision, ITEMS.c.sequence, ITEMS.c.state, ITEMS.c.outcome)
+    of_item = (ITEMS.c.run_id == item.run_id, ITEMS.c.task_id == item.task_id)
+    return (await connection.execute(select(*columns).where(*of_item).with_for_update())).one()
+
+
+def _columns(item: ItemEvent) -> Mapping[str, object]:
+    return {name: value for name, value in msgspec.structs.asdict(item).items() if name not in _OF_THE_RUN}
+
+
+def _is_to_be_collected(item: ItemEvent, held: Row[*tuple[Any, ...]]) -> bool:
+    """Every ending is collected; one that says again what was known only in other words is not."""
+    if item.state is not ItemState.FINAL or item.outcome in _NEVER_STARTED:
+        return False
+    return (held.state, held.attempt, held.outcome) != (ItemState.FINAL, item.attempt, item.outcome)
+
+
+async def _apply_cluster(connection: AsyncConnection, event: CloudEvent, observed: ClusterObserved) -> None:
+    seen = {
+        "state": observed.state,
+        "error": observed.error,
+        "last_good_round_at": observed.last_good_round_at,
+        "commands_per_minute": observed.commands_per_minute,
+        "sequence": observed.sequence,
+        "observed_at": event.time,
+    }
+    added = insert(CLUSTERS).values(name=observed.cluster, **seen)
+    await connection.execute(
+        added.on_conflict_do_update(
+            index_elements=["name"], set_=seen, where=CLUSTERS.c.sequence < added.excluded.sequence
+        )
+    )
