@@ -1,1 +1,95 @@
 """Decide what an observation means for an item. Pure."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from scripthut_common.events import Evidence, ItemState, Outcome, Type
+
+from .records import Trace
+from .schedulers.job import Absent, Accounted, Sighting, Unreachable
+
+
+class Source(StrEnum):
+    """What may be asked of a job besides the queue."""
+
+    RECORD = "record"
+    ACCOUNTING = "accounting"
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait for what, in seconds."""
+
+    young_s: float = 60.0
+    unregistered_s: float = 300.0
+    settling_s: float = 600.0
+    correcting_s: float = 600.0
+    hard_end_s: float = 86_400.0
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """The database's time of this round, and how often rounds are meant to come."""
+
+    now: datetime
+    interval_s: float
+    patience: Patience = Patience()
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a submitted item stands: the part of its row that verdicts depend on and change.
+
+    Field names are those of the row. `entered_at` is when it entered its state, `waited_s` how much good-round
+    time it has spent there, `observed_at` the last good round that looked at it.
+    """
+
+    state: ItemState
+    job_id: str
+    nonce: str | None
+    submitted_at: datetime
+    entered_at: datetime
+    attempt: int = 1
+    revision: int = 0
+    waited_s: float = 0.0
+    observed_at: datetime | None = None
+    job_submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    node: str | None = None
+    reason: str | None = None
+    scheduler_word: str | None = None
+    outcome: Outcome | None = None
+    confirmed: bool = False
+    evidence: Evidence = Evidence.NONE
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one round learnt of one item. `None` means that the source was not asked, or is not configured."""
+
+    queue: Sighting
+    trace: Trace | Unreachable | None = None
+    accounting: tuple[Accounted, ...] | Absent | Unreachable | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """How the item stands now, and the event that tells it, if there is something to tell."""
+
+    standing: Standing
+    tells: Type | None = None
+
+
+def wanted(standing: Standing, sighting: Sighting, clock: Clock) -> frozenset[Source]:
+    """Say what else must be asked before `decide` can judge, once the queue has answered."""
+    raise NotImplementedError
+
+
+def decide(standing: Standing, observation: Observation, clock: Clock) -> Decision:
+    """Say what this round's observation means for the item; unchanged where it means nothing."""
+    raise NotImplementedError
+
+
+def is_watched(standing: Standing, clock: Clock) -> bool:
+    """Say whether rounds still have to look at it: alive, or ended without the scheduler's own word."""
+    raise NotImplementedError

@@ -1,1 +1,48 @@
 """Schedulers: build the command, parse the answer. Text in, text out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from scripthut_common.shell import Answer, Program
+
+from .job import Accounts, Action, Found, Queue, Receipt, Submission
+
+Told = TypeVar("Told")
+
+MAX_SUBMISSIONS = 100
+MAX_IDS = 1000
+
+
+class Question(msgspec.Struct, Generic[Told], frozen=True, kw_only=True):
+    """One command for the cluster and how to read its answer.
+
+    Ask it with `question.parse(await shell.run(question.program, *question.argv, stdin=question.stdin))`.
+    `parse` raises `BadOutput` for everything that is not a complete answer, and nothing else.
+    """
+
+    program: Program
+    parse: Callable[[Answer], Told]
+    argv: tuple[str, ...] = ()
+    stdin: bytes = b""
+
+
+class Scheduler(Protocol):
+    """A scheduler's own words for the five things that are asked of it."""
+
+    def submit(self, submissions: Sequence[Submission]) -> Question[tuple[Receipt, ...]]:
+        """Hand in up to `MAX_SUBMISSIONS` tasks, parents before children; one receipt each, in their order."""
+
+    def queue(self, job_ids: Sequence[str]) -> Question[Queue]:
+        """Ask for the jobs that are not over. Slurm answers for the whole account, others for these ids."""
+
+    def accounting(self, job_ids: Sequence[str]) -> Question[Accounts]:
+        """Ask what is remembered of up to `MAX_IDS` jobs that have left the queue."""
+
+    def find(self, tags: Sequence[str], since: datetime) -> Question[Found]:
+        """Look tags up in queue and accounting, among jobs submitted since then (less an overlap)."""
+
+    def act(self, action: Action, job_ids: Sequence[str]) -> Question[Mapping[str, str]]:
+        """Do something to up to `MAX_IDS` jobs; the scheduler's complaint for each that it was not done to."""
