@@ -7,12 +7,12 @@ values in double quotes without `<`, `>`, `"` or `'`; `href` and `src` first; ad
 import re
 from collections.abc import Callable, Iterator
 from html import escape
-from typing import Any
 
 from bleach.html5lib_shim import Filter, convert_entities  # type: ignore[attr-defined]  # the stubs leave Filter out
 from bleach.sanitizer import Cleaner
 
 from . import targets
+from .walking import Token, walk
 
 NOTICE_CLASS = "scripthut-notice"
 TAGS = frozenset(
@@ -100,7 +100,6 @@ ATTRIBUTES: dict[str, dict[str, _Check]] = {
 }
 _PARENTS = {"li": ("ul", "ol"), "dt": ("dl",), "dd": ("dl",)}
 _UNSHOWN = ("script", "style", "svg", "math")
-_Token = dict[str, Any]
 
 
 def sanitise(html: str) -> str:
@@ -112,6 +111,7 @@ def sanitise(html: str) -> str:
         strip=True,
         filters=[_Placed, _Canonical],
     )
+    cleaner.walker = walk  # type: ignore[assignment]  # anything that gives tokens will do
     return cleaner.clean(_without_unshown(html))
 
 
@@ -136,7 +136,7 @@ def _without_unshown(html: str) -> str:
 class _Placed(Filter):  # type: ignore[misc]  # html5lib's filters are untyped
     """Drop list entries that stand in no list: in a page they would close the page's own."""
 
-    def __iter__(self) -> Iterator[_Token]:
+    def __iter__(self) -> Iterator[Token]:
         path: list[tuple[str, bool]] = []
         for token in super().__iter__():
             if token["type"] == "StartTag":
@@ -153,7 +153,7 @@ class _Placed(Filter):  # type: ignore[misc]  # html5lib's filters are untyped
 class _Canonical(Filter):  # type: ignore[misc]  # html5lib's filters are untyped
     """Write attributes in one way only, and addresses as `targets` decides."""
 
-    def __iter__(self) -> Iterator[_Token]:
+    def __iter__(self) -> Iterator[Token]:
         for token in super().__iter__():
             if token["type"] in {"StartTag", "EmptyTag"}:
                 written = {name: _read(value) for (_, name), value in token["data"].items()}
