@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 import pytest
-from tests.contract.brokers import dead_letters_of
-from tests.eventually import eventually
 
 from scripthut_common.bus import COMMANDS_EXCHANGE, EVENTS, Bus, Message, Queue, Take
 from scripthut_common.bus.amqp import AmqpBus
@@ -15,6 +13,8 @@ from scripthut_common.bus.memory import MemoryBus
 from scripthut_common.bus.taking import Rules
 from scripthut_common.errors import BadMessage, DatabaseUnavailable, LimitExceeded, Unroutable
 from scripthut_common.retrying import Backoff
+from tests.contract.brokers import dead_letters_of
+from tests.eventually import eventually
 
 AT_ONCE = Backoff(first_s=0.01, longest_s=0.05)
 RULES = Rules(delivery_limit=3, retrying=AT_ONCE, redelivering=AT_ONCE)

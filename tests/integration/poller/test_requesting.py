@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from tests.integration.poller.told import cancellation, events, part_of_run, request, rows, run_row, tasks
 
 from scripthut_common.bus import Message
 from scripthut_common.clusters import Cluster, SchedulerKind
@@ -11,6 +10,7 @@ from scripthut_common.database import Database
 from scripthut_common.errors import BadMessage, Conflict, InvalidInput
 from scripthut_common.events import ItemState, Outcome, RunCompleted, RunState, Type
 from scripthut_poller.requesting import Requesting
+from tests.integration.poller.told import cancellation, events, part_of_run, request, rows, run_row, tasks
 
 CLUSTERS = {"here": Cluster(scheduler=SchedulerKind.LOCALHOST, name="here")}
 

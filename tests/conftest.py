@@ -1,0 +1,155 @@
+"""The servers that tests ask for by name: a given one, else one from this machine's packages, else a container.
+
+`SCRIPTHUT_TEST_POSTGRES_URL` and `SCRIPTHUT_TEST_AMQP_URL` (with its management interface on port 15672) name
+servers that run already. A server that cannot be had skips the test and says why; under `CI=true` it fails it.
+
+Session-wide servers are shared: a test may stop, kill or pause their daemons, and what it leaves down is started
+again after it.
+"""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.testbed import needs
+from tests.testbed.browser import Browser, open_browser
+from tests.testbed.containers import NoDockerError, postgres_container, rabbitmq_container
+from tests.testbed.databases import Databases
+from tests.testbed.postgres import PostgresServer
+from tests.testbed.processes import Daemon
+from tests.testbed.rabbitmq import RabbitMq
+from tests.testbed.slurm import SlurmCluster
+from tests.testbed.sshd import Sshd
+from tests.testbed.vhosts import Vhosts
+
+
+@pytest.fixture(scope="session")
+def slurm(shared_daemons: list[Daemon]) -> Iterator[SlurmCluster]:
+    """A Slurm cluster of two nodes with accounting."""
+    _require(needs.lacking_for_slurm())
+    with SlurmCluster() as cluster:
+        shared_daemons += cluster.daemons
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def sshd(slurm: SlurmCluster, shared_daemons: list[Daemon]) -> Iterator[Sshd]:
+    """The login node of the Slurm cluster."""
+    with Sshd(slurm.environment) as server:
+        shared_daemons.append(server.daemon)
+        yield server
+
+
+@pytest.fixture
+def own_sshd() -> Iterator[Sshd]:
+    """An SSH server of this test alone, without a scheduler, to change as it likes."""
+    _require(needs.lacking_for_sshd())
+    with Sshd() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(shared_daemons: list[Daemon]) -> Iterator[RabbitMq]:
+    """A broker from this machine's packages, for tests that stop or kill it."""
+    _require(needs.lacking_for_rabbitmq())
+    with RabbitMq() as broker:
+        shared_daemons.append(broker.daemon)
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def vhosts(request: pytest.FixtureRequest) -> Iterator[Vhosts]:
+    """The virtual hosts of whichever broker there is."""
+    given = os.environ.get("SCRIPTHUT_TEST_AMQP_URL")
+    lacking = needs.lacking_for_rabbitmq()
+    if given:
+        yield Vhosts(given, 15672)
+    elif not lacking:
+        broker: RabbitMq = request.getfixturevalue("rabbitmq")
+        yield broker.vhosts
+    else:
+        try:
+            with rabbitmq_container() as found:
+                yield found
+        except NoDockerError as error:
+            _require(f"{lacking}; {error}")
+
+
+@pytest.fixture
+def amqp_uri(vhosts: Vhosts, shared_daemons: list[Daemon]) -> Iterator[str]:
+    """An empty virtual host of this test alone."""
+    name = f"t{secrets.token_hex(6)}"
+    yield vhosts.create(name)
+    _mend(shared_daemons)
+    vhosts.delete(name)
+
+
+@pytest.fixture(scope="session")
+def postgres(shared_daemons: list[Daemon]) -> Iterator[PostgresServer]:
+    """A database server of our own, for tests that stop or kill it."""
+    _require(needs.lacking_for_postgres())
+    with PostgresServer() as server:
+        shared_daemons.append(server.daemon)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """The databases of whichever PostgreSQL there is."""
+    given = os.environ.get("SCRIPTHUT_TEST_POSTGRES_URL")
+    lacking = needs.lacking_for_postgres()
+    if given:
+        yield Databases(given)
+    elif not lacking:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        yield server.databases
+    else:
+        try:
+            with postgres_container() as uri:
+                yield Databases(uri)
+        except NoDockerError as error:
+            _require(f"{lacking}; {error}")
+
+
+@pytest.fixture
+def database_uri(databases: Databases, shared_daemons: list[Daemon]) -> Iterator[str]:
+    """An empty database of this test alone."""
+    uri = databases.create()
+    yield uri
+    _mend(shared_daemons)
+    databases.drop(uri)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Headless Chromium; `async with browser.visit() as visit` opens a page in a new profile."""
+    _require(needs.lacking_for_browser())
+    async with open_browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="session")
+def shared_daemons() -> list[Daemon]:
+    """What the tests share, in the order in which it must be started."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _mended(shared_daemons: list[Daemon]) -> Iterator[None]:
+    """Let the next test find every shared server up."""
+    yield
+    _mend(shared_daemons)
+
+
+def _mend(daemons: list[Daemon]) -> None:
+    for daemon in daemons:
+        daemon.mend()
+
+
+def _require(lacking: str) -> None:
+    if lacking and os.environ.get("CI") == "true":
+        pytest.fail(lacking)
+    if lacking:
+        pytest.skip(lacking)

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Install, once, the Debian packages whose servers the tests and the benchmarks start themselves.
+#
+# Nothing is started here: a policy file keeps the packages' own services down, the testbed starts private ones.
+# Without root or apt nothing is installed and the fixtures fall back to testcontainers (see tests/conftest.py).
+set -eu
+
+PACKAGES="slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin munge mariadb-server
+openssh-server openssh-client rabbitmq-server nginx-light wrk chromium"
+POLICY=/usr/sbin/policy-rc.d
+
+missing_packages() {
+    # shellcheck disable=SC2086  # one word per package is wanted
+    dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' $PACKAGES 2>/dev/null >"$listing" || true
+    for package in $PACKAGES; do
+        grep -qx "$package installed" "$listing" || printf '%s ' "$package"
+    done
+}
+
+if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>&1; then
+    echo "testbed: this system has no apt-get; the tests will use testcontainers where Docker is present." >&2
+    exit 0
+fi
+
+listing=$(mktemp)
+wrote_policy=no
+tidy() {
+    rm -f "$listing"
+    [ "$wrote_policy" = no ] || rm -f "$POLICY"
+}
+trap tidy EXIT
+trap 'exit 1' HUP INT TERM
+
+missing=$(missing_packages)
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "testbed: not root, so these packages cannot be installed: $missing" >&2
+    echo "testbed: run 'sudo sh tests/testbed/install.sh', or the tests will use testcontainers or skip." >&2
+    exit 0
+fi
+
+if [ ! -e "$POLICY" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$POLICY"
+    chmod 755 "$POLICY"
+    wrote_policy=yes
+fi
+
+echo "testbed: installing $missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086
+apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 $missing >/dev/null

@@ -1,0 +1,193 @@
+"""A whole private Slurm cluster with accounting: munge, MariaDB, slurmdbd, slurmctld and its nodes."""
+
+import os
+import pwd
+import secrets
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from tests.testbed import ports
+from tests.testbed.accounts import ACCOUNTS, ensure_accounts
+from tests.testbed.processes import Daemon, ServerError, Workspace, run, wait_until
+from tests.testbed.slurm_files import MARIADB_OPTIONS, write_slurm_files
+
+PROGRAMS = tuple(Path("/usr/sbin", name) for name in ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd"))
+ENDED = frozenset(
+    {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
+)
+
+
+class SlurmCluster:
+    """A running cluster; every daemon is a `Daemon` that a test may stop, kill, pause and start again.
+
+    Attributes:
+        conf: slurm.conf; whatever has it as SLURM_CONF talks to this cluster.
+        slurmctld, slurmdbd, mariadbd, munged: the daemons.
+        slurmds: the nodes' daemons by node name, `n1` and on.
+    """
+
+    def __init__(self, *, nodes: int = 2, extra: str = "") -> None:
+        """Start the cluster and wait until its nodes are idle.
+
+        Args:
+            nodes: how many nodes, of 4 CPUs and 4000 MiB each.
+            extra: more lines for slurm.conf.
+        """
+        ensure_accounts()
+        self._workspace = Workspace("slurm", "SLURM_CONF={directory}/etc/slurm.conf")
+        self.directory = self._workspace.path
+        try:
+            self._start(nodes, extra)
+        except BaseException:
+            self._workspace.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Give the running cluster."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the cluster."""
+        self.close()
+
+    def close(self) -> None:
+        """End every daemon, step and job of the cluster and remove its directory."""
+        self._workspace.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program needs in its environment to talk to this cluster."""
+        return {"SLURM_CONF": str(self.conf)}
+
+    @property
+    def daemons(self) -> list[Daemon]:
+        """Every daemon, each after those it needs."""
+        return [self.munged, self.mariadbd, self.slurmdbd, self.slurmctld, *self.slurmds.values()]
+
+    def directory_of(self, user: str) -> Path:
+        """Give the folder in which this user may write: for jobs' working directories, logs and outputs."""
+        return self.directory / "users" / user
+
+    def run(self, *argv: str, user: str | None = None, stdin: str = "") -> str:
+        """Run a client command (`scontrol`, `sacct`, `sbatch` …) as root or as a user and return what it prints."""
+        return run(argv, environment=self.environment, stdin=stdin, user=user)
+
+    def submit(self, script: str, *options: str, user: str = ACCOUNTS[0]) -> str:
+        """Hand in a batch script as a user and return the job's id; output goes to the user's folder."""
+        chdir = f"--chdir={self.directory_of(user)}"
+        return self.run("sbatch", "--parsable", chdir, *options, user=user, stdin=script).strip().partition(";")[0]
+
+    def accounted(self, job_id: str) -> str:
+        """Give the job's state in accounting; empty while there is none."""
+        return self.run("sacct", "-X", "-n", "-P", "-j", job_id, "-o", "State").strip().partition(" ")[0]
+
+    def wait_ended(self, job_id: str, timeout_s: float = 60) -> str:
+        """Wait until accounting has an end for the job and return its state."""
+        wait_until(lambda: self.accounted(job_id) in ENDED, f"job {job_id} to end", timeout_s, every_s=0.2)
+        return self.accounted(job_id)
+
+    @contextmanager
+    def without(self, daemon: Daemon) -> Iterator[None]:
+        """Have a daemon stopped for a while; nothing else is restarted."""
+        daemon.stop()
+        try:
+            yield
+        finally:
+            daemon.start()
+            self.wait_idle()
+
+    def wait_idle(self) -> None:
+        """Wait until slurmctld answers and no node is down."""
+        wait_until(self._has_nodes, "the nodes of the Slurm cluster to be up", every_s=0.05)
+
+    def _start(self, nodes: int, extra: str) -> None:
+        for user in ACCOUNTS:
+            own = self._workspace.directory(f"users/{user}", 0o700)
+            os.chown(own, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+        for name in ("munge", "state", "spool"):
+            self._workspace.directory(name)
+        names = [f"n{number + 1}" for number in range(nodes)]
+        port_of = {name: ports.reserve_port() for name in ("slurmctld", "slurmdbd", "mariadbd", *names)}
+        self.conf = write_slurm_files(
+            self.directory,
+            host=socket.gethostname().partition(".")[0],
+            munge_socket=self.directory / "munge" / "sock",
+            slurmctld_port=port_of["slurmctld"],
+            slurmdbd_port=port_of["slurmdbd"],
+            mariadbd_port=port_of["mariadbd"],
+            node_ports={name: port_of[name] for name in names},
+            has_cgroup_choice=_version() >= (24, 11),
+            extra=extra,
+        )
+        self.munged = self._munged().start()
+        self.mariadbd = self._mariadbd(port_of["mariadbd"]).start()
+        self._grant()
+        self.slurmdbd = self._slurm_daemon("slurmdbd", port_of["slurmdbd"]).start()
+        self.slurmctld = self._slurm_daemon("slurmctld", port_of["slurmctld"]).start()
+        self.slurmds = {name: self._slurm_daemon("slurmd", port_of[name], "-N", name).spawn() for name in names}
+        for slurmd in self.slurmds.values():
+            slurmd.wait_ready()
+        self._add_users()
+        self.wait_idle()
+
+    def _slurm_daemon(self, program: str, port: int, *options: str) -> Daemon:
+        return Daemon(
+            [f"/usr/sbin/{program}", "-D", *options],
+            self._workspace,
+            name="-".join([program, *options[1:]]),
+            is_ready=lambda: ports.is_open(port),
+            environment=self.environment,
+        )
+
+    def _munged(self) -> Daemon:
+        room = self.directory / "munge"
+        key = room / "key"
+        key.touch(mode=0o400)
+        key.write_bytes(secrets.token_bytes(128))
+        files = {"socket": "sock", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        options = [f"--{option}={room / name}" for option, name in files.items()]
+        return Daemon(
+            ["/usr/sbin/munged", "--foreground", *options],
+            self._workspace,
+            is_ready=lambda: _accepts(room / "sock"),
+        )
+
+    def _mariadbd(self, port: int) -> Daemon:
+        base = ["--no-defaults", "--user=root", f"--datadir={self.directory}/db"]
+        run(["mariadb-install-db", *base, "--auth-root-authentication-method=normal", "--skip-test-db"])
+        self._database_socket = self.directory / "db.sock"
+        return Daemon(
+            ["/usr/sbin/mariadbd", *base, f"--socket={self._database_socket}", f"--port={port}", *MARIADB_OPTIONS],
+            self._workspace,
+            is_ready=lambda: ports.is_open(port),
+        )
+
+    def _grant(self) -> None:
+        sql = "CREATE USER slurm@'127.0.0.1' IDENTIFIED BY 'slurm'; GRANT ALL ON *.* TO slurm@'127.0.0.1'"
+        run(["mariadb", "--no-defaults", f"--socket={self._database_socket}", "--user=root", f"--execute={sql}"])
+
+    def _add_users(self) -> None:
+        self.run("sacctmgr", "-i", "add", "account", "lab")
+        self.run("sacctmgr", "-i", "add", "user", ",".join(ACCOUNTS), "account=lab")
+
+    def _has_nodes(self) -> bool:
+        try:
+            states = self.run("sinfo", "-h", "-N", "-o", "%T").split()
+        except (ServerError, subprocess.TimeoutExpired):
+            return False
+        return bool(states) and all(state in {"idle", "mixed", "allocated"} for state in states)
+
+
+def _version() -> tuple[int, int]:
+    """Read `slurm-wlm 22.05.8`."""
+    major, minor, *_ = run(["/usr/sbin/slurmd", "-V"]).split()[-1].split(".")
+    return int(major), int(minor)
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
