@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, select, text
 from sqlalchemy.exc import IntegrityError
-from tests.eventually import eventually
-from tests.testbed import warden
-from tests.testbed.postgres import PostgresServer
 
 from scripthut_common import database as database_room
 from scripthut_common.database import Database, UtcTime, notify
 from scripthut_common.errors import DatabaseUnavailable, InvalidInput, SettingsError
+from tests.eventually import eventually
+from tests.testbed import warden
+from tests.testbed.postgres import PostgresServer
 
 
 @pytest.fixture
