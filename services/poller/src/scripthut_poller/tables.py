@@ -80,6 +80,7 @@ ITEMS = Table(
     Column("run_summary_path", Text),
     Column("stdout_path", Text),
     Column("stderr_path", Text),
+    Column("entered_at", UtcTime, comment="when it entered its present state"),
     Column("waited_s", Double, nullable=False, server_default="0", comment="good-round time in the present state"),
     Column("observed_at", UtcTime, comment="the last good round that looked at it"),
     Column("announced_at", UtcTime, comment="when item.changed was last published"),
@@ -96,8 +97,8 @@ Index("ix_items_alive", ITEMS.c.cluster, ITEMS.c.state, postgresql_where=ITEMS.c
 Index(
     "ix_items_unconfirmed",
     ITEMS.c.cluster,
-    ITEMS.c.observed_at,
-    postgresql_where=text("state = 'final' AND evidence = 'exit_record' AND NOT confirmed"),
+    ITEMS.c.entered_at,
+    postgresql_where=text("state = 'final' AND NOT confirmed"),
 )
 Index("ix_items_pending", ITEMS.c.run_id, ITEMS.c.position, postgresql_where=ITEMS.c.state == "pending")
 Index("ix_items_unannounced", ITEMS.c.cluster, postgresql_where=ITEMS.c.is_unannounced)

@@ -31,7 +31,7 @@ async def register(database: Database, item: ItemEvent, *, log_dir: str) -> bool
         "state": RunState.RUNNING,
     }
     row: dict[str, Any] = {name: getattr(item, name) for name in _TAKEN}
-    row |= {"state": ItemState.SUBMITTED, "submitted_at": item.submitted_at or func.now()}
+    row |= {"state": ItemState.SUBMITTED, "submitted_at": item.submitted_at or func.now(), "entered_at": func.now()}
     async with database.transaction() as connection:
         await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
         known = await connection.execute(

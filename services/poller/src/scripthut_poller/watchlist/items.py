@@ -50,15 +50,23 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     run_summary_path: str | None = None
     stdout_path: str | None = None
     stderr_path: str | None = None
+    entered_at: datetime | None = None
     waited_s: float = 0.0
     observed_at: datetime | None = None
     announced_at: datetime | None = None
     is_unannounced: bool = False
     is_held: bool = False
+    is_cancelled: bool = False
+    submission_started_at: datetime | None = None
+
+    @property
+    def tag(self) -> str:
+        """What the scheduler keeps with the job, so that it is found again: `<run_id>/<task_id>`."""
+        return f"{self.run_id}/{self.task_id}"
 
     @property
     def key(self) -> Key:
-        """Run and task, which name the item everywhere."""
+        """Run and task, which name the item in every table."""
         return (self.run_id, self.task_id)
 
     def told(self, type_: Type, at: datetime) -> CloudEvent:
@@ -74,7 +82,12 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _EVENT_FIELDS = ItemEvent.__struct_fields__
-_RUN_FIELDS = {"run_name": RUNS.c.name, "owner": RUNS.c.owner, "log_dir": RUNS.c.log_dir}
+_RUN_FIELDS = {
+    "run_name": RUNS.c.name,
+    "owner": RUNS.c.owner,
+    "log_dir": RUNS.c.log_dir,
+    "is_cancelled": RUNS.c.cancel_requested_at.is_not(None),
+}
 FIELDS = {
     name: _RUN_FIELDS[name] if name in _RUN_FIELDS else ITEMS.c[name]
     for name in Item.__struct_fields__

@@ -25,8 +25,8 @@ outbox = Outbox(OUTBOX)
 _WRITTEN = (
     "state", "outcome", "confirmed", "evidence", "exit_code", "signal", "reason", "scheduler_word", "job_id",
     "job_submitted_at", "attempt", "revision", "sequence", "submitted_at", "started_at", "ended_at", "node",
-    "output_dir", "run_summary_path", "stdout_path", "stderr_path", "waited_s", "observed_at", "announced_at",
-    "is_unannounced", "is_held",
+    "output_dir", "run_summary_path", "stdout_path", "stderr_path", "entered_at", "waited_s", "observed_at",
+    "announced_at", "is_unannounced", "is_held",
 )  # fmt: skip
 
 
@@ -38,10 +38,20 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     tells: Type | None = None
 
 
-def ended(item: Item, outcome: Outcome, reason: str) -> Change:
-    """Say that an item ended without ever running; we know that ourselves, no scheduler needs to confirm it."""
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How an item ended that never ran."""
+
+    outcome: Outcome
+    reason: str
+
+
+CANCELLED = End(outcome=Outcome.CANCELLED, reason="cancelled before it was submitted")
+
+
+def ended(item: Item, end: End) -> Change:
+    """End an item that never ran; we know that ourselves, no scheduler needs to confirm it."""
     after = msgspec.structs.replace(
-        item, state=ItemState.FINAL, outcome=outcome, confirmed=True, reason=reason, is_held=False
+        item, state=ItemState.FINAL, outcome=end.outcome, confirmed=True, reason=end.reason, is_held=False
     )
     return Change(before=item, after=after, tells=Type.ITEM_COMPLETED)
 

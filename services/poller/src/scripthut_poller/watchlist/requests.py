@@ -15,7 +15,7 @@ from scripthut_common.events import ItemState, Outcome, RunCancelRequested, RunR
 from scripthut_poller.tables import ITEMS, RUN_PARTS, RUNS
 
 from .items import places, query, read
-from .recording import ended, lock_runs, record
+from .recording import CANCELLED, End, ended, lock_runs, record
 
 _CANCELLED_EARLY = "cancelled before all parts came"
 
@@ -62,7 +62,7 @@ async def cancel(database: Database, command: RunCancelRequested) -> None:
             .values(cancel_requested_at=func.coalesce(RUNS.c.cancel_requested_at, func.now()))
         )
         if noted.rowcount:
-            await _end_pending(connection, command.run_id, Outcome.CANCELLED, "cancelled before it was submitted")
+            await _end_pending(connection, command.run_id, CANCELLED)
         else:
             await connection.execute(
                 upsert(RUN_PARTS)
@@ -128,12 +128,12 @@ async def _start(connection: AsyncConnection, parts: Sequence[RunRequested], ter
         delete(RUN_PARTS).where(RUN_PARTS.c.run_id == first.run_id).returning(RUN_PARTS.c.document_sha256)
     )
     if terms.refusal:
-        await _end_pending(connection, first.run_id, Outcome.SUBMISSION_FAILED, terms.refusal)
+        await _end_pending(connection, first.run_id, End(outcome=Outcome.SUBMISSION_FAILED, reason=terms.refusal))
     elif _CANCELLED_EARLY in set(gone.scalars()):
         await connection.execute(
             update(RUNS).where(RUNS.c.run_id == first.run_id).values(cancel_requested_at=func.now())
         )
-        await _end_pending(connection, first.run_id, Outcome.CANCELLED, "cancelled before it was submitted")
+        await _end_pending(connection, first.run_id, CANCELLED)
 
 
 def _check(parts: Sequence[RunRequested]) -> None:
@@ -167,7 +167,7 @@ def _item_rows(parts: Sequence[RunRequested], log_dir: str) -> list[dict[str, An
     ]
 
 
-async def _end_pending(connection: AsyncConnection, run_id: str, outcome: Outcome, reason: str) -> None:
+async def _end_pending(connection: AsyncConnection, run_id: str, end: End) -> None:
     """End the items of a run that no scheduler can know of."""
     await lock_runs(connection, [run_id])
     untouched = query().where(
@@ -176,4 +176,4 @@ async def _end_pending(connection: AsyncConnection, run_id: str, outcome: Outcom
         ITEMS.c.submission_started_at.is_(None),
     )
     items = read(await connection.execute(untouched.with_for_update(of=ITEMS)))
-    await record(connection, [ended(item, outcome, reason) for item in items])
+    await record(connection, [ended(item, end) for item in items])

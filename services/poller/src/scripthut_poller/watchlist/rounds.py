@@ -8,7 +8,7 @@ from sqlalchemy import and_, func, or_, select
 
 from scripthut_common import database as db
 from scripthut_common.database import Database
-from scripthut_common.events import Evidence, ItemState, Type
+from scripthut_common.events import ItemState, Type
 from scripthut_poller.tables import CLUSTERS, ITEMS
 
 from . import clusters
@@ -16,9 +16,9 @@ from .clusters import Observed
 from .items import Item, query, read
 from .recording import Change, record
 
-CORRECTABLE_S = 600.0
+RECONSIDERED_S = 86_400.0
 CHANGED_EVERY_S = 10.0
-_WATCHED = (ItemState.SUBMITTED, ItemState.QUEUED, ItemState.RUNNING, ItemState.SETTLING)
+_ALIVE = (ItemState.SUBMITTED, ItemState.QUEUED, ItemState.RUNNING, ItemState.SETTLING)
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,17 +30,16 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def watched(database: Database, cluster: str) -> Watch:
-    """Read the items with the scheduler, and those whose verdict accounting may still correct."""
-    correctable = and_(
+    """Read the items with the scheduler, and those that ended a day ago or less without its own word."""
+    unconfirmed = and_(
         ITEMS.c.state == ItemState.FINAL,
-        ITEMS.c.evidence == Evidence.EXIT_RECORD,
         ~ITEMS.c.confirmed,
-        ITEMS.c.observed_at > func.now() - timedelta(seconds=CORRECTABLE_S),
+        ITEMS.c.entered_at > func.now() - timedelta(seconds=RECONSIDERED_S),
     )
     wanted = query().where(
         ITEMS.c.cluster == cluster,
         ITEMS.c.job_id.is_not(None),
-        or_(ITEMS.c.state.in_(_WATCHED), correctable),
+        or_(ITEMS.c.state.in_(_ALIVE), unconfirmed),
     )
     last_good = select(CLUSTERS.c.last_good_round_at).where(CLUSTERS.c.name == cluster)
     async with database.transaction() as connection:
@@ -51,18 +50,11 @@ async def watched(database: Database, cluster: str) -> Watch:
         )
 
 
-async def record_round(database: Database, cluster: str, moved: Sequence[tuple[Item, Item]], seen: Observed) -> None:
-    """Write what a round has changed, and how it went, at once.
-
-    Args:
-        database: where the watchlist is.
-        cluster: whose round it was.
-        moved: each item as it was read and as it is now.
-        seen: how the round went.
-    """
+async def record_round(database: Database, cluster: str, changes: Sequence[Change], seen: Observed) -> None:
+    """Write what a round has changed, and how it went, at once; changes that come too fast are told later."""
     async with database.transaction() as connection:
         now = await db.now(connection)
-        await record(connection, [_change(before, after, now) for before, after in moved])
+        await record(connection, [_paced(change, now) for change in changes])
         await clusters.note(connection, cluster, seen)
 
 
@@ -78,24 +70,10 @@ async def announce(database: Database, cluster: str) -> None:
         await record(connection, [Change(before=item, after=item, tells=Type.ITEM_CHANGED) for item in items])
 
 
-def _change(before: Item, after: Item, now: datetime) -> Change:
-    """Decide which event tells this change, if it is told now."""
-    observed = msgspec.structs.replace(after, observed_at=now)
-    tells = _tells(before, after)
-    if tells is Type.ITEM_CHANGED and _is_too_soon(before, now):
-        return Change(before=before, after=msgspec.structs.replace(observed, is_unannounced=True))
-    return Change(before=before, after=observed, tells=tells)
-
-
-def _tells(before: Item, after: Item) -> Type | None:
-    if after.state is ItemState.FINAL:
-        is_news = before.state is not ItemState.FINAL or before.revision != after.revision
-        return Type.ITEM_COMPLETED if is_news else None
-    if after.state is ItemState.RUNNING and (before.started_at is None or before.attempt != after.attempt):
-        return Type.ITEM_STARTED
-    is_changed = (before.state, before.reason, before.attempt) != (after.state, after.reason, after.attempt)
-    return Type.ITEM_CHANGED if is_changed else None
-
-
-def _is_too_soon(before: Item, now: datetime) -> bool:
-    return before.announced_at is not None and (now - before.announced_at).total_seconds() < CHANGED_EVERY_S
+def _paced(change: Change, now: datetime) -> Change:
+    told_at = change.before.announced_at
+    if change.tells is not Type.ITEM_CHANGED or told_at is None:
+        return change
+    if now - told_at >= timedelta(seconds=CHANGED_EVERY_S):
+        return change
+    return Change(before=change.before, after=msgspec.structs.replace(change.after, is_unannounced=True))

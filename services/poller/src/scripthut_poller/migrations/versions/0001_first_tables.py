@@ -114,6 +114,7 @@ def upgrade() -> None:
         sa.Column("run_summary_path", sa.Text(), nullable=True),
         sa.Column("stdout_path", sa.Text(), nullable=True),
         sa.Column("stderr_path", sa.Text(), nullable=True),
+        sa.Column("entered_at", UtcTime(), nullable=True, comment="when it entered its present state"),
         sa.Column(
             "waited_s", sa.Double(), server_default="0", nullable=False, comment="good-round time in the present state"
         ),
@@ -168,10 +169,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_items_unconfirmed",
         "items",
-        ["cluster", "observed_at"],
+        ["cluster", "entered_at"],
         unique=False,
         schema="poller",
-        postgresql_where=sa.text("state = 'final' AND evidence = 'exit_record' AND NOT confirmed"),
+        postgresql_where=sa.text("state = 'final' AND NOT confirmed"),
     )
 
 

@@ -1,0 +1,209 @@
+"""What a round writes: state and event together, not too many events, and never over what somebody else has written."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from scripthut_common.database import Database
+from scripthut_common.events import ClusterObserved, Evidence, ItemEvent, ItemState, Outcome, RunCompleted, Type
+from scripthut_poller.watchlist import clusters, requests, rounds, submissions
+from scripthut_poller.watchlist.clusters import Observed
+from scripthut_poller.watchlist.items import Item
+from scripthut_poller.watchlist.recording import Change
+from scripthut_poller.watchlist.requests import Terms
+from scripthut_poller.watchlist.submissions import Handed
+from tests.integration.poller.told import events, part_of_run, rows, run_row, tasks
+
+GOOD = Observed(state="reachable", is_good=True)
+
+
+@pytest.fixture
+async def watched(database: Database) -> list[Item]:
+    """Two submitted items, `a` and `b`."""
+    await requests.store(database, part_of_run(tasks("a", "b")), Terms())
+    claimed = await submissions.claim(database, "here", limit=10, lease_s=60)
+    fates = {item.key: Handed(job_id=f"j{item.task_id}") for item in claimed.items}
+    await submissions.hand_over(database, claimed.items, fates)
+    return list((await rounds.watched(database, "here")).items)
+
+
+async def _move(database: Database, item: Item, tells: Type | None = None, **values: Any) -> None:
+    change = Change(before=item, after=msgspec.structs.replace(item, **values), tells=tells)
+    await rounds.record_round(database, "here", [change], GOOD)
+
+
+async def _again(database: Database, task_id: str = "a") -> Item:
+    return next(item for item in (await rounds.watched(database, "here")).items if item.task_id == task_id)
+
+
+async def _pass_time(database: Database, seconds: float) -> None:
+    """Move every time in the past by this much."""
+    async with database.transaction() as connection:
+        for table, columns in {
+            "items": ("announced_at", "entered_at", "submitted_at"),
+            "clusters": ("published_at", "last_good_round_at"),
+        }.items():
+            moved = ", ".join(f"{column} = {column} - make_interval(secs => :seconds)" for column in columns)
+            await connection.execute(text(f"UPDATE poller.{table} SET {moved}"), {"seconds": seconds})
+
+
+async def _told(database: Database, task_id: str = "a") -> list[tuple[Type, ItemState, int]]:
+    return [
+        (one.type, one.data.state, one.data.sequence)
+        for one in await events(database)
+        if isinstance(one.data, ItemEvent) and one.data.task_id == task_id
+    ]
+
+
+async def test_state_and_event_are_written_together(database: Database, watched: list[Item]) -> None:
+    await _move(database, watched[0], Type.ITEM_STARTED, state=ItemState.RUNNING, node="n1")
+
+    assert (await rows(database))["a"].state == "running"
+    assert await _told(database) == [
+        (Type.ITEM_SUBMITTED, ItemState.SUBMITTED, 1),
+        (Type.ITEM_STARTED, ItemState.RUNNING, 2),
+    ]
+
+
+async def test_a_round_never_writes_over_what_changed_meanwhile(database: Database, watched: list[Item]) -> None:
+    await _move(database, watched[0], Type.ITEM_STARTED, state=ItemState.RUNNING)
+
+    await _move(database, watched[0], Type.ITEM_CHANGED, state=ItemState.QUEUED)
+
+    assert (await rows(database))["a"].state == "running"
+    assert len(await _told(database)) == 2
+
+
+async def test_changes_are_told_at_most_every_ten_seconds_and_the_last_one_always(
+    database: Database, watched: list[Item]
+) -> None:
+    await _move(database, watched[0], Type.ITEM_CHANGED, state=ItemState.QUEUED, reason="Priority")
+    for reason in ("Resources", "Priority", "Licenses"):
+        await _move(database, await _again(database), Type.ITEM_CHANGED, reason=reason)
+    await rounds.announce(database, "here")
+    assert len(await _told(database)) == 2
+
+    await _pass_time(database, 11)
+    await rounds.announce(database, "here")
+    await rounds.announce(database, "here")
+
+    changed = [one.data for one in await events(database, Type.ITEM_CHANGED)]
+    assert [one.reason for one in changed if isinstance(one, ItemEvent)] == ["Priority", "Licenses"]
+
+
+async def test_an_end_is_told_at_once_and_settles_what_was_owed(database: Database, watched: list[Item]) -> None:
+    await _move(database, watched[0], Type.ITEM_CHANGED, state=ItemState.QUEUED, reason="Priority")
+    await _move(database, await _again(database), Type.ITEM_CHANGED, reason="Resources")
+
+    await _move(
+        database,
+        await _again(database),
+        Type.ITEM_COMPLETED,
+        state=ItemState.FINAL,
+        outcome=Outcome.SUCCEEDED,
+        confirmed=True,
+    )
+    await _pass_time(database, 11)
+    await rounds.announce(database, "here")
+
+    assert [one[0] for one in await _told(database)] == [Type.ITEM_SUBMITTED, Type.ITEM_CHANGED, Type.ITEM_COMPLETED]
+
+
+async def test_waiting_alone_is_kept_and_not_told(database: Database, watched: list[Item]) -> None:
+    await _move(database, watched[0], waited_s=12.5)
+
+    assert (await _again(database)).waited_s == 12.5
+    assert len(await _told(database)) == 1
+
+
+async def test_a_run_ends_with_its_last_item_and_says_so_once(database: Database, watched: list[Item]) -> None:
+    ends = {"state": ItemState.FINAL, "outcome": Outcome.SUCCEEDED, "confirmed": True}
+
+    await _move(database, watched[0], Type.ITEM_COMPLETED, **ends)
+    assert (await run_row(database)).state == "running"
+    await _move(database, watched[1], Type.ITEM_COMPLETED, **(ends | {"outcome": Outcome.UNKNOWN}))
+
+    ended = [one.data for one in await events(database, Type.RUN_COMPLETED)]
+    assert [(one.state, one.sequence) for one in ended if isinstance(one, RunCompleted)] == [("unknown", 1)]
+
+
+async def test_a_corrected_verdict_is_told_with_its_revision_and_corrects_the_run(
+    database: Database, watched: list[Item]
+) -> None:
+    now = (await rounds.watched(database, "here")).now
+    by_record = {
+        "entered_at": now,
+        "state": ItemState.FINAL,
+        "outcome": Outcome.FAILED,
+        "evidence": Evidence.EXIT_RECORD,
+    }
+    for item in watched:
+        await _move(database, item, Type.ITEM_COMPLETED, **by_record)
+
+    for task_id in ("a", "b"):
+        revised = {"outcome": Outcome.TIMED_OUT, "revision": 1, "confirmed": True, "evidence": Evidence.SCHEDULER}
+        await _move(database, await _again(database, task_id), Type.ITEM_COMPLETED, **(by_record | revised))
+
+    assert (await rounds.watched(database, "here")).items == ()
+    assert [one[0] for one in await _told(database)].count(Type.ITEM_COMPLETED) == 2
+    assert len(await events(database, Type.RUN_COMPLETED)) == 1
+
+
+async def test_a_verdict_without_the_schedulers_word_is_watched_for_a_day(
+    database: Database, watched: list[Item]
+) -> None:
+    now = (await rounds.watched(database, "here")).now
+    for item in watched:
+        await _move(database, item, state=ItemState.FINAL, outcome=Outcome.UNKNOWN, entered_at=now)
+    assert len((await rounds.watched(database, "here")).items) == 2
+
+    await _pass_time(database, 86_401)
+
+    assert (await rounds.watched(database, "here")).items == ()
+
+
+async def test_a_cluster_is_told_on_change_and_every_half_minute(database: Database) -> None:
+    away = Observed(state="unreachable", error="no route")
+    for seen in (GOOD, GOOD, away, away, GOOD):
+        await clusters.observe(database, "here", seen)
+    await _pass_time(database, 31)
+    await clusters.observe(database, "here", GOOD)
+
+    told = [one.data for one in await events(database, Type.CLUSTER_OBSERVED)]
+    assert [(one.state, one.sequence) for one in told if isinstance(one, ClusterObserved)] == [
+        ("reachable", 1),
+        ("unreachable", 2),
+        ("reachable", 3),
+        ("reachable", 4),
+    ]
+
+
+async def test_a_bad_round_does_not_count_as_a_good_one(database: Database) -> None:
+    await clusters.observe(database, "here", GOOD)
+    before = (await rounds.watched(database, "here")).last_good_round_at
+
+    await clusters.observe(database, "here", Observed(state="unreachable", error="no route"))
+
+    after = await rounds.watched(database, "here")
+    assert after.last_good_round_at == before
+    assert before is not None
+    assert after.now - before >= timedelta(0)
+
+
+async def test_ten_thousand_items_end_in_one_round(database: Database) -> None:
+    await requests.store(database, part_of_run(tasks(*(f"t{n}" for n in range(10_000)))), Terms())
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE poller.items SET state = 'running', job_id = task_id"))
+    items = (await rounds.watched(database, "here")).items
+    ends = {"state": ItemState.FINAL, "outcome": Outcome.SUCCEEDED, "confirmed": True}
+
+    changes = [
+        Change(before=item, after=msgspec.structs.replace(item, **ends), tells=Type.ITEM_COMPLETED) for item in items
+    ]
+    await rounds.record_round(database, "here", changes, GOOD)
+
+    assert len(await events(database, Type.ITEM_COMPLETED)) == 10_000
+    assert (await run_row(database)).state == "succeeded"
