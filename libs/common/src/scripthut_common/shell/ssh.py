@@ -75,7 +75,7 @@ class SshShell(BoundedShell):
             waited_s = self._cluster.connect_timeout_s
             raise Unreachable(f"{self._where}: the connection has been dead for {waited_s:g} s") from error
         except asyncssh.ChannelOpenError as error:
-            raise Unreachable(f"{self._where}: {self._explain_no_session(connection, error)}") from error
+            raise NoConnection(f"{self._where}: {self._explain_no_session(connection, error)}") from error
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(f"{self._where}: the connection was lost: {_one_line(error)}") from error
         run.send(stdin)
