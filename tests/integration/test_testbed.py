@@ -1,15 +1,23 @@
 """The testbed itself: what other tests rely on when they ask for a real server."""
 
+import os
+import socket
 import subprocess
 import sys
+import threading
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import aio_pika
 import psycopg
 import pytest
 
+from tests.testbed import ports
 from tests.testbed.accounts import ALICE, BOB
 from tests.testbed.browser import Browser
+from tests.testbed.delay import DelayedPort
+from tests.testbed.nginx import Nginx
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.processes import ServerError, wait_until
 from tests.testbed.rabbitmq import RabbitMq
@@ -115,6 +123,60 @@ def test_a_server_outlives_its_testbed_by_no_more_than_a_moment(tmp_path: Path) 
         testbed.kill()
 
     wait_until(lambda: not directory.exists(), "the orphaned server's directory to go")
+
+
+def test_a_paused_server_takes_connections_and_answers_when_it_is_resumed(own_sshd: Sshd) -> None:
+    own_sshd.daemon.pause()
+    with subprocess.Popen([*own_sshd.command(ALICE), "echo late"], stdout=subprocess.PIPE) as session:
+        with pytest.raises(subprocess.TimeoutExpired):
+            session.wait(1)
+
+        own_sshd.daemon.resume()
+
+        assert session.communicate(timeout=30)[0] == b"late\n"
+
+
+def test_a_delayed_port_carries_every_byte_both_ways_and_the_end_of_each() -> None:
+    received = bytearray()
+    sent = os.urandom(3_000_000)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while piece := connection.recv(65536):
+                    received.extend(piece)
+                connection.sendall(bytes(received[::-1]))
+
+        server = threading.Thread(target=answer)
+        server.start()
+        with DelayedPort(listener.getsockname()[1], 20) as delayed:
+            with socket.create_connection(("127.0.0.1", delayed.port), timeout=30) as client:
+                client.sendall(sent)
+                client.shutdown(socket.SHUT_WR)
+                answered = b"".join(iter(lambda: client.recv(65536), b""))
+            server.join()
+
+    assert bytes(received) == sent
+    assert answered == sent[::-1]
+
+
+def test_a_delayed_port_whose_target_is_down_closes_its_connections() -> None:
+    with (
+        DelayedPort(ports.reserve_port(), 5) as delayed,
+        socket.create_connection(("127.0.0.1", delayed.port), timeout=30) as client,
+        suppress(ConnectionResetError),
+    ):
+        assert client.recv(1) == b""
+
+
+def test_nginx_serves_what_is_put_into_its_folder() -> None:
+    with Nginx() as nginx:
+        (nginx.files / "plot.png").write_bytes(b"\x89PNG")
+
+        with urllib.request.urlopen(f"{nginx.url}/plot.png") as answer:
+            assert answer.read() == b"\x89PNG"
+        assert Path(f"/proc/{nginx.worker_pid}").is_dir()
 
 
 async def test_the_browser_keeps_what_a_page_did(browser: Browser, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import shutil
 import signal
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
 
 import psycopg
 
 from tests.testbed.databases import Databases
-from tests.testbed.processes import Daemon, ServerError, Workspace, run
+from tests.testbed.processes import Daemon, ServerError, run
+from tests.testbed.workspaces import Server
 
 # A test's data need not survive a power cut of the machine; so set, they do survive kill -9 of the server.
 _SETTINGS = (
@@ -25,7 +25,7 @@ _SETTINGS = (
 _OTHER_ACCOUNT = "nobody"
 
 
-class PostgresServer:
+class PostgresServer(Server):
     """A running server; `daemon` may be stopped, killed, paused and started again on the same data.
 
     Attributes:
@@ -35,31 +35,17 @@ class PostgresServer:
 
     def __init__(self) -> None:
         """Make an empty cluster of databases and start its server."""
-        self._workspace = Workspace("pg")
-        self.directory = self._workspace.path
-        self.uri = f"postgresql://postgres@/postgres?host={self.directory}/socket"
-        self.databases = Databases(self.uri)
-        try:
-            self._start()
-        except BaseException:
-            self._workspace.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Give the running server."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the server."""
-        self.close()
+        super().__init__("pg")
 
     def close(self) -> None:
         """End the server and remove its directory."""
         # Asked to end, it gives back its shared memory, which SIGKILL would leave behind.
         self.daemon.stop()
-        self._workspace.close()
+        super().close()
 
     def _start(self) -> None:
+        self.uri = f"postgresql://postgres@/postgres?host={self.directory}/socket"
+        self.databases = Databases(self.uri)
         user = _OTHER_ACCOUNT if os.geteuid() == 0 else None
         rooms = [self._workspace.directory(name, 0o700) for name in ("tables", "socket")]
         (self.directory / "socket").chmod(0o755)

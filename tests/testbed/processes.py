@@ -4,16 +4,14 @@ import os
 import pwd
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypedDict
 
 from tests.testbed import warden
-
-MARK = "SCRIPTHUT_TESTBED"
+from tests.testbed.workspaces import MARK, Workspace
 
 
 class ServerError(Exception):
@@ -61,46 +59,6 @@ def run(
         words = " ".join(str(word) for word in argv)
         raise ServerError(f"`{words}` ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
-
-
-class Workspace:
-    """A directory for one server; closing it, or the death of this process, ends all that runs there and removes it.
-
-    It lies in /tmp whatever TMPDIR says, since sockets' paths must stay short and other accounts must reach it.
-    """
-
-    def __init__(self, name: str, *marks: str) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=f"testbed-{name}-", dir="/tmp"))
-        self.path.chmod(0o755)
-        self._children: list[subprocess.Popen[bytes]] = []
-        own = [f"{MARK}={self.path}", *(mark.format(directory=self.path) for mark in marks)]
-        self._warden = subprocess.Popen(
-            [sys.executable, "-I", "-S", warden.__file__, self.path, *own],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-            cwd="/",
-        )
-
-    def directory(self, name: str, mode: int = 0o755) -> Path:
-        """Make a folder in it."""
-        path = self.path / name
-        path.mkdir(parents=True)
-        path.chmod(mode)
-        return path
-
-    def note(self, child: subprocess.Popen[bytes]) -> None:
-        """Remember a process for the end."""
-        self._children.append(child)
-        with (self.path / warden.PIDS).open("a") as pids:
-            pids.write(f"{child.pid} {warden.start_time(child.pid)}\n")
-
-    def close(self) -> None:
-        """End all that runs here at once, without a chance to save anything, and remove the directory."""
-        assert self._warden.stdin is not None
-        self._warden.stdin.close()
-        self._warden.wait()
-        for child in self._children:
-            child.wait()
 
 
 class Daemon:
@@ -203,12 +161,12 @@ class Daemon:
         self.start()
 
     def pause(self) -> None:
-        """Make the server hang: connections are taken by the kernel, and nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        """Make the server and its children hang: connections are taken by the kernel, and nobody answers."""
+        self._signal_family(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Wake the paused server."""
-        os.kill(self.pid, signal.SIGCONT)
+        self._signal_family(signal.SIGCONT)
 
     def mend(self) -> None:
         """Bring the server back, whatever a test did to it."""
@@ -225,11 +183,17 @@ class Daemon:
             return f"({self.log} does not exist)"
         return "\n".join([f"the end of {self.log}:", *text.splitlines()[-lines:]])
 
+    def _signal_family(self, number: signal.Signals) -> None:
+        for pid in {self.pid} | warden.descendants({self.pid}):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def _end(self, number: signal.Signals) -> None:
         if self._running is None:
             return
         family = warden.descendants({self._running.pid})
         self._running.send_signal(number)
+        self._signal_family(signal.SIGCONT)
         if number is signal.SIGKILL:
             warden.kill_all(family)
         try:

@@ -1,11 +1,11 @@
 """A real RabbitMQ broker with its management interface, on free loopback ports."""
 
 from pathlib import Path
-from typing import Self
 
 from tests.testbed import ports
-from tests.testbed.processes import Daemon, Workspace, wait_until
+from tests.testbed.processes import Daemon, wait_until
 from tests.testbed.vhosts import Vhosts
+from tests.testbed.workspaces import Server
 
 # The wrapper in /usr/sbin changes the user and the directories.
 PROGRAMS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"),)
@@ -19,7 +19,7 @@ log.file.level = warning
 """
 
 
-class RabbitMq:
+class RabbitMq(Server):
     """A running broker; `daemon` may be stopped, killed, paused and started again on the same port and data.
 
     Attributes:
@@ -34,25 +34,7 @@ class RabbitMq:
         self.uri = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self.vhosts = Vhosts(self.uri, self.management_port)
         self.management_url = f"http://127.0.0.1:{self.management_port}"
-        self._workspace = Workspace("rabbitmq")
-        self.directory = self._workspace.path
-        try:
-            self._start()
-        except BaseException:
-            self._workspace.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Give the running broker."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the broker."""
-        self.close()
-
-    def close(self) -> None:
-        """End the broker and its port mapper, and remove its directory."""
-        self._workspace.close()
+        super().__init__("rabbitmq")
 
     def kill(self) -> None:
         """End the broker as a power cut would, as soon as its quorum queues would survive that.

@@ -8,12 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 from tests.testbed import ports
 from tests.testbed.accounts import ACCOUNTS, ensure_accounts
-from tests.testbed.processes import Daemon, ServerError, Workspace, run, wait_until
+from tests.testbed.processes import Daemon, ServerError, run, wait_until
 from tests.testbed.slurm_files import MARIADB_OPTIONS, write_slurm_files
+from tests.testbed.workspaces import Server
 
 PROGRAMS = tuple(Path("/usr/sbin", name) for name in ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd"))
 ENDED = frozenset(
@@ -21,7 +21,7 @@ ENDED = frozenset(
 )
 
 
-class SlurmCluster:
+class SlurmCluster(Server):
     """A running cluster; every daemon is a `Daemon` that a test may stop, kill, pause and start again.
 
     Attributes:
@@ -37,26 +37,9 @@ class SlurmCluster:
             nodes: how many nodes, of 4 CPUs and 4000 MiB each.
             extra: more lines for slurm.conf.
         """
-        ensure_accounts()
-        self._workspace = Workspace("slurm", "SLURM_CONF={directory}/etc/slurm.conf")
-        self.directory = self._workspace.path
-        try:
-            self._start(nodes, extra)
-        except BaseException:
-            self._workspace.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Give the running cluster."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the cluster."""
-        self.close()
-
-    def close(self) -> None:
-        """End every daemon, step and job of the cluster and remove its directory."""
-        self._workspace.close()
+        self._nodes = nodes
+        self._extra = extra
+        super().__init__("slurm", "SLURM_CONF={directory}/etc/slurm.conf")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -104,13 +87,14 @@ class SlurmCluster:
         """Wait until slurmctld answers and no node is down."""
         wait_until(self._has_nodes, "the nodes of the Slurm cluster to be up", every_s=0.05)
 
-    def _start(self, nodes: int, extra: str) -> None:
+    def _start(self) -> None:
+        ensure_accounts()
         for user in ACCOUNTS:
             own = self._workspace.directory(f"users/{user}", 0o700)
             os.chown(own, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
         for name in ("munge", "state", "spool"):
             self._workspace.directory(name)
-        names = [f"n{number + 1}" for number in range(nodes)]
+        names = [f"n{number + 1}" for number in range(self._nodes)]
         port_of = {name: ports.reserve_port() for name in ("slurmctld", "slurmdbd", "mariadbd", *names)}
         self.conf = write_slurm_files(
             self.directory,
@@ -121,7 +105,7 @@ class SlurmCluster:
             mariadbd_port=port_of["mariadbd"],
             node_ports={name: port_of[name] for name in names},
             has_cgroup_choice=_version() >= (24, 11),
-            extra=extra,
+            extra=self._extra,
         )
         self.munged = self._munged().start()
         self.mariadbd = self._mariadbd(port_of["mariadbd"]).start()

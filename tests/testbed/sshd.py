@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
 
 from tests.testbed import ports
 from tests.testbed.accounts import ACCOUNTS, ensure_accounts
-from tests.testbed.processes import Daemon, Workspace, run
+from tests.testbed.processes import Daemon, run
+from tests.testbed.workspaces import Server
 
 PROGRAMS = (Path("/usr/sbin/sshd"), Path("/usr/bin/ssh-keygen"))
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -28,7 +28,7 @@ Subsystem sftp internal-sftp
 """
 
 
-class Sshd:
+class Sshd(Server):
     """A running SSH server; `daemon` may be stopped, killed, paused and started again, which also cuts its sessions.
 
     Attributes:
@@ -43,29 +43,16 @@ class Sshd:
             environment: what every session has in its environment, as `SLURM_CONF`.
             extra: more lines for sshd_config.
         """
-        ensure_accounts()
         self.host = "127.0.0.1"
         self.port = ports.reserve_port()
-        self._workspace = Workspace("sshd")
-        self.directory = self._workspace.path
-        try:
-            self._start(environment, extra)
-        except BaseException:
-            self._workspace.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Give the running server."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the server."""
-        self.close()
+        self._environment = environment
+        self._extra = extra
+        super().__init__("sshd")
 
     def close(self) -> None:
         """End the server and every session, and remove its directory."""
         self.daemon.kill()
-        self._workspace.close()
+        super().close()
 
     def key(self, user: str) -> Path:
         """Give the private key with which this account logs in."""
@@ -92,7 +79,8 @@ class Sshd:
         """Run a command line by the account's login shell, through the ordinary ssh client."""
         return run([*self.command(user), command], stdin=stdin)
 
-    def _start(self, environment: Mapping[str, str], extra: str) -> None:
+    def _start(self) -> None:
+        ensure_accounts()
         # sshd's place for the unprivileged part of itself, which the package's service file would make.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self.known_hosts = self.directory / "known_hosts"
@@ -104,8 +92,8 @@ class Sshd:
             (self.directory / f"authorized_keys.{user}").write_text(public)
         config = self.directory / "sshd_config"
         text = _SSHD_CONFIG.format(port=self.port, directory=self.directory, users=" ".join(ACCOUNTS))
-        pairs = " ".join(f'"{name}={setting}"' for name, setting in environment.items())
-        config.write_text(text + (f"SetEnv {pairs}\n" if pairs else "") + extra)
+        pairs = " ".join(f'"{name}={setting}"' for name, setting in self._environment.items())
+        config.write_text(text + (f"SetEnv {pairs}\n" if pairs else "") + self._extra)
         self.daemon = Daemon(
             ["/usr/sbin/sshd", "-D", "-e", "-f", config],
             self._workspace,
