@@ -1,0 +1,230 @@
+"""Hand items to the scheduler of one cluster, each exactly once; release and cancel what was handed over.
+
+A claim is committed before anything runs. Whoever claimed and did not say what became of it (crash, cut
+connection) leaves items *unclear*: they are looked up by their tags, in queue and accounting. What is found is
+taken over at once; that something is not there counts only after the claim's lease, which covers the longest
+time that the submission may have gone on and what accounting lags behind.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from scripthut_common import layout
+from scripthut_common.clusters import Cluster
+from scripthut_common.database import Database
+from scripthut_common.errors import NoConnection, PermanentError, TransientError, Unreachable
+from scripthut_common.events import Outcome
+from scripthut_common.shell import RemoteShell
+
+from . import wrapper
+from .asking import ask
+from .homes import Homes, expand
+from .schedulers import MAX_IDS, MAX_SUBMISSIONS, Scheduler
+from .schedulers.job import Action, Fate, Receipt, Submission
+from .watchlist import cancellations, dependencies, submissions
+from .watchlist.dependencies import Ready
+from .watchlist.items import Item, Key
+from .watchlist.recording import CANCELLED, End
+from .watchlist.submissions import Claim, Handed
+
+SUBMISSION_LASTS_S = 120.0
+ACCOUNTING_LAGS_S = 15.0
+
+log = structlog.get_logger()
+
+
+class Submitting:
+    """Submits for one cluster.
+
+    Args:
+        submitted: called when jobs were handed over, so that the next round comes soon.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        cluster: Cluster,
+        scheduler: Scheduler,
+        shell: RemoteShell,
+        homes: Homes,
+        submitted: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._cluster = cluster
+        self._scheduler = scheduler
+        self._shell = shell
+        self._homes = homes
+        self._submitted = submitted
+        self._lease_s = cluster.connect_timeout_s + SUBMISSION_LASTS_S + ACCOUNTING_LAGS_S
+        self._has_unclear = True
+
+    async def step(self) -> bool:
+        """Do what is to do now; `True` when there may be more.
+
+        Raises:
+            TransientError: the cluster or the database is away, or the scheduler takes nothing at the moment.
+        """
+        await self._cancel()
+        await self._look_early()
+        unclear = await self._submit_unclear()
+        fresh = await self._submit_fresh()
+        await self._release()
+        return unclear or fresh
+
+    async def _cancel(self) -> None:
+        due = await cancellations.due(self._database, self._cluster.name, limit=MAX_IDS)
+        if due:
+            complaints = await ask(self._shell, self._scheduler.act(Action.CANCEL, list(due.values())))
+            await cancellations.sent(self._database, due.keys())
+            log.info("jobs_cancelled", cluster=self._cluster.name, jobs=len(due), complaints=dict(complaints))
+
+    async def _release(self) -> None:
+        held = await submissions.releasable(self._database, self._cluster.name, limit=MAX_IDS)
+        if not held:
+            return
+        complaints = await ask(self._shell, self._scheduler.act(Action.RELEASE, list(held.values())))
+        await submissions.released(self._database, [key for key, job in held.items() if job not in complaints])
+        if complaints:
+            job, complaint = next(iter(complaints.items()))
+            raise Unreachable(
+                f"cluster '{self._cluster.name}': {len(complaints)} jobs cannot be released, {job}: {complaint}"
+            )
+
+    async def _look_early(self) -> None:
+        """Take over what was submitted by somebody who could not say so, without waiting for the lease to end."""
+        if not self._has_unclear:
+            return
+        items = await submissions.unclear(self._database, self._cluster.name, limit=MAX_IDS)
+        await self._take_over(items)
+        self._has_unclear = False
+
+    async def _submit_unclear(self) -> bool:
+        claimed = await submissions.claim_unclear(
+            self._database, self._cluster.name, limit=MAX_SUBMISSIONS, lease_s=self._lease_s
+        )
+        if not claimed.items:
+            return False
+        found = await self._take_over(claimed.items)
+        missing = [item for item in claimed.items if item.key not in found]
+        cancelled = {item.key: CANCELLED for item in missing if item.is_cancelled}
+        await submissions.hand_over(self._database, missing, cancelled)
+        await self._submit(claimed, [item for item in missing if not item.is_cancelled])
+        return True
+
+    async def _submit_fresh(self) -> bool:
+        claimed = await submissions.claim(
+            self._database, self._cluster.name, limit=MAX_SUBMISSIONS, lease_s=self._lease_s
+        )
+        await self._submit(claimed, claimed.items)
+        return bool(claimed.items)
+
+    async def _take_over(self, items: Sequence[Item]) -> dict[Key, Handed]:
+        """Look up items that may have been submitted; note and return those that were."""
+        if not items:
+            return {}
+        since = min(item.submission_started_at or datetime.now(UTC) for item in items)
+        told = await ask(self._shell, self._scheduler.find([item.tag for item in items], since))
+        found = {item.key: Handed(job_id=told.jobs[item.tag][0]) for item in items if told.jobs.get(item.tag)}
+        await submissions.hand_over(self._database, items, found)
+        log.info("submissions_looked_up", cluster=self._cluster.name, asked=len(items), found=len(found))
+        return found
+
+    async def _submit(self, claimed: Claim, items: Sequence[Item]) -> None:
+        if not items:
+            return
+        keys = [item.key for item in items]
+        try:
+            placed = await self._placed(items)
+            resolved = await dependencies.resolve(self._database, placed)
+            wanted = await self._written(resolved.ready)
+        except (TransientError, PermanentError):
+            await submissions.give_back(self._database, claimed, keys)
+            raise
+        receipts = await self._hand_in(claimed, keys, wanted)
+        fates = resolved.doomed | _fates(resolved.ready, receipts)
+        await submissions.hand_over(self._database, placed, fates)
+        deferred = _deferred(resolved.ready, receipts)
+        await submissions.give_back(self._database, claimed, [*resolved.waiting, *deferred])
+        await self._conclude(fates, receipts)
+
+    async def _hand_in(self, claimed: Claim, keys: Sequence[Key], wanted: Sequence[Submission]) -> Sequence[Receipt]:
+        if not wanted:
+            return ()
+        try:
+            return await ask(self._shell, self._scheduler.submit(wanted))
+        except NoConnection:
+            await submissions.give_back(self._database, claimed, keys)
+            raise
+        except TransientError:
+            self._has_unclear = True
+            raise
+
+    async def _placed(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        log_dirs = {item.run_id: item.log_dir for item in items}
+        if any(log_dir.startswith("~") for log_dir in log_dirs.values()):
+            home = await self._homes.of(self._cluster.name)
+            log_dirs = {run_id: expand(log_dir, home) for run_id, log_dir in log_dirs.items()}
+        return await submissions.place(self._database, items, log_dirs)
+
+    async def _written(self, ready: Sequence[Ready]) -> list[Submission]:
+        needs_home = any(one.item.task and (one.item.task.working_dir or "").startswith("~") for one in ready)
+        home = await self._homes.of(self._cluster.name) if needs_home else ""
+        return [_submission(one, home) for one in ready]
+
+    async def _conclude(self, fates: Mapping[Key, Handed | End], receipts: Sequence[Receipt]) -> None:
+        """Let others know what came out, and say when the scheduler takes nothing at the moment."""
+        failed = {key[0] for key, fate in fates.items() if isinstance(fate, End)}
+        if failed:
+            await dependencies.fail_dependents(self._database, failed)
+        if any(isinstance(fate, Handed) for fate in fates.values()):
+            self._submitted()
+        handed = sum(isinstance(fate, Handed) for fate in fates.values())
+        log.info("items_submitted", cluster=self._cluster.name, submitted=handed, ended=len(fates) - handed)
+        for receipt in receipts:
+            if receipt.fate in {Fate.DEFERRED, Fate.UNSURE}:
+                self._has_unclear = True
+                raise Unreachable(f"cluster '{self._cluster.name}' takes no jobs at the moment: {receipt.message}")
+
+
+def _submission(ready: Ready, home: str) -> Submission:
+    item, task = ready.item, ready.item.task
+    if task is None or item.nonce is None or item.stdout_path is None or item.stderr_path is None:
+        raise ValueError(f"{item.tag} is not ready to be submitted")
+    working_dir = expand(task.working_dir, home) if task.working_dir else None
+    return Submission(
+        tag=item.tag,
+        script=wrapper.batch_script(
+            task, run_id=item.run_id, log_dir=item.log_dir, working_dir=working_dir, nonce=item.nonce
+        ),
+        log_dir=item.log_dir,
+        records_dir=layout.records_dir(item.log_dir, item.run_id),
+        stdout_path=item.stdout_path,
+        stderr_path=item.stderr_path,
+        job_name=item.task_id,
+        after_ids=ready.after_ids,
+        after_tags=tuple(parent.tag for parent in ready.after),
+        is_held=item.is_held,
+        partition=task.partition,
+        account=task.account,
+        cpus=task.cpus,
+        memory=task.memory,
+        time_limit=task.time_limit,
+        gres=task.gres,
+    )
+
+
+def _fates(ready: Sequence[Ready], receipts: Sequence[Receipt]) -> dict[Key, Handed | End]:
+    """Read receipts, which come in the order of the submissions; what was deferred or is unsure has no fate yet."""
+    fates: dict[Key, Handed | End] = {}
+    for one, receipt in zip(ready, receipts, strict=True):
+        if receipt.fate is Fate.ACCEPTED and receipt.job_id:
+            fates[one.item.key] = Handed(job_id=receipt.job_id, at=receipt.at)
+        elif receipt.fate is Fate.REFUSED:
+            fates[one.item.key] = End(outcome=Outcome.SUBMISSION_FAILED, reason=receipt.message)
+    return fates
+
+
+def _deferred(ready: Sequence[Ready], receipts: Sequence[Receipt]) -> list[Key]:
+    return [one.item.key for one, receipt in zip(ready, receipts, strict=True) if receipt.fate is Fate.DEFERRED]
