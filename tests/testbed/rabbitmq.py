@@ -56,8 +56,8 @@ class RabbitMq(Server):
 
     def _start(self) -> None:
         config = _CONFIG.format(port=self.port, management_port=self.management_port)
-        (self.directory / "rabbitmq.conf").write_text(config)
-        (self.directory / "plugins").write_text("[rabbitmq_management].\n")
+        self._workspace.write("rabbitmq.conf", config)
+        self._workspace.write("plugins", "[rabbitmq_management].\n")
         self.daemon = Daemon(
             PROGRAMS,
             self._workspace,

@@ -94,29 +94,30 @@ class SlurmCluster(Server):
             os.chown(own, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
         for name in ("munge", "state", "spool"):
             self._workspace.directory(name)
-        names = [f"n{number + 1}" for number in range(self._nodes)]
-        port_of = {name: ports.reserve_port() for name in ("slurmctld", "slurmdbd", "mariadbd", *names)}
+        nodes = [f"n{number + 1}" for number in range(self._nodes)]
+        port_of = {name: ports.reserve_port() for name in ("slurmctld", "slurmdbd", "mariadbd", *nodes)}
         self.conf = write_slurm_files(
-            self.directory,
+            self._workspace,
             host=socket.gethostname().partition(".")[0],
-            munge_socket=self.directory / "munge" / "sock",
-            slurmctld_port=port_of["slurmctld"],
-            slurmdbd_port=port_of["slurmdbd"],
-            mariadbd_port=port_of["mariadbd"],
-            node_ports={name: port_of[name] for name in names},
-            has_cgroup_choice=_version() >= (24, 11),
+            ports=port_of,
+            nodes=nodes,
+            version=_version(),
             extra=self._extra,
         )
+        self._start_daemons(port_of)
+        self._add_users()
+        self.wait_idle()
+
+    def _start_daemons(self, port_of: dict[str, int]) -> None:
         self.munged = self._munged().start()
         self.mariadbd = self._mariadbd(port_of["mariadbd"]).start()
         self._grant()
         self.slurmdbd = self._slurm_daemon("slurmdbd", port_of["slurmdbd"]).start()
         self.slurmctld = self._slurm_daemon("slurmctld", port_of["slurmctld"]).start()
-        self.slurmds = {name: self._slurm_daemon("slurmd", port_of[name], "-N", name).spawn() for name in names}
+        nodes = [name for name in port_of if name.startswith("n")]
+        self.slurmds = {node: self._slurm_daemon("slurmd", port_of[node], "-N", node).spawn() for node in nodes}
         for slurmd in self.slurmds.values():
             slurmd.wait_ready()
-        self._add_users()
-        self.wait_idle()
 
     def _slurm_daemon(self, program: str, port: int, *options: str) -> Daemon:
         return Daemon(
@@ -129,9 +130,7 @@ class SlurmCluster(Server):
 
     def _munged(self) -> Daemon:
         room = self.directory / "munge"
-        key = room / "key"
-        key.touch(mode=0o400)
-        key.write_bytes(secrets.token_bytes(128))
+        self._workspace.write("munge/key", secrets.token_bytes(128), 0o400)
         files = {"socket": "sock", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         options = [f"--{option}={room / name}" for option, name in files.items()]
         return Daemon(

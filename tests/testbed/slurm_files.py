@@ -1,6 +1,9 @@
 """The configuration files of the test cluster, as text."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.testbed.workspaces import Workspace
 
 _SLURM_CONF = """\
 ClusterName=testbed
@@ -82,30 +85,30 @@ MARIADB_OPTIONS = (
 
 
 def write_slurm_files(
-    directory: Path,
+    workspace: Workspace,
     *,
     host: str,
-    munge_socket: Path,
-    slurmctld_port: int,
-    slurmdbd_port: int,
-    mariadbd_port: int,
-    node_ports: dict[str, int],
-    has_cgroup_choice: bool,
+    ports: Mapping[str, int],
+    nodes: Sequence[str],
+    version: tuple[int, int],
     extra: str,
 ) -> Path:
     """Write slurm.conf, slurmdbd.conf and cgroup.conf and return the path of the first.
 
-    `has_cgroup_choice`: whether this Slurm can and must be told to go without cgroups (24.11 and newer).
+    Args:
+        workspace: where; munge's socket is `munge/sock` there.
+        host: this machine's short name.
+        ports: one for each daemon by its name, and one for each node by the node's.
+        nodes: the nodes' names.
+        version: that of Slurm, as 22, 5.
+        extra: more lines for slurm.conf.
     """
-    etc = directory / "etc"
-    etc.mkdir()
-    ports = {"slurmctld_port": slurmctld_port, "slurmdbd_port": slurmdbd_port, "mariadbd_port": mariadbd_port}
-    words = {"directory": directory, "host": host, "munge_socket": munge_socket, **ports}
-    nodes = (_NODE.format(name=name, host=host, port=port) for name, port in node_ports.items())
-    slurm_conf = etc / "slurm.conf"
-    slurm_conf.write_text(_SLURM_CONF.format(**words) + "".join(nodes) + extra)
-    slurmdbd_conf = etc / "slurmdbd.conf"
-    slurmdbd_conf.touch(mode=0o600)
-    slurmdbd_conf.write_text(_SLURMDBD_CONF.format(**words))
-    (etc / "cgroup.conf").write_text("CgroupPlugin=disabled\n" if has_cgroup_choice else "")
-    return slurm_conf
+    directory = workspace.path
+    words: dict[str, object] = {f"{daemon}_port": port for daemon, port in ports.items() if daemon not in nodes}
+    words |= {"directory": str(directory), "host": host, "munge_socket": str(directory / "munge" / "sock")}
+    lines = (_NODE.format(name=node, host=host, port=ports[node]) for node in nodes)
+    workspace.directory("etc")
+    # Slurm before 24.11 does not know this choice; later ones do not start without cgroups unless told so.
+    workspace.write("etc/cgroup.conf", "CgroupPlugin=disabled\n" if version >= (24, 11) else "")
+    workspace.write("etc/slurmdbd.conf", _SLURMDBD_CONF.format(**words), 0o600)
+    return workspace.write("etc/slurm.conf", _SLURM_CONF.format(**words) + "".join(lines) + extra)

@@ -67,7 +67,7 @@ class Sshd(Server):
     def trust_host_key(self) -> None:
         """Write the present host key to `known_hosts`."""
         public = (self.directory / "host_key.pub").read_text()
-        self.known_hosts.write_text(f"[{self.host}]:{self.port} {public}")
+        self._workspace.write("known_hosts", f"[{self.host}]:{self.port} {public}")
 
     def command(self, user: str) -> list[str]:
         """Give OpenSSH's command line that runs the words after it as this account."""
@@ -89,11 +89,11 @@ class Sshd(Server):
         for user in ACCOUNTS:
             self._make_key(self.key(user))
             public = self.key(user).with_name(f"key.{user}.pub").read_text()
-            (self.directory / f"authorized_keys.{user}").write_text(public)
-        config = self.directory / "sshd_config"
+            self._workspace.write(f"authorized_keys.{user}", public)
         text = _SSHD_CONFIG.format(port=self.port, directory=self.directory, users=" ".join(ACCOUNTS))
         pairs = " ".join(f'"{name}={setting}"' for name, setting in self._environment.items())
-        config.write_text(text + (f"SetEnv {pairs}\n" if pairs else "") + self._extra)
+        text += (f"SetEnv {pairs}\n" if pairs else "") + self._extra
+        config = self._workspace.write("sshd_config", text)
         self.daemon = Daemon(
             ["/usr/sbin/sshd", "-D", "-e", "-f", config],
             self._workspace,

@@ -33,8 +33,18 @@ class Workspace:
     def directory(self, name: str, mode: int = 0o755) -> Path:
         """Make a folder in it."""
         path = self.path / name
-        path.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o755)
+        path.mkdir()
         path.chmod(mode)
+        return path
+
+    def write(self, name: str, content: str | bytes, mode: int = 0o644) -> Path:
+        """Write a file in it, readable by every account unless `mode` says otherwise."""
+        path = self.path / name
+        path.touch(mode=0o600)
+        path.chmod(mode)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
     def note(self, child: subprocess.Popen[bytes]) -> None:
