@@ -12,6 +12,7 @@
     │   └── LeaseLost             somebody else has taken this work over
     └── PermanentError            trying again gives the same answer
         ├── NotFound
+        ├── NotAuthenticated      nobody knows who is asking
         ├── NotAllowed
         ├── Conflict              it exists and differs
         ├── InvalidInput          names every faulty field
@@ -76,6 +77,10 @@ class PermanentError(Error):
 
 class NotFound(PermanentError):
     """There is no such thing, or none that the asker may see."""
+
+
+class NotAuthenticated(PermanentError):
+    """Nobody knows who is asking."""
 
 
 class NotAllowed(PermanentError):

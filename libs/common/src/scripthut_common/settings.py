@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import msgspec
 
@@ -43,9 +43,17 @@ def load(type_: type[S], environ: Mapping[str, str], *, prefix: str, file: Path 
                 faults.append(f"{variable} is missing")
             continue
         try:
-            values[field.name] = msgspec.convert(raw, type=field.type, strict=variable not in environ)
+            given = _split(raw, field.type) if variable in environ else raw
+            values[field.name] = msgspec.convert(given, type=field.type, strict=variable not in environ)
         except msgspec.ValidationError as error:
             faults.append(f"{variable}: {error}")
     if faults:
         raise SettingsError("settings are incomplete or wrong:\n" + "\n".join(f"  {fault}" for fault in faults))
     return type_(**values)
+
+
+def _split(raw: str, type_: object) -> object:
+    """A variable that stands for a list has its words between commas."""
+    if get_origin(type_) is not tuple:
+        return raw
+    return [word.strip() for word in raw.split(",") if word.strip()]

@@ -20,8 +20,9 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(StrEnum):
-    """What a route does; every route names one."""
+    """What a route does; every route names one. `ENTER` alone needs nobody: health, login, the look of pages."""
 
+    ENTER = "enter"
     CREATE_RUN = "create_run"
     LIST_RUNS = "list_runs"
     READ_RUN = "read_run"

@@ -16,8 +16,10 @@ class Owned(Protocol):
         """The name of the actor it belongs to."""
 
 
-def may(actor: Actor, action: Action, run: Owned | None = None) -> bool:
-    """Answer for every route: admins may all, users what is theirs and what is nobody's."""
+def may(actor: Actor | None, action: Action, run: Owned | None = None) -> bool:
+    """Answer for every route: admins may all, users what is theirs and what is nobody's, strangers enter."""
+    if actor is None or action is Action.ENTER:
+        return action is Action.ENTER
     if actor.role is Role.ADMIN:
         return True
     if action in _OF_A_RUN:

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common import layout
@@ -42,14 +41,12 @@ class Applying:
         """Take one event; one that was taken before changes nothing.
 
         Raises:
-            BadMessage: it contradicts what its run is, or holds what no column can.
+            BadMessage: it contradicts what its run is.
+            InvalidInput: an id is none, or a value is one that no column holds.
         """
-        try:
-            async with self._database.transaction() as connection:
-                if await self._inbox.take(connection, event.id):
-                    await _apply(connection, event)
-        except DataError as error:
-            raise BadMessage(f"{event.type} {event.id} does not fit the catalog: {error.orig}") from error
+        async with self._database.transaction() as connection:
+            if await self._inbox.take(connection, event.id):
+                await _apply(connection, event)
 
 
 async def _apply(connection: AsyncConnection, event: CloudEvent) -> None:

@@ -42,6 +42,22 @@ async def read_file(connection: AsyncConnection, run_id: str, task_id: str, plac
     return _ledger_row(row)
 
 
+async def read_rendered(
+    connection: AsyncConnection, run_id: str, task_id: str, place: Place, path: bytes, *, renderer: str
+) -> Rendered:
+    """Read what stands for one Markdown file.
+
+    Raises:
+        NotFound: there is no such file, it is no Markdown, or we do not hold it.
+    """
+    query = _with_rendering(select(FILES.c.kind, FILES.c.sha256, *_RENDERED), renderer)
+    row = (await connection.execute(query.where(*_of(run_id, task_id, place), FILES.c.path == path))).one_or_none()
+    rendered = None if row is None else _rendered(row)
+    if rendered is None:
+        raise NotFound("there is no such document")
+    return rendered
+
+
 async def read_log(connection: AsyncConnection, run_id: str, task_id: str, place: Place) -> LedgerRow | None:
     """Read the row of standard output or standard error; `None` when nothing is known of it yet."""
     row = (await connection.execute(select(*_ROW, *_WORDS).where(*_of(run_id, task_id, place)).limit(1))).one_or_none()
@@ -73,17 +89,33 @@ async def read_outputs(
 
 async def read_summary(connection: AsyncConnection, run: RunHead, *, renderer: str) -> RunSummary:
     """Read what tasks contributed to the run's summary, in submission order."""
+    query = _contributions(run.run_id, renderer).order_by(ITEMS.c.position, ITEMS.c.task_id)
+    return RunSummary(run=run, sections=tuple(_contribution(row) for row in await connection.execute(query)))
+
+
+async def read_contribution(connection: AsyncConnection, run_id: str, task_id: str, *, renderer: str) -> Contribution:
+    """Read one task's section.
+
+    Raises:
+        NotFound: the task contributed nothing.
+    """
+    query = _contributions(run_id, renderer).where(FILES.c.task_id == task_id)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound("the task contributed nothing to the run's summary")
+    return _contribution(row)
+
+
+def _contributions(run_id: str, renderer: str) -> Select[*tuple[Any, ...]]:
     query = _with_rendering(
         select(ITEMS.c.task_id, ITEMS.c.task_name, FILES.c.kind, FILES.c.sha256, *_RENDERED), renderer
     )
-    query = query.join(ITEMS, (ITEMS.c.run_id == FILES.c.run_id) & (ITEMS.c.task_id == FILES.c.task_id)).where(
-        FILES.c.run_id == run.run_id,
+    return query.join(ITEMS, (ITEMS.c.run_id == FILES.c.run_id) & (ITEMS.c.task_id == FILES.c.task_id)).where(
+        FILES.c.run_id == run_id,
         FILES.c.place == Place.RUN_SUMMARY,
         FILES.c.state == FileState.STORED,
         FILES.c.stored_bytes > 0,
     )
-    rows = await connection.execute(query.order_by(ITEMS.c.position, ITEMS.c.task_id))
-    return RunSummary(run=run, sections=tuple(_contribution(row) for row in rows))
 
 
 def _of(run_id: str, task_id: str, place: Place) -> tuple[ColumnElement[bool], ...]:

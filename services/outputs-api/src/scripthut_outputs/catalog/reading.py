@@ -12,7 +12,18 @@ from scripthut_outputs.tables import CLUSTERS
 
 from . import files, items, runs
 from .changes import Cache
-from .views import ClusterView, Item, ItemList, RunHead, RunList, RunOverview, RunSummary, TaskOutputs
+from .views import (
+    ClusterView,
+    Contribution,
+    Item,
+    ItemList,
+    Rendered,
+    RunHead,
+    RunList,
+    RunOverview,
+    RunSummary,
+    TaskOutputs,
+)
 
 T = TypeVar("T")
 
@@ -59,11 +70,21 @@ class Reading:
             item = await items.read_item(connection, run_id, task_id)
             return await files.read_outputs(connection, item, renderer=self._renderer, limit=limit, cursor=cursor)
 
+    async def rendered(self, run_id: str, task_id: str, place: Place, path: bytes) -> Rendered:
+        """What stands for one Markdown file."""
+        async with self._database.transaction() as connection:
+            return await files.read_rendered(connection, run_id, task_id, place, path, renderer=self._renderer)
+
     async def summary(self, run_id: str) -> RunSummary:
         """What tasks contributed to the run's summary, in submission order."""
         async with self._database.transaction() as connection:
             run = await runs.read_head(connection, run_id)
             return await files.read_summary(connection, run, renderer=self._renderer)
+
+    async def contribution(self, run_id: str, task_id: str) -> Contribution:
+        """One task's section of the run's summary."""
+        async with self._database.transaction() as connection:
+            return await files.read_contribution(connection, run_id, task_id, renderer=self._renderer)
 
     async def log(self, run_id: str, task_id: str, place: Place) -> LedgerRow | None:
         """What we hold of a task's standard output or standard error."""

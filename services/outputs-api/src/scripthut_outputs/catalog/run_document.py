@@ -35,15 +35,20 @@ def read(body: bytes, clusters: Collection[str]) -> RunDocument:
         InvalidInput: it may not; names every faulty field.
     """
     try:
-        document = msgspec.json.decode(body, type=RunDocument)
-    except msgspec.ValidationError:
-        raise _refusal(_faults_of(body)) from None
+        document = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal([Problem(field="", message=f"not readable as JSON: {error}")]) from error
     problems = [*_check(document, clusters), *tasks.check(document.tasks)]
     if problems:
         raise _refusal(problems)
     return document
+
+
+def _decode(body: bytes) -> RunDocument:
+    try:
+        return msgspec.json.decode(body, type=RunDocument)
+    except msgspec.ValidationError:
+        raise _refusal(_faults_of(body)) from None
 
 
 def _refusal(problems: list[Problem]) -> InvalidInput:

@@ -1,0 +1,144 @@
+"""Who may come in at all: a file of `<name> <role> <token>` lines, made at the first start."""
+
+import getpass
+import hashlib
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from scripthut_common.errors import SettingsError
+
+from . import Actor, Role
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
+_MIN_TOKEN_CHARACTERS = 20
+_LOOK_AGAIN_S = 1.0
+
+log = structlog.get_logger()
+
+
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    by_name: dict[str, Actor]
+    by_token: dict[bytes, Actor]
+
+
+class Tokens:
+    """The tokens file as it is now: a changed file is read again within a second.
+
+    Raises:
+        SettingsError: the file cannot be read or made, or a line is wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            _make(path)
+        self._stamp = self._look()
+        self._known = _read(path)
+        self._looked_at = time.monotonic()
+
+    def actor_of(self, token: bytes) -> Actor | None:
+        """The bearer of a token. Tokens are compared by hash: timing tells nothing about them."""
+        return self._now().by_token.get(hashlib.sha256(token).digest())
+
+    def actor_named(self, name: str) -> Actor | None:
+        """The actor of that name; `None` once it is no longer in the file."""
+        return self._now().by_name.get(name)
+
+    @property
+    def first(self) -> Actor:
+        """Whom the first line names: who set this up."""
+        return next(iter(self._now().by_name.values()))
+
+    def _now(self) -> _Known:
+        now = time.monotonic()
+        if now - self._looked_at > _LOOK_AGAIN_S:
+            self._looked_at = now
+            stamp = self._look()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._read_again()
+        return self._known
+
+    def _read_again(self) -> None:
+        """A file that is being edited may be wrong for a while: what was right before goes on counting."""
+        try:
+            self._known = _read(self._path)
+        except SettingsError as error:
+            log.warning("tokens_file_not_read", error=str(error))
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_ino)
+
+
+def read_key(path: Path) -> bytes:
+    """Read the key that signs sessions, made at the first start.
+
+    Raises:
+        SettingsError: it cannot be read or made.
+    """
+    try:
+        if not path.exists():
+            _write(path, secrets.token_hex(32))
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}") from error
+
+
+def _read(path: Path) -> _Known:
+    by_name: dict[str, Actor] = {}
+    by_token: dict[bytes, Actor] = {}
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        words = line.split()
+        if len(words) != 3 or not _NAME.fullmatch(words[0]) or words[1] not in set(Role):
+            raise SettingsError(f"{path}: line {number} is not `<name> <role: admin or user> <token>`")
+        if len(words[2]) < _MIN_TOKEN_CHARACTERS:
+            raise SettingsError(f"{path}: line {number}: a token has at least {_MIN_TOKEN_CHARACTERS} characters")
+        actor = by_name.setdefault(words[0], Actor(name=words[0], role=Role(words[1])))
+        by_token[hashlib.sha256(words[2].encode()).digest()] = actor
+    if not by_name:
+        raise SettingsError(f"{path}: names nobody; remove it to have it made anew")
+    return _Known(by_name=by_name, by_token=by_token)
+
+
+def _make(path: Path) -> None:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "admin"
+    owner = name if _NAME.fullmatch(name) else "admin"
+    try:
+        _write(path, f"# <name> <role: admin or user> <token>\n{owner} {Role.ADMIN} {secrets.token_urlsafe(32)}\n")
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a secret file whole or not at all; the first of several processes wins."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()

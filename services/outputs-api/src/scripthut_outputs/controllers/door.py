@@ -1,0 +1,126 @@
+"""The door before every route: by which name we were called, which page sent the request, who is asking.
+
+Plain ASGI, since it stands before files too. It says who asks (`scope["user"]`); whether they may is the guard's.
+"""
+
+import time
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from scripthut_common.errors import NotAllowed, NotAuthenticated
+from scripthut_outputs.access import Actor
+from scripthut_outputs.access.origins import is_allowed_host, is_own_origin
+from scripthut_outputs.access.sessions import Sessions
+from scripthut_outputs.access.tokens import Tokens
+
+from .problems import send_problem
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_READ = frozenset({b"host", b"origin", b"authorization", b"cookie", b"access-control-request-method"})
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, HEAD, POST"),
+    (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, range, if-none-match"),
+    (b"access-control-max-age", b"600"),
+    (b"content-length", b"0"),
+]
+
+
+class WrongHost(HTTPException):
+    """We were called by a name that is not ours."""
+
+    status_code = 421
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Which names are ours, and which other pages may read us with a token."""
+
+    allowed_hosts: frozenset[str]
+    cors_origins: frozenset[bytes]
+
+
+class Door:
+    """Lets requests in, or answers why not."""
+
+    def __init__(self, app: ASGIApp, tokens: Tokens, sessions: Sessions, rules: Rules) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._sessions = sessions
+        self._rules = rules
+        self._cookie_prefix = f"{sessions.cookie_name}=".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Look at one request and pass it on."""
+        if scope["type"] == ScopeType.HTTP:
+            headers = {name: value for name, value in scope["headers"] if name in _READ}
+            origin = headers.get(b"origin")
+            if origin in self._rules.cors_origins:
+                send = _with_cors(send, origin)
+                if b"access-control-request-method" in headers and scope["method"] == "OPTIONS":
+                    await send({"type": "http.response.start", "status": 204, "headers": [*_PREFLIGHT]})
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    return
+            try:
+                self._check(scope, headers)
+            except (HTTPException, NotAllowed, NotAuthenticated) as error:
+                await send_problem(send, error, scope["path"], is_head=scope["method"] == "HEAD")
+                return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> None:
+        host = headers.get(b"host", b"").decode("latin-1")
+        if not is_allowed_host(host, self._rules.allowed_hosts):
+            raise WrongHost(
+                detail=f"{host[:200]!r} is not a name of this service; its setting `allowed_hosts` has them"
+            )
+        authorization = headers.get(b"authorization")
+        if authorization is not None:
+            scope["user"] = self._bearer(authorization)
+        else:
+            scope["user"] = self._session(headers.get(b"cookie"))
+        if scope["method"] not in _SAFE_METHODS:
+            self._check_origin(headers.get(b"origin"), host, needs_one=bool(scope["user"]) and authorization is None)
+
+    def _check_origin(self, origin: bytes | None, host: str, *, needs_one: bool) -> None:
+        """Refuse what another site's page made a browser send; browsers add cookies unasked, tokens never."""
+        if origin is None:
+            if needs_one:
+                raise NotAllowed("a request that changes something needs a token, or must come from our own page")
+        elif not is_own_origin(origin.decode("latin-1"), host) and origin not in self._rules.cors_origins:
+            raise NotAllowed("a page of another site may not do this")
+
+    def _bearer(self, authorization: bytes) -> Actor:
+        scheme, _, token = authorization.partition(b" ")
+        actor = self._tokens.actor_of(token.strip()) if scheme.lower() == b"bearer" else None
+        if actor is None:
+            raise NotAuthenticated("this token is not known here; the tokens file of the service has those that are")
+        return actor
+
+    def _session(self, cookies: bytes | None) -> Actor | None:
+        if cookies is None or self._cookie_prefix not in cookies:
+            return None
+        for cookie in cookies.split(b";"):
+            name_and_value = cookie.strip()
+            if name_and_value.startswith(self._cookie_prefix):
+                name = self._sessions.actor_name(name_and_value[len(self._cookie_prefix) :], time.time())
+                return None if name is None else self._tokens.actor_named(name)
+        return None
+
+
+def _with_cors(send: Send, origin: bytes) -> Send:
+    """Let a page of a named origin read the answer; credentials are not among what it may send."""
+    added = [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", b"etag, content-range, content-disposition, location"),
+        (b"vary", b"origin"),
+    ]
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [header for header in message["headers"] if header[0] != b"cross-origin-resource-policy"]
+            message["headers"] = [*kept, *added]
+        await send(message)
+
+    return sending

@@ -1,0 +1,204 @@
+"""The bytes of a task's output files: the one route that is plain ASGI, for its speed and for its paths.
+
+Paths are bytes: the framework would decode them lossily, so the raw path is read. A file is found by the exact
+bytes of its name in the ledger; no path is ever joined.
+"""
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, cast, runtime_checkable
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from litestar.exceptions import MethodNotAllowedException
+from litestar.types import HTTPScope, Message, Receive, Send
+
+from scripthut_common.errors import NotFound, StoreUnavailable
+from scripthut_outputs.access import Action
+from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.ledger import FileState, LedgerRow
+
+from . import content, ranges
+from .problems import LeftOut, send_problem
+from .routing import Guard
+
+ROUTE = re.compile(rb"/runs/([^/]+)/tasks/([^/]+)/outputs/file/(.*)", re.DOTALL)
+TEMPLATE = "/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"
+ACTION = Action.READ_RUN
+PATHSEND = "http.response.pathsend"
+Answer = Callable[[Send], Awaitable[None]]
+_MAX_SMALL_BYTES = 128 * 1024
+_MAX_HELD_BYTES = 32 * 1024 * 1024
+_METHODS = frozenset({"GET", "HEAD"})
+_CONDITIONS = frozenset({b"if-none-match", b"range", b"if-range"})
+
+
+@runtime_checkable
+class Blobs(Protocol):
+    """What serving asks of the blob store."""
+
+    def local_path(self, sha256: str) -> str | None:
+        """Where the blob lies on this machine; `None` when it lies elsewhere."""
+
+    async def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """The blob's bytes."""
+
+    def stream(self, sha256: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The blob's bytes in pieces."""
+
+
+class _Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A file as it is answered: made once for each name and content."""
+
+    sha256: str
+    size_bytes: int
+    etag: bytes
+    headers: list[tuple[bytes, bytes]]
+    whole: dict[str, Any]
+    """The start of a 200 answer."""
+
+
+class Small:
+    """Small blobs that were asked for lately, so that pages full of plots do not wait for the disk's queue."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._size_bytes = 0
+
+    async def read(self, sha256: str) -> bytes:
+        """The blob's bytes, from memory where it can be."""
+        held = self._held.get(sha256)
+        if held is not None:
+            self._held.move_to_end(sha256)
+            return held
+        try:
+            read = await self._blobs.read(sha256)
+        except NotFound as error:
+            raise StoreUnavailable(f"the blob {sha256} is missing from the store") from error
+        if sha256 not in self._held:
+            self._held[sha256] = read
+            self._size_bytes += len(read)
+        while self._size_bytes > _MAX_HELD_BYTES:
+            self._size_bytes -= len(self._held.popitem(last=False)[1])
+        return read
+
+
+class Files:
+    """Answers GET and HEAD of a file."""
+
+    def __init__(self, reading: Reading, blobs: Blobs, guard: Guard) -> None:
+        self._reading = reading
+        self._blobs = blobs
+        self._guard = guard
+        self._small = Small(blobs)
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
+        """Serve one request whose raw path fits `ROUTE`."""
+        is_head = scope["method"] == "HEAD"
+        try:
+            served = await self._find(scope)
+            answer = await self._choose(served, scope, is_head=is_head)
+        except Exception as error:  # noqa: BLE001  the mapper of errors to answers, for this route
+            await send_problem(send, error, scope["path"], is_head=is_head)
+        else:
+            await answer(send)
+
+    async def _find(self, scope: HTTPScope) -> _Served:
+        found = ROUTE.fullmatch(scope["raw_path"])
+        if found is None:
+            raise NotFound("there is no such file")
+        run, task, path = found.groups()
+        run_id = _text(run)
+        await self._guard.ask(scope.get("user"), ACTION, run_id)
+        if scope["method"] not in _METHODS:
+            raise MethodNotAllowedException(headers={"allow": "GET, HEAD"})
+
+        async def describe() -> _Served:
+            return _describe(await self._reading.file(run_id, _text(task), unquote_to_bytes(path)))
+
+        return await self._reading.cache.get(run_id, ("served", task, path), describe)
+
+    async def _choose(self, served: _Served, scope: HTTPScope, *, is_head: bool) -> Answer:
+        """Have everything ready that can fail, before the first byte is sent."""
+        asked = {name: value for name, value in scope["headers"] if name in _CONDITIONS}
+        if asked and ranges.is_held(asked.get(b"if-none-match"), served.etag):
+            return _empty({"type": "http.response.start", "status": 304, "headers": served.headers})
+        if is_head:
+            return _empty(served.whole)
+        if b"range" in asked:
+            part = ranges.choose(
+                asked[b"range"], asked.get(b"if-range"), etag=served.etag, size_bytes=served.size_bytes
+            )
+            if part is not None:
+                return await self._part(served, part)
+        return await self._whole(served, scope)
+
+    async def _whole(self, served: _Served, scope: HTTPScope) -> Answer:
+        if served.size_bytes <= _MAX_SMALL_BYTES:
+            return _at_once(served.whole, await self._small.read(served.sha256))
+        path = self._blobs.local_path(served.sha256)
+        if path is None or PATHSEND not in (scope.get("extensions") or {}):
+            return await self._streamed(served.whole, served, 0, served.size_bytes)
+        if not os.path.exists(path):  # noqa: PTH110, ASYNC240  a microsecond, on the hot path
+            raise StoreUnavailable(f"the blob {served.sha256} is missing from the store")
+
+        async def answer(send: Send) -> None:
+            await send(cast("Message", served.whole))
+            await send(cast("Message", {"type": PATHSEND, "path": path}))
+
+        return answer
+
+    async def _part(self, served: _Served, part: ranges.Part) -> Answer:
+        last = part.start + part.length - 1
+        content_range = f"bytes {part.start}-{last}/{served.size_bytes}".encode()
+        length = (b"content-length", str(part.length).encode())
+        headers = [*served.headers, length, (b"content-range", content_range)]
+        start = {"type": "http.response.start", "status": 206, "headers": headers}
+        return await self._streamed(start, served, part.start, part.length)
+
+    async def _streamed(self, start: dict[str, Any], served: _Served, first: int, length: int) -> Answer:
+        pieces = self._blobs.stream(served.sha256, start=first, length=length)
+        try:
+            piece = await anext(pieces, b"")
+        except NotFound as error:
+            raise StoreUnavailable(f"the blob {served.sha256} is missing from the store") from error
+
+        async def answer(send: Send) -> None:
+            await send(cast("Message", start))
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async for following in pieces:
+                await send({"type": "http.response.body", "body": following, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        return answer
+
+
+def _describe(row: LedgerRow) -> _Served:
+    if row.state is not FileState.STORED or row.sha256 is None or row.stored_bytes is None:
+        more = f": {row.reason}" if row.reason else ""
+        raise LeftOut(f"this file was left out ({row.state}){more}")
+    etag = f'"{row.sha256}"'.encode()
+    headers = [*content.headers_for(row.path), (b"etag", etag), (b"accept-ranges", b"bytes")]
+    length = (b"content-length", str(row.stored_bytes).encode())
+    whole = {"type": "http.response.start", "status": 200, "headers": [*headers, length]}
+    return _Served(sha256=row.sha256, size_bytes=row.stored_bytes, etag=etag, headers=headers, whole=whole)
+
+
+def _at_once(start: dict[str, Any], body: bytes) -> Answer:
+    async def answer(send: Send) -> None:
+        await send(cast("Message", start))
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return answer
+
+
+def _empty(start: dict[str, Any]) -> Answer:
+    return _at_once(start, b"")
+
+
+def _text(raw: bytes) -> str:
+    """The id in one segment of a raw path; what is no text is no id, and found nowhere."""
+    return unquote_to_bytes(raw).decode("ascii", "replace")

@@ -1,0 +1,102 @@
+"""Login for browsers: by a link that works once, or by pasting a token."""
+
+from html import escape
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from litestar import MediaType, Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access.sessions import Sessions
+from scripthut_outputs.access.tokens import Tokens
+from scripthut_outputs.catalog.login_codes import LoginCodes
+
+from .routing import asks
+
+HOME = "/ui/"
+_MAX_FORM_BYTES = 4096
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Log in · ScriptHut</title>
+<link rel="stylesheet" href="/static/style.css">
+</head>
+<body>
+<main>
+<h1>Log in</h1>
+<p role="status">{message}</p>
+<form method="post" action="/login">
+<input type="hidden" name="next" value="{next}">
+<p><label for="token">Token</label> <input id="token" name="token" type="password" autocomplete="off" required></p>
+<p><button type="submit">Log in</button></p>
+</form>
+<p>Tokens stand in the tokens file of this service; <code>python -m scripthut_outputs login-url</code> prints a link
+that logs in once.</p>
+</main>
+</body>
+</html>
+"""
+_POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+_Code = Annotated[str | None, QueryParameter(max_length=200)]
+_Next = Annotated[str, QueryParameter(name="next", max_length=2000)]
+
+
+@get("/login", opt=asks(Action.ENTER), include_in_schema=False)
+async def enter(
+    login_codes: NamedDependency[LoginCodes],
+    sessions: NamedDependency[Sessions],
+    code: _Code = None,
+    then: _Next = HOME,
+) -> Response[str]:
+    """Use the code of a login link, or show the form."""
+    if code is None:
+        return _form("Paste your token.", then)
+    actor = await login_codes.use(code)
+    if actor is None:
+        return _form("This link was used already, or is too old. Ask for a new one, or paste your token.", then, 403)
+    return _welcome(sessions, actor, then)
+
+
+@post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
+async def log_in(
+    request: Request[Actor, Any, Any], tokens: NamedDependency[Tokens], sessions: NamedDependency[Sessions]
+) -> Response[str]:
+    """Begin a session for the bearer of a token."""
+    form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=10)
+    then = form.get("next", [HOME])[0]
+    actor = tokens.actor_of(form.get("token", [""])[0].strip().encode())
+    if actor is None:
+        return _form("This token is not known here.", then, 403)
+    return _welcome(sessions, actor.name, then)
+
+
+@post("/logout", opt=asks(Action.ENTER), include_in_schema=False)
+async def log_out(sessions: NamedDependency[Sessions]) -> Response[str]:
+    """End the session in this browser."""
+    return Response("", status_code=303, headers={"location": "/login", "set-cookie": sessions.removal})
+
+
+@get("/", opt=asks(Action.ENTER), include_in_schema=False)
+async def home() -> Response[str]:
+    """Lead to the pages."""
+    return Response("", status_code=303, headers={"location": HOME})
+
+
+def _welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
+    headers = {"location": _own_page(then), "set-cookie": sessions.cookie(actor), "cache-control": "no-store"}
+    return Response("", status_code=303, headers=headers)
+
+
+def _form(message: str, then: str, status_code: int = 200) -> Response[str]:
+    page = _PAGE.format(message=escape(message), next=escape(_own_page(then)))
+    headers = {"content-security-policy": _POLICY, "cache-control": "no-store"}
+    return Response(page, status_code=status_code, media_type=MediaType.HTML, headers=headers)
+
+
+def _own_page(then: str) -> str:
+    """Lead to a page of ours, never where a link's author would like us to lead."""
+    return then if then.startswith(HOME) and then.isascii() and then.isprintable() else HOME

@@ -1,0 +1,169 @@
+"""A task's outputs: the ledger with rendered documents, in both shapes; collect again."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from scripthut_common.errors import NotFound
+from scripthut_outputs.access import Action
+from scripthut_outputs.catalog.creating import Creating
+from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.catalog.views import OutputFile, TaskOutputs
+from scripthut_outputs.ledger import FileState, Place
+from scripthut_outputs.rendering import fill
+
+from .answers import MAX_LIMIT, Cursor, Limit, encoded, kept
+from .inlining import Allowance, MaxInline
+from .routing import asks
+from .shapes import (
+    OlderOutputJson,
+    OlderOutputsJson,
+    OutputJson,
+    OutputsJson,
+    RenderedJson,
+    TaskJson,
+    generates_source,
+    older_status,
+    output_json,
+    task_json,
+)
+
+
+class Outputs(Controller):
+    """What a task wrote for people."""
+
+    path = "/runs/{run_id:str}/tasks/{task_id:str}"
+    tags = ("outputs",)
+
+    @get("/outputs", opt=asks(Action.READ_RUN), summary="List a task's outputs")
+    async def index(
+        self,
+        run_id: FromPath[str],
+        task_id: FromPath[str],
+        reading: NamedDependency[Reading],
+        max_inline: NamedDependency[MaxInline],
+        cursor: Cursor = None,
+        limit: Limit = 1000,
+    ) -> Response[OutputsJson]:
+        """Every file of the ledger, stored or left out with its reason; the task summary first."""
+
+        async def make() -> OutputsJson:
+            found = await reading.outputs(run_id, task_id, limit=limit, cursor=cursor)
+            return _outputs(found, Allowance(max_inline))
+
+        return await kept(reading.cache, run_id, ("outputs", task_id, cursor, limit), make)
+
+    @get("/detail/outputs", opt=asks(Action.READ_RUN), summary="List a task's stored outputs, older shape")
+    async def older(
+        self,
+        run_id: FromPath[str],
+        task_id: FromPath[str],
+        reading: NamedDependency[Reading],
+        max_inline: NamedDependency[MaxInline],
+    ) -> Response[OlderOutputsJson]:
+        """Every stored file, in the shape that existing frontends read."""
+
+        async def make() -> OlderOutputsJson:
+            found = await reading.outputs(run_id, task_id, limit=MAX_LIMIT, cursor=None)
+            return _older_outputs(found, Allowance(max_inline))
+
+        return await kept(reading.cache, run_id, ("older", task_id), make)
+
+    @get("/outputs/rendered", opt=asks(Action.READ_RUN), summary="Show one Markdown file as HTML")
+    async def rendered(
+        self,
+        run_id: FromPath[str],
+        task_id: FromPath[str],
+        reading: NamedDependency[Reading],
+        path_b64: Annotated[str, QueryParameter(name="path")],
+    ) -> Response[RenderedJson]:
+        """Show the document that an answer was too small to hold."""
+        path = decode_path(path_b64)
+        found = await reading.rendered(run_id, task_id, Place.OUTPUT, path)
+        html = None if found.html is None else fill(found.html, run_id=run_id, task_id=task_id, path=path)
+        return encoded(RenderedJson(path=path.decode("utf-8", "replace"), rendered_html=html))
+
+    @post("/outputs/collect", opt=asks(Action.COLLECT_AGAIN), status_code=202, summary="Collect a task's outputs again")
+    async def collect(
+        self,
+        run_id: FromPath[str],
+        task_id: FromPath[str],
+        creating: NamedDependency[Creating],
+        reading: NamedDependency[Reading],
+    ) -> Response[TaskJson]:
+        """Ask for it; what is stored already stays."""
+        await creating.collect_again(run_id, task_id)
+        return encoded(task_json(await reading.item(run_id, task_id)), status_code=202)
+
+
+def decode_path(path_b64: str) -> bytes:
+    """Give the path that stands in a query as URL-safe base64.
+
+    Raises:
+        NotFound: it is none.
+    """
+    try:
+        return urlsafe_b64decode(path_b64 + "=" * (-len(path_b64) % 4))
+    except ValueError as error:
+        raise NotFound("there is no such file") from error
+
+
+def _outputs(found: TaskOutputs, allowance: Allowance) -> OutputsJson:
+    item = found.item
+    return OutputsJson(
+        run_id=item.run_id,
+        task_id=item.task_id,
+        task_name=item.task_name,
+        state=item.state,
+        outcome=item.outcome,
+        outputs_state=item.outputs_state,
+        output_dir=item.output_dir,
+        has_outputs=item.has_outputs,
+        truncated=any(state is not FileState.STORED and count for state, count in found.counts.items()),
+        collected_at=item.collected_at,
+        counts=found.counts,
+        outputs=tuple(_with_html(file, item.run_id, item.task_id, allowance) for file in found.files),
+        next=found.next,
+    )
+
+
+def _with_html(file: OutputFile, run_id: str, task_id: str, allowance: Allowance) -> OutputJson:
+    plain = output_json(run_id, task_id, file.row)
+    if file.rendered is None or file.rendered.html is None:
+        return plain
+    html = fill(file.rendered.html, run_id=run_id, task_id=task_id, path=file.row.path)
+    if allowance.takes(html):
+        return msgspec.structs.replace(plain, rendered_html=html)
+    path_b64 = urlsafe_b64encode(file.row.path).decode("ascii").rstrip("=")
+    return msgspec.structs.replace(plain, html_url=f"/runs/{run_id}/tasks/{task_id}/outputs/rendered?path={path_b64}")
+
+
+def _older_outputs(found: TaskOutputs, allowance: Allowance) -> OlderOutputsJson:
+    item = found.item
+    plain = (_with_html(file, item.run_id, item.task_id, allowance) for file in found.files)
+    return OlderOutputsJson(
+        outputs=tuple(
+            OlderOutputJson(
+                path=output.path,
+                size=output.size,
+                kind=output.kind,
+                url=output.url,
+                rendered_html=output.rendered_html,
+                html_url=output.html_url,
+            )
+            for output in plain
+            if output.url is not None
+        ),
+        output_dir=item.output_dir,
+        has_outputs=item.has_outputs,
+        status=older_status(item),
+        task_name=item.task_name,
+        task_id=item.task_id,
+        path=item.output_dir,
+        backend_name=item.cluster,
+        generates_source=generates_source(item),
+    )

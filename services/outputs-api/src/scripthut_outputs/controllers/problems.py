@@ -1,0 +1,119 @@
+"""Errors as `application/problem+json`: the one place where a kind of error becomes an HTTP status.
+
+Source: RFC 9457.
+"""
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import Send
+
+from scripthut_common.errors import (
+    Conflict,
+    InvalidInput,
+    LimitExceeded,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    PermanentError,
+    Problem,
+    TransientError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+_STATUSES: dict[type[Exception], HTTPStatus] = {
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    PermanentError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TransientError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_PAGES = "/ui/"
+_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: {"www-authenticate": 'Bearer realm="scripthut"'},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"retry-after": "5"},
+}
+# One text for all that is not there and all that is not yours: the answers must not tell them apart.
+_NOT_FOUND = "there is no such thing here, or none that you may see"
+
+log = structlog.get_logger()
+
+
+class LeftOut(NotFound):
+    """A file that stands in the ledger and not in our store; told to those alone who may see the task."""
+
+
+class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an error answers. `errors` names every faulty field of an input."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+    errors: tuple[Problem, ...] = ()
+
+
+def describe(error: Exception) -> ProblemDocument:
+    """Turn any error into what its receiver is told."""
+    status = _status_of(error)
+    if status is None:
+        return ProblemDocument(
+            title="Internal Server Error", status=500, detail="a fault of ours; the log of the service says more"
+        )
+    is_hidden = status is HTTPStatus.NOT_FOUND and not isinstance(error, LeftOut)
+    return ProblemDocument(
+        title=status.phrase,
+        status=status,
+        detail=_NOT_FOUND if is_hidden else error.detail if isinstance(error, HTTPException) else str(error),
+        errors=error.problems if isinstance(error, InvalidInput) else (),
+    )
+
+
+def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer an error raised while a Litestar handler ran; a browser that nobody knows is led to the login."""
+    if isinstance(error, NotAuthenticated) and request.url.path.startswith(_PAGES):
+        return Response(b"", status_code=303, headers={"location": f"/login?next={quote(request.url.path)}"})
+    problem = _noted(error, request.url.path)
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=_headers_of(error, problem),
+    )
+
+
+async def send_problem(send: Send, error: Exception, path: str, *, is_head: bool = False) -> None:
+    """Answer an error raised outside of Litestar."""
+    problem = _noted(error, path)
+    body = msgspec.json.encode(problem)
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "x-content-type-options": "nosniff"}
+    headers |= {"cache-control": "no-store", **_headers_of(error, problem)}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if is_head else body, "more_body": False})
+
+
+def _status_of(error: Exception) -> HTTPStatus | None:
+    if isinstance(error, HTTPException):
+        return HTTPStatus(error.status_code)
+    return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), None)
+
+
+def _headers_of(error: Exception, problem: ProblemDocument) -> dict[str, str]:
+    of_error = error.headers if isinstance(error, HTTPException) else None
+    return {**(of_error or {}), **_HEADERS.get(HTTPStatus(problem.status), {})}
+
+
+def _noted(error: Exception, path: str) -> ProblemDocument:
+    problem = describe(error)
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request_failed", path=path, exc_info=error)
+    return problem

@@ -1,0 +1,60 @@
+"""How a route says what it does, and the guard that asks whether its caller may."""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from scripthut_common.errors import NotAllowed, NotAuthenticated, NotFound
+from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access.may import may
+from scripthut_outputs.catalog.reading import Reading
+
+_ACTION = "action"
+RUN_PARAMETER = "run_id"
+
+
+def asks(action: Action) -> dict[str, Action]:
+    """Say what a route does: `@get(…, opt=asks(Action.READ_RUN))`."""
+    return {_ACTION: action}
+
+
+def action_of(handler: BaseRouteHandler) -> Action:
+    """What a route said that it does.
+
+    Raises:
+        LookupError: it said nothing, so nobody may use it.
+    """
+    try:
+        action = handler.opt[_ACTION]
+    except KeyError:
+        raise LookupError(f"{handler} does not say what it does: give it opt=asks(…)") from None
+    return Action(action)
+
+
+class Guard:
+    """Asks `may` for every request before its handler runs."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Let the request pass.
+
+        Raises:
+            NotAuthenticated: nobody knows who asks.
+            NotAllowed: the actor may not do this.
+            NotFound: there is no such run, or it is not the actor's to see; the same for both.
+        """
+        actor: Actor | None = connection.scope.get("user")
+        await self.ask(actor, action_of(handler), connection.path_params.get(RUN_PARAMETER))
+
+    async def ask(self, actor: Actor | None, action: Action, run_id: str | None) -> None:
+        """Ask for one request; see `__call__`."""
+        if actor is None and action is not Action.ENTER:
+            raise NotAuthenticated("say who you are: Authorization: Bearer <token>, or log in at /login")
+        if run_id is None:
+            if not may(actor, action):
+                raise NotAllowed(f"{actor.name if actor else 'nobody'} may not {action}")
+        elif not may(actor, action, await self._reading.head(run_id)):
+            raise NotFound("there is no such run")

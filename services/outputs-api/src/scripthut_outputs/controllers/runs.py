@@ -1,0 +1,105 @@
+"""Runs: create, cancel, list, show."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Annotated, Any
+
+from litestar import Controller, Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, HeaderParameter
+
+from scripthut_common.errors import InvalidInput, Problem
+from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access.may import visible_owner
+from scripthut_outputs.catalog import run_document
+from scripthut_outputs.catalog.creating import Creating
+from scripthut_outputs.catalog.reading import Reading
+
+from .answers import Cursor, Limit, encoded, kept
+from .routing import asks
+from .shapes import RunJson, RunListJson, RunWithItemsJson, item_json, run_json
+
+_MAX_KEY_CHARACTERS = 255
+_IN_THE_LOOP_BYTES = 64 * 1024
+_IdempotencyKey = Annotated[str | None, HeaderParameter(name="idempotency-key")]
+
+
+class Runs(Controller):
+    """What people ask for and what became of it."""
+
+    path = "/runs"
+    tags = ("runs",)
+
+    @post(opt=asks(Action.CREATE_RUN), status_code=201, summary="Create a run from a document")
+    async def create(
+        self,
+        request: Request[Actor, Any, Any],
+        clusters: NamedDependency[Collection[str]],
+        creating: NamedDependency[Creating],
+        reading: NamedDependency[Reading],
+        idempotency_key: _IdempotencyKey = None,
+    ) -> Response[RunJson]:
+        """Create the run; the same request again finds it (200)."""
+        if idempotency_key is not None and not _is_key(idempotency_key):
+            message = f"must be 1 to {_MAX_KEY_CHARACTERS} printable ASCII characters"
+            raise InvalidInput("Idempotency-Key is wrong", [Problem(field="Idempotency-Key", message=message)])
+        body = await request.body()
+        if len(body) <= _IN_THE_LOOP_BYTES:
+            document = run_document.read(body, clusters)
+        else:
+            document = await asyncio.to_thread(run_document.read, body, clusters)
+        created = await creating.create(document, owner=request.user.name, idempotency_key=idempotency_key)
+        run = await reading.run(created.run_id)
+        status_code = 201 if created.is_new else 200
+        return encoded(run_json(run), status_code=status_code, location=f"/runs/{created.run_id}")
+
+    @post("/{run_id:str}/cancel", opt=asks(Action.CANCEL_RUN), status_code=202, summary="Cancel what is alive")
+    async def cancel(
+        self,
+        request: Request[Actor, Any, Any],
+        run_id: FromPath[str],
+        creating: NamedDependency[Creating],
+        reading: NamedDependency[Reading],
+    ) -> Response[RunJson]:
+        """Ask for it; the items say when it has happened."""
+        await creating.cancel(run_id, requested_by=request.user.name)
+        return encoded(run_json(await reading.run(run_id)), status_code=202)
+
+    @get(opt=asks(Action.LIST_RUNS), summary="List runs, newest first")
+    async def index(
+        self,
+        request: Request[Actor, Any, Any],
+        reading: NamedDependency[Reading],
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> Response[RunListJson]:
+        """List those that the caller may see."""
+        found = await reading.runs(owner=visible_owner(request.user), limit=limit, cursor=cursor)
+        return encoded(RunListJson(runs=tuple(run_json(run) for run in found.runs), next=found.next))
+
+    @get("/{run_id:str}", opt=asks(Action.READ_RUN), summary="Show a run with its items in submission order")
+    async def show(
+        self, run_id: FromPath[str], reading: NamedDependency[Reading], cursor: Cursor = None, limit: Limit = 1000
+    ) -> Response[RunWithItemsJson]:
+        """Show a run and a page of its items."""
+
+        async def make() -> RunWithItemsJson:
+            run = await reading.run(run_id)
+            found = await reading.items(run_id, limit=limit, cursor=cursor)
+            return RunWithItemsJson(
+                run_id=run.run_id,
+                name=run.name,
+                cluster=run.cluster,
+                owner=run.owner,
+                created_at=run.created_at,
+                state=run.state,
+                counts=run.counts,
+                items=tuple(item_json(item) for item in found.items),
+                next=found.next,
+            )
+
+        return await kept(reading.cache, run_id, ("run", cursor, limit), make)
+
+
+def _is_key(text: str) -> bool:
+    return 0 < len(text) <= _MAX_KEY_CHARACTERS and text.isascii() and text.isprintable()

@@ -1,0 +1,220 @@
+"""The JSON that endpoints answer: one struct for each, in the words of the contract."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from scripthut_common.events import Evidence, ItemState, Outcome, RunState
+from scripthut_outputs.catalog.views import Item, RunOverview
+from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState
+from scripthut_outputs.rendering import file_url
+
+
+class RunJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in a list."""
+
+    run_id: str
+    name: str
+    cluster: str
+    owner: str
+    created_at: datetime
+    state: RunState
+    counts: dict[str, int]
+
+
+class RunListJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of runs, newest first."""
+
+    runs: tuple[RunJson, ...]
+    next: str | None
+
+
+class ItemJson(msgspec.Struct, frozen=True, kw_only=True):
+    """One task of a run."""
+
+    task_id: str
+    task_name: str
+    job_id: str | None
+    attempt: int
+    state: ItemState
+    outcome: Outcome | None
+    confirmed: bool
+    evidence: Evidence
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    submitted_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    node: str | None
+    has_outputs: bool
+    has_run_summary: bool
+    outputs_state: OutputsState
+
+
+class RunWithItemsJson(RunJson, frozen=True, kw_only=True):
+    """A run with a page of its items, in submission order."""
+
+    items: tuple[ItemJson, ...]
+    next: str | None
+
+
+class TaskJson(ItemJson, frozen=True, kw_only=True):
+    """One task with all that is known of it. `collection_reason`: why its outputs are not here yet."""
+
+    run_id: str
+    cluster: str
+    position: int
+    scheduler_word: str | None
+    output_dir: str | None
+    collected_at: datetime | None
+    collection_reason: str | None
+    definition: Mapping[str, object] | None
+
+
+class OutputJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One output file, stored or left out. `count`: how many files a row without name speaks for."""
+
+    path: str
+    path_b64: str
+    size: int | None
+    kind: Kind
+    sha256: str | None
+    state: FileState
+    reason: str | None
+    url: str | None
+    count: int = 1
+    rendered_html: str | None = None
+    html_url: str | None = None
+
+
+class OutputsJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A task's output files. `truncated`: something was left out."""
+
+    run_id: str
+    task_id: str
+    task_name: str
+    state: ItemState
+    outcome: Outcome | None
+    outputs_state: OutputsState
+    output_dir: str | None
+    has_outputs: bool
+    truncated: bool
+    collected_at: datetime | None
+    counts: Mapping[FileState, int]
+    outputs: tuple[OutputJson, ...]
+    next: str | None
+
+
+class OlderOutputJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One stored file in the older shape."""
+
+    path: str
+    size: int | None
+    kind: Kind
+    url: str
+    rendered_html: str | None = None
+    html_url: str | None = None
+
+
+class OlderOutputsJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A task's stored files in the older shape."""
+
+    outputs: tuple[OlderOutputJson, ...]
+    output_dir: str | None
+    has_outputs: bool
+    status: str
+    task_name: str
+    task_id: str
+    path: str | None
+    backend_name: str
+    generates_source: str | None
+    content: None = None
+    error: None = None
+    node: None = None
+
+
+class DetailJson(msgspec.Struct, frozen=True, kw_only=True):
+    """One text about a task: its output, its script … `error` says why there is none."""
+
+    content: str | None
+    error: str | None
+    task_name: str
+    task_id: str
+    path: str | None
+    job_id: str | None
+    status: str
+    node: str | None
+    backend_name: str
+    run_id: str
+    generates_source: str | None
+    has_outputs: bool
+
+
+class RenderedJson(msgspec.Struct, frozen=True, kw_only=True):
+    """One Markdown file as safe HTML."""
+
+    path: str
+    rendered_html: str | None
+
+
+class SectionJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One task's section of the run's summary; without HTML only until it is rendered, or when it is at `html_url`."""
+
+    task_id: str
+    task_name: str
+    rendered_html: str | None
+    html_url: str | None = None
+
+
+class SummaryJson(msgspec.Struct, frozen=True, kw_only=True):
+    """The run's summary, in submission order."""
+
+    run_id: str
+    sections: tuple[SectionJson, ...]
+    any_contributions: bool
+
+
+def run_json(run: RunOverview) -> RunJson:
+    """A run as it stands in lists."""
+    return RunJson(**msgspec.structs.asdict(run))
+
+
+def item_json(item: Item) -> ItemJson:
+    """A task as it stands in lists."""
+    return ItemJson(**{name: getattr(item, name) for name in ItemJson.__struct_fields__})
+
+
+def task_json(item: Item) -> TaskJson:
+    """A task with all that is known of it."""
+    return TaskJson(**{name: getattr(item, name) for name in TaskJson.__struct_fields__})
+
+
+def output_json(run_id: str, task_id: str, row: LedgerRow) -> OutputJson:
+    """A ledger row, its name exactly by `path_b64` and `url`, readably by `path`."""
+    return OutputJson(
+        path=row.path.decode("utf-8", "replace"),
+        path_b64=b64encode(row.path).decode("ascii"),
+        size=row.size_bytes if row.stored_bytes is None else row.stored_bytes,
+        kind=row.kind,
+        sha256=row.sha256,
+        state=row.state,
+        reason=row.reason,
+        count=row.count,
+        url=file_url(run_id, task_id, row.path) if row.state is FileState.STORED else None,
+    )
+
+
+def older_status(item: Item) -> str:
+    """The word that older frontends know: completed or failed once final, else the state."""
+    if item.outcome is None:
+        return item.state.value
+    return "completed" if item.outcome is Outcome.SUCCEEDED else "failed"
+
+
+def generates_source(item: Item) -> str | None:
+    """The task list that the task writes, if it does."""
+    found = (item.definition or {}).get("generates_source")
+    return found if isinstance(found, str) else None

@@ -1,0 +1,97 @@
+"""What the outputs service is told when it starts: `SCRIPTHUT_OUTPUTS_…` variables, all faults reported at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from scripthut_common import clusters, settings
+from scripthut_common.errors import SettingsError
+
+PREFIX = "SCRIPTHUT_OUTPUTS"
+MIB = 1024 * 1024
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What migrations need."""
+
+    database_url: str
+
+
+class DoorSettings(DatabaseSettings, frozen=True, kw_only=True):
+    """What letting people in needs.
+
+    `tokens_file` is made at the first start; beside it lies the key that signs sessions. `public_url` is where people
+    reach us, if not at the address we listen on.
+    """
+
+    tokens_file: str
+    listen_host: str = "127.0.0.1"
+    listen_port: Port = 8080
+    public_url: str | None = None
+    session_days: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+    login_code_minutes: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+
+    @property
+    def url(self) -> str:
+        """Where people reach us, without a slash at the end."""
+        host = f"[{self.listen_host}]" if ":" in self.listen_host else self.listen_host
+        return (self.public_url or f"http://{host}:{self.listen_port}").rstrip("/")
+
+
+class Settings(DoorSettings, frozen=True, kw_only=True):
+    """What the service itself needs, whichever bus it is given.
+
+    `allowed_hosts`: names by which browsers may address us, without ports; what DNS rebinding would forge.
+    `cors_origins`: other origins whose pages may read us with a token; none unless named.
+    """
+
+    clusters_file: str
+    blobs_dir: str
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    cors_origins: tuple[str, ...] = ()
+    metrics_need_no_token: bool = False
+    max_inline_html_bytes: int = 2 * MIB
+    database_connections: Annotated[int, msgspec.Meta(ge=1)] = 8
+
+
+class ProcessSettings(Settings, frozen=True, kw_only=True):
+    """What a process of its own needs besides: the broker, and where it says how it is."""
+
+    amqp_url: str
+    health_host: str = "127.0.0.1"
+    health_port: Port = 8082
+
+
+def load(environ: Mapping[str, str]) -> ProcessSettings:
+    """Read the settings of a process.
+
+    Raises:
+        SettingsError: lists everything that is missing or wrong, the clusters file included.
+    """
+    faults = []
+    clusters_file = environ.get(f"{PREFIX}_CLUSTERS_FILE")
+    if clusters_file:
+        try:
+            clusters.load(Path(clusters_file))
+        except SettingsError as error:
+            faults.append(f"  {error}")
+    try:
+        found = load_some(ProcessSettings, environ)
+    except SettingsError as error:
+        raise SettingsError("\n".join([str(error), *faults])) from error
+    if faults:
+        raise SettingsError("\n".join(["settings are incomplete or wrong:", *faults]))
+    return found
+
+
+def load_some(type_: type[S], environ: Mapping[str, str]) -> S:
+    """Read what one command needs, and no more.
+
+    Raises:
+        SettingsError: lists everything that is missing or wrong.
+    """
+    return settings.load(type_, environ, prefix=PREFIX)

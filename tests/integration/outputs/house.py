@@ -1,0 +1,178 @@
+"""The application as its callers meet it: three people, a catalog to fill, a folder of blobs."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import msgspec
+from prometheus_client import CollectorRegistry
+from sqlalchemy import insert, text
+
+from scripthut_common import events
+from scripthut_common.database import Database
+from scripthut_common.errors import NotFound
+from scripthut_common.events import CloudEvent, ItemEvent, ItemState, Outcome, Type
+from scripthut_common.health import Health
+from scripthut_common.supervision import Pulse
+from scripthut_outputs import app
+from scripthut_outputs.access.sessions import Sessions
+from scripthut_outputs.access.tokens import Tokens
+from scripthut_outputs.app import Parts
+from scripthut_outputs.catalog.applying import Applying
+from scripthut_outputs.catalog.changes import Cache, touch
+from scripthut_outputs.catalog.creating import Creating
+from scripthut_outputs.catalog.login_codes import LoginCodes
+from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.controllers.door import Rules
+from scripthut_outputs.controllers.inlining import MaxInline
+from scripthut_outputs.ledger import FileState, Place, kind_of
+from scripthut_outputs.rendering import RENDERER, render
+from scripthut_outputs.tables import DOCUMENTS, FILES
+
+TOKENS = {"ada": "token-of-ada-0123456789", "bob": "token-of-bob-0123456789", "root": "token-of-root-0123456789"}
+ORIGIN = "http://localhost:8080"
+
+
+class FolderBlobs:
+    """Blobs as files in one folder, as `blobs` keeps them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+
+    def put(self, content: bytes) -> str:
+        sha256 = hashlib.sha256(content).hexdigest()
+        (self._folder / sha256).write_bytes(content)
+        return sha256
+
+    def local_path(self, sha256: str) -> str | None:
+        return str(self._folder / sha256)
+
+    async def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> bytes:
+        try:
+            content = (self._folder / sha256).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no blob {sha256}") from error
+        return content[start : None if length is None else start + length]
+
+    async def stream(self, sha256: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        content = await self.read(sha256, start=start, length=length)
+        for first in range(0, len(content), 65536):
+            yield content[first : first + 65536]
+
+
+class House:
+    """Everything behind the door, and short words for filling and asking it."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database = database
+        self.tokens_file = folder / "tokens"
+        lines = [f"{name} {'admin' if name == 'root' else 'user'} {token}\n" for name, token in TOKENS.items()]
+        self.tokens_file.write_text("".join(lines))
+        self.cache = Cache()
+        self.blobs = FolderBlobs(folder / "blobs")
+        self.sessions = Sessions(b"key of the tests", days=1, is_secure=False)
+        self.login_codes = LoginCodes(database)
+        self.applying = Applying(database)
+        self.reading = Reading(database, self.cache, renderer=RENDERER)
+        self.creating = Creating(database, self.cache)
+        self.parts = Parts(
+            reading=self.reading,
+            creating=self.creating,
+            blobs=self.blobs,
+            clusters=frozenset({"daint", "eiger"}),
+            login_codes=self.login_codes,
+            tokens=Tokens(self.tokens_file),
+            sessions=self.sessions,
+            health=Health(Pulse(), {}, CollectorRegistry()),
+            max_inline=MaxInline(size_bytes=2 * 1024 * 1024),
+        )
+        self.rules = Rules(
+            allowed_hosts=frozenset({"localhost"}), cors_origins=frozenset({b"https://friend.example.org"})
+        )
+        self.app = app.build(self.parts, self.rules)
+
+    def client(self, actor: str | None = "ada", **headers: str) -> httpx.AsyncClient:
+        """A caller with a token; `None` is a stranger."""
+        if actor is not None:
+            headers["authorization"] = f"Bearer {TOKENS[actor]}"
+        transport = httpx.ASGITransport(cast("Any", self.app))
+        return httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers)
+
+    async def get(self, path: str, actor: str | None = "ada", **headers: str) -> httpx.Response:
+        async with self.client(actor, **headers) as client:
+            return await client.get(path)
+
+    async def post(self, path: str, body: Any = None, actor: str | None = "ada", **headers: str) -> httpx.Response:
+        async with self.client(actor, **headers) as client:
+            content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+            return await client.post(path, content=content)
+
+    async def apply(self, *items: ItemEvent) -> None:
+        for item in items:
+            await self.applying.apply(said(item))
+
+    async def store(
+        self, run_id: str, task_id: str, path: bytes, content: bytes, place: Place = Place.OUTPUT, **row: Any
+    ) -> str:
+        """Put a collected file into the ledger, rendered if it is Markdown."""
+        sha256 = self.blobs.put(content)
+        kind = kind_of(path)
+        row = {"size_bytes": len(content), "stored_bytes": len(content), "sha256": sha256, "attempt": 1} | row
+        row |= {"run_id": run_id, "task_id": task_id, "place": place, "path": path, "kind": kind}
+        async with self.database.transaction() as connection:
+            await connection.execute(insert(FILES).values({"state": FileState.STORED} | row))
+            if kind == "markdown":
+                html = render(content, size_bytes=len(content), max_bytes=1024 * 1024).html
+                document = {"sha256": sha256, "renderer": RENDERER, "state": "rendered", "html": html}
+                await connection.execute(insert(DOCUMENTS).values(document))
+            await touch(connection, run_id)
+        return sha256
+
+    async def rows(self, query: str) -> list[Any]:
+        async with self.database.transaction() as connection:
+            return list((await connection.execute(text(query))).all())
+
+
+def said(item: ItemEvent) -> CloudEvent:
+    """An event that says this of an item."""
+    kind = Type.ITEM_COMPLETED if item.state is ItemState.FINAL else Type.ITEM_CHANGED
+    return events.event(kind, item, source="poller", at=datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def item(task_id: str = "t0", run_id: str = "r1", **changes: Any) -> ItemEvent:
+    """An item that has just been submitted."""
+    values: dict[str, Any] = {
+        "run_id": run_id,
+        "run_name": "a run",
+        "task_id": task_id,
+        "task_name": f"task {task_id}",
+        "position": 0,
+        "cluster": "daint",
+        "owner": "ada",
+        "attempt": 1,
+        "revision": 0,
+        "sequence": 1,
+        "state": ItemState.SUBMITTED,
+        "output_dir": f"/logs/outputs/{run_id}/{task_id}",
+        "run_summary_path": f"/logs/outputs/{run_id}/_run/{task_id}.md",
+        "stdout_path": f"/logs/scripthut_{run_id}_{task_id}.out",
+        "stderr_path": f"/logs/scripthut_{run_id}_{task_id}.err",
+        "job_id": "42",
+    }
+    return ItemEvent(**(values | changes))
+
+
+def ended(task_id: str = "t0", run_id: str = "r1", **changes: Any) -> ItemEvent:
+    """An item that has succeeded."""
+    values = {"state": ItemState.FINAL, "outcome": Outcome.SUCCEEDED, "confirmed": True, "sequence": 9, "exit_code": 0}
+    return item(task_id, run_id, **(values | changes))
+
+
+def document(*tasks: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A run document that may run."""
+    listed = list(tasks) or [{"id": "t0", "command": "true"}]
+    return {"name": "a run", "cluster": "daint", "tasks": listed} | fields
