@@ -141,7 +141,15 @@ class SlurmCluster(Server):
 
     def _mariadbd(self, port: int) -> Daemon:
         base = ["--no-defaults", "--user=root", f"--datadir={self.directory}/db"]
-        run(["mariadb-install-db", *base, "--auth-root-authentication-method=normal", "--skip-test-db"])
+        run(
+            [
+                "mariadb-install-db",
+                *base,
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--debug-no-sync",
+            ]
+        )
         self._database_socket = self.directory / "db.sock"
         return Daemon(
             ["/usr/sbin/mariadbd", *base, f"--socket={self._database_socket}", f"--port={port}", *MARIADB_OPTIONS],

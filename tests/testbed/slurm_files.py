@@ -69,6 +69,7 @@ StoragePass=slurm
 
 # The tables are thrown away with the directory, so nothing waits for the disk.
 MARIADB_OPTIONS = (
+    "--debug-no-sync",
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
     "--innodb-buffer-pool-size=32M",
