@@ -7,6 +7,7 @@ tests close it and also when they die in any other way.
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -87,12 +88,23 @@ def sweep(directory: Path, marks: set[bytes]) -> None:
         time.sleep(0.01)
 
 
+def free_shared_memory(directory: Path) -> None:
+    """Give back what a killed PostgreSQL left in the kernel, by `postmaster.pid`, whose seventh line is `KEY ID`."""
+    try:
+        lines = (directory / "tables" / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return
+    if len(lines) > 6:
+        subprocess.run(["ipcrm", "--shmem-id", lines[6].split()[1]], check=False, stderr=subprocess.DEVNULL)
+
+
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     home = Path(sys.argv[1])
     sweep(home, {os.fsencode(mark) for mark in sys.argv[2:]})
+    free_shared_memory(home)
     shutil.rmtree(home, ignore_errors=True)
     # A process killed between two writes may have left a file behind the sweep of its folder.
     shutil.rmtree(home, ignore_errors=True)
