@@ -1,0 +1,181 @@
+"""Build the poller from its settings and a bus: its loops, its checks, and what is closed at the end."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from scripthut_common import bus as buses
+from scripthut_common import clusters as clusters_file
+from scripthut_common import migrating
+from scripthut_common.bus import Bus
+from scripthut_common.bus.amqp import AmqpBus
+from scripthut_common.clusters import Cluster, SchedulerKind
+from scripthut_common.database import Database
+from scripthut_common.health import Check
+from scripthut_common.relay import Relay
+from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.local import LocalShell
+from scripthut_common.shell.ssh import SshShell
+from scripthut_common.supervision import Loop, Pulse
+
+from .homes import Homes
+from .migrations import MIGRATIONS
+from .registering import Registering
+from .requesting import Requesting
+from .schedulers import Scheduler
+from .settings import ProcessSettings, Settings
+from .submitting import Submitting
+from .watching import Watching
+from .watchlist import clusters, recording
+
+_RELAY_EVERY_S = 1.0
+_SUBMIT_EVERY_S = 2.0
+_WATCH_TICK_S = 0.25
+
+Shells = Callable[[Cluster], RemoteShell]
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """A poller ready to run. `checks` say what is wrong, by name."""
+
+    loops: Sequence[Loop]
+    checks: Mapping[str, Check]
+    database: Database
+    shells: Sequence[RemoteShell]
+
+    async def close(self) -> None:
+        """Let go of clusters and database; the bus belongs to whoever gave it."""
+        for shell in self.shells:
+            await shell.close()
+        await self.database.close()
+
+
+def open_bus(settings: ProcessSettings) -> Bus:
+    """Make the bus of a process of its own."""
+    return AmqpBus(settings.amqp_url)
+
+
+def open_shell(cluster: Cluster) -> RemoteShell:
+    """Make the way to a cluster."""
+    if cluster.scheduler is SchedulerKind.LOCALHOST:
+        return LocalShell(cluster.name, max_sessions=cluster.max_sessions)
+    return SshShell(cluster)
+
+
+def open_scheduler(cluster: Cluster) -> Scheduler:
+    """Choose the words for a cluster's scheduler."""
+    raise NotImplementedError(cluster.scheduler)
+
+
+def build(settings: Settings, bus: Bus, pulse: Pulse, shells: Shells = open_shell) -> Service:  # noqa: ARG001  as the other service
+    """Put the rooms together; nothing runs yet.
+
+    Args:
+        settings: the database, and the file that names the clusters.
+        bus: where commands come from and events go.
+        pulse: of the process.
+        shells: makes the way to each cluster.
+
+    Raises:
+        SettingsError: the clusters file is missing or wrong.
+    """
+    return _Plan(settings, bus, shells).service()
+
+
+class _Plan:
+    """The parts of one service while they are put together."""
+
+    def __init__(self, settings: Settings, bus: Bus, shells: Shells) -> None:
+        self._bus = bus
+        self._clusters = clusters_file.load(Path(settings.clusters_file))
+        self._database = Database(settings.database_url, pool_size=5 + 2 * len(self._clusters))
+        self._shells = {name: shells(cluster) for name, cluster in self._clusters.items()}
+        self._homes = Homes(self._database, self._shells)
+        self._leaving = asyncio.Event()
+        self._to_submit = {name: asyncio.Event() for name in self._clusters}
+
+    def service(self) -> Service:
+        watching = {name: self._watching(cluster) for name, cluster in self._clusters.items()}
+        return Service(
+            loops=[
+                *self._bus_loops(),
+                *(self._submit_loop(self._clusters[name], watch) for name, watch in watching.items()),
+                *(_watch_loop(name, watch) for name, watch in watching.items()),
+            ],
+            checks=self._checks(watching),
+            database=self._database,
+            shells=list(self._shells.values()),
+        )
+
+    def _bus_loops(self) -> list[Loop]:
+        requesting = Requesting(self._database, self._clusters, self._wake)
+        registering = Registering(self._database, self._clusters, self._homes)
+        relay = Relay(self._database, recording.outbox, self._bus)
+
+        async def commands() -> None:
+            await self._bus.consume(buses.POLLER_COMMANDS, requesting.take)
+
+        async def announcements() -> None:
+            await self._bus.consume(buses.POLLER_ANNOUNCEMENTS, registering.take)
+
+        return [
+            Loop(name="poller.relay", step=relay.step, interval_s=_RELAY_EVERY_S, wake=self._leaving),
+            Loop(name="poller.commands", step=commands, interval_s=1.0, is_server=True),
+            Loop(name="poller.announcements", step=announcements, interval_s=1.0, is_server=True),
+        ]
+
+    def _watching(self, cluster: Cluster) -> Watching:
+        shell = self._shells[cluster.name]
+        return Watching(self._database, cluster, open_scheduler(cluster), shell, self._leaving.set)
+
+    def _submit_loop(self, cluster: Cluster, watching: Watching) -> Loop:
+        def submitted() -> None:
+            watching.soon()
+            self._leaving.set()
+
+        submitting = Submitting(
+            self._database, cluster, open_scheduler(cluster), self._shells[cluster.name], self._homes, submitted
+        )
+        return Loop(
+            name=f"poller.submit.{cluster.name}",
+            step=submitting.step,
+            interval_s=_SUBMIT_EVERY_S,
+            wake=self._to_submit[cluster.name],
+        )
+
+    def _wake(self, cluster: str) -> None:
+        """Let a cluster's submissions go on, and events leave."""
+        self._leaving.set()
+        if cluster in self._to_submit:
+            self._to_submit[cluster].set()
+
+    def _checks(self, watching: Mapping[str, Watching]) -> dict[str, Check]:
+        checks: dict[str, Check] = {
+            "poller.database": self._check_database,
+            "poller.bus": self._bus.check,
+            "poller.clusters": self._check_clusters,
+        }
+        return checks | {f"poller.cluster.{name}": _check_of(watch) for name, watch in watching.items()}
+
+    async def _check_database(self) -> str | None:
+        return await migrating.fault(self._database, MIGRATIONS)
+
+    async def _check_clusters(self) -> str | None:
+        left = await clusters.unserved(self._database, self._clusters)
+        if not left:
+            return None
+        named = ", ".join(f"{count} on '{name}'" for name, count in sorted(left.items()))
+        return f"nobody watches {named}: put the cluster back into the clusters file"
+
+
+def _watch_loop(name: str, watching: Watching) -> Loop:
+    return Loop(name=f"poller.watch.{name}", step=watching.step, interval_s=_WATCH_TICK_S)
+
+
+def _check_of(watching: Watching) -> Check:
+    async def check() -> str | None:
+        return watching.fault
+
+    return check
