@@ -1,5 +1,6 @@
 """What is known of each cluster as a whole: what `~` means there, and how its last round went."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 import msgspec
@@ -9,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common import database as db
 from scripthut_common.database import Database
-from scripthut_common.events import ClusterObserved, Type, event
-from scripthut_poller.tables import CLUSTERS
+from scripthut_common.events import ClusterObserved, ItemState, Type, event
+from scripthut_poller.tables import CLUSTERS, ITEMS
 
 from .items import SOURCE
 from .recording import outbox
@@ -83,3 +84,14 @@ async def note(connection: AsyncConnection, cluster: str, seen: Observed) -> Non
             commands_per_minute=round(seen.commands_per_minute, 2),
         )
         await outbox.add(connection, [event(Type.CLUSTER_OBSERVED, told, source=SOURCE, at=await db.now(connection))])
+
+
+async def unserved(database: Database, served: Collection[str]) -> dict[str, int]:
+    """Count the items that wait on clusters other than these."""
+    waiting = (
+        select(ITEMS.c.cluster, func.count().label("items"))
+        .where(ITEMS.c.state != ItemState.FINAL, ITEMS.c.cluster.not_in(served))
+        .group_by(ITEMS.c.cluster)
+    )
+    async with database.transaction() as connection:
+        return {row.cluster: row.items for row in await connection.execute(waiting)}
