@@ -55,6 +55,7 @@ ITEMS = Table(
     Column("run_id", Text, primary_key=True),
     Column("task_id", Text, primary_key=True),
     Column("position", Integer, nullable=False),
+    Column("turn", Integer, nullable=False, server_default="0", comment="order of submission: parents before children"),
     Column("cluster", Text, nullable=False),
     Column("task", JSONB, comment="the task as asked; null for items announced by others"),
     Column("task_name", Text, nullable=False),
@@ -100,7 +101,13 @@ Index(
     ITEMS.c.entered_at,
     postgresql_where=text("state = 'final' AND NOT confirmed"),
 )
-Index("ix_items_pending", ITEMS.c.run_id, ITEMS.c.position, postgresql_where=ITEMS.c.state == "pending")
+Index("ix_items_pending", ITEMS.c.run_id, ITEMS.c.turn, postgresql_where=ITEMS.c.state == "pending")
+Index(
+    "ix_items_unclear",
+    ITEMS.c.cluster,
+    ITEMS.c.submission_started_at,
+    postgresql_where=text("state = 'pending' AND submission_started_at IS NOT NULL"),
+)
 Index("ix_items_unannounced", ITEMS.c.cluster, postgresql_where=ITEMS.c.is_unannounced)
 
 CLUSTERS = Table(

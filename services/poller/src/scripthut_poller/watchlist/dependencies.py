@@ -1,6 +1,6 @@
 """What stands between an item and its submission: which jobs it comes after, or which failure it follows."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,37 +32,38 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def resolve(database: Database, items: Sequence[Item]) -> Resolved:
-    """Look at what these items depend on, parents among them first."""
+    """Look at what these items depend on; they come in their turn, parents before children."""
     async with database.transaction() as connection:
         parents = await _parents(connection, items)
     ready: dict[Key, Ready] = {}
     doomed: dict[Key, End] = {}
-    rest = list(items)
-    while rest:
-        later = [item for item in rest if not _place_one(item, parents, ready, doomed)]
-        if len(later) == len(rest):
-            break
-        rest = later
-    return Resolved(ready=tuple(ready.values()), doomed=doomed, waiting=tuple(item.key for item in rest))
+    for item in items:
+        place = _place(item, parents, ready, doomed)
+        if isinstance(place, Ready):
+            ready[item.key] = place
+        elif place is not None:
+            doomed[item.key] = place
+    waiting = tuple(item.key for item in items if item.key not in ready and item.key not in doomed)
+    return Resolved(ready=tuple(ready.values()), doomed=doomed, waiting=waiting)
 
 
-def _place_one(item: Item, parents: dict[Key, Any], ready: dict[Key, Ready], doomed: dict[Key, End]) -> bool:
-    """Put an item where it belongs; `False` when something it depends on has no place yet."""
+def _place(
+    item: Item, parents: Mapping[Key, Any], ready: Mapping[Key, Ready], doomed: Collection[Key]
+) -> Ready | End | None:
+    """Say what can be done with one item; `None` while something that it depends on is not submitted."""
     ids, earlier = [], []
     for dep in item.task.deps if item.task else ():
         key = (item.run_id, dep)
         parent = parents[key]
         if key in doomed or _has_failed(parent):
-            doomed[item.key] = _follows(dep)
-            return True
+            return _follows(dep)
         if key in ready:
             earlier.append(ready[key].item)
         elif parent.state == ItemState.PENDING:
-            return False
+            return None
         elif parent.state != ItemState.FINAL:
             ids.append(parent.job_id)
-    ready[item.key] = Ready(item=item, after_ids=tuple(ids), after=tuple(earlier))
-    return True
+    return Ready(item=item, after_ids=tuple(ids), after=tuple(earlier))
 
 
 async def _parents(connection: AsyncConnection, items: Sequence[Item]) -> dict[Key, Any]:

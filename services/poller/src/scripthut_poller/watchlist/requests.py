@@ -1,6 +1,8 @@
 """Commands that were taken: the parts of a run until all are in, then the run and its items at once."""
 
 from collections.abc import Sequence
+from graphlib import TopologicalSorter
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import msgspec
@@ -12,6 +14,7 @@ from scripthut_common import layout, tasks
 from scripthut_common.database import Database
 from scripthut_common.errors import BadMessage, Conflict, InvalidInput
 from scripthut_common.events import ItemState, Outcome, RunCancelRequested, RunRequested
+from scripthut_common.tasks import TaskSpec
 from scripthut_poller.tables import ITEMS, RUN_PARTS, RUNS
 
 from .items import places, query, read
@@ -150,21 +153,40 @@ def _check(parts: Sequence[RunRequested]) -> None:
 
 
 def _item_rows(parts: Sequence[RunRequested], log_dir: str) -> list[dict[str, Any]]:
-    parents = {dep for part in parts for task in part.tasks for dep in task.deps}
+    run = [(part, part.first_position + index, task) for part in parts for index, task in enumerate(part.tasks)]
+    turns = turns_of([task for _, _, task in run])
+    parents = {dep for _, _, task in run for dep in task.deps}
     return [
         {
             "run_id": part.run_id,
             "task_id": task.id,
-            "position": part.first_position + index,
+            "position": position,
+            "turn": turns[task.id],
             "cluster": part.cluster,
             "task": msgspec.to_builtins(task),
             "task_name": task.display_name,
             "is_held": task.id in parents,
             **places(log_dir, part.run_id, task.id),
         }
-        for part in parts
-        for index, task in enumerate(part.tasks)
+        for part, position, task in run
     ]
+
+
+def turns_of(wanted: Sequence[TaskSpec]) -> dict[str, int]:
+    """Number tasks so that parents come before children, and else in the order in which they were written."""
+    sorter = TopologicalSorter({task.id: task.deps for task in wanted})
+    sorter.prepare()
+    written_at = {task.id: place for place, task in enumerate(wanted)}
+    free = [written_at[id_] for id_ in sorter.get_ready()]
+    heapify(free)
+    turns: dict[str, int] = {}
+    while free:
+        id_ = wanted[heappop(free)].id
+        turns[id_] = len(turns)
+        sorter.done(id_)
+        for child in sorter.get_ready():
+            heappush(free, written_at[child])
+    return turns
 
 
 async def _end_pending(connection: AsyncConnection, run_id: str, end: End) -> None:

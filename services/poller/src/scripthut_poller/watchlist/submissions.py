@@ -10,8 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import exists, func, literal, select, tuple_, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import and_, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common import database as db
@@ -42,16 +41,11 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def claim(database: Database, cluster: str, *, limit: int, lease_s: float) -> Claim:
-    """Claim the next items, oldest run first: those that wait for no pending one but what is claimed with them."""
+    """Claim the next items, oldest run first, in their turn: so parents come before or with their children."""
     async with database.transaction() as connection:
-        chosen: list[Item] = []
-        while len(chosen) < limit:
-            fresh = _fresh(cluster, [item.key for item in chosen]).limit(limit - len(chosen))
-            more = read(await connection.execute(fresh.with_for_update(of=ITEMS, skip_locked=True)))
-            chosen += more
-            if not more:
-                break
-        return await _take(connection, chosen, lease_s, is_fresh=True)
+        fresh = _fresh(cluster).limit(limit)
+        items = read(await connection.execute(fresh.with_for_update(of=ITEMS, skip_locked=True)))
+        return await _take(connection, items, lease_s, is_fresh=True)
 
 
 async def claim_unclear(database: Database, cluster: str, *, limit: int, lease_s: float) -> Claim:
@@ -68,7 +62,8 @@ async def unclear(database: Database, cluster: str, *, limit: int) -> list[Item]
         return read(await connection.execute(_unclear(cluster).limit(limit)))
 
 
-def _fresh(cluster: str, chosen: Collection[Key]) -> Any:
+def _fresh(cluster: str) -> Any:
+    unclear_runs = select(ITEMS.c.run_id).where(_is_unclear(cluster))
     return (
         query(ITEMS.c.task)
         .where(
@@ -76,40 +71,23 @@ def _fresh(cluster: str, chosen: Collection[Key]) -> Any:
             ITEMS.c.state == ItemState.PENDING,
             ITEMS.c.submission_started_at.is_(None),
             RUNS.c.cancel_requested_at.is_(None),
-            ~are(chosen),
-            ~_waits_for_another(chosen),
+            # Children of what may or may not be submitted would only be given back, again and again.
+            or_(~ITEMS.c.task.has_key("deps"), ITEMS.c.run_id.not_in(unclear_runs)),
         )
-        .order_by(RUNS.c.created_at, RUNS.c.run_id, ITEMS.c.position)
+        .order_by(RUNS.c.created_at, RUNS.c.run_id, ITEMS.c.turn)
     )
-
-
-def _waits_for_another(chosen: Collection[Key]) -> Any:
-    """Say that a dependency is pending and not among the chosen."""
-    parent = ITEMS.alias("parent")
-    deps = func.coalesce(ITEMS.c.task["deps"], literal([], JSONB))
-    dep = func.jsonb_array_elements_text(deps).table_valued("task_id").render_derived("dep")
-    pending = (
-        select(literal(1))
-        .select_from(dep)
-        .join(parent, parent.c.task_id == dep.c.task_id)
-        .where(
-            parent.c.run_id == ITEMS.c.run_id,
-            parent.c.state == ItemState.PENDING,
-            tuple_(parent.c.run_id, parent.c.task_id).not_in(chosen),
-        )
-    )
-    return exists(pending.correlate(ITEMS))
 
 
 def _unclear(cluster: str) -> Any:
-    return (
-        query(ITEMS.c.task)
-        .where(
-            ITEMS.c.cluster == cluster,
-            ITEMS.c.state == ItemState.PENDING,
-            ITEMS.c.submission_started_at.is_not(None),
-        )
-        .order_by(ITEMS.c.submission_started_at, ITEMS.c.run_id, ITEMS.c.position)
+    ordered = (ITEMS.c.submission_started_at, ITEMS.c.run_id, ITEMS.c.turn)
+    return query(ITEMS.c.task).where(_is_unclear(cluster)).order_by(*ordered)
+
+
+def _is_unclear(cluster: str) -> Any:
+    return and_(
+        ITEMS.c.cluster == cluster,
+        ITEMS.c.state == ItemState.PENDING,
+        ITEMS.c.submission_started_at.is_not(None),
     )
 
 
@@ -187,16 +165,13 @@ async def give_back(database: Database, claimed: Claim, keys: Collection[Key]) -
 
 async def releasable(database: Database, cluster: str, *, limit: int) -> dict[Key, str]:
     """Say which held jobs may go: every item of their run is with the scheduler, or has ended."""
-    pending = ITEMS.alias("pending")
-    waits = exists(
-        select(literal(1)).where(pending.c.run_id == ITEMS.c.run_id, pending.c.state == ItemState.PENDING)
-    ).correlate(ITEMS)
+    incomplete = select(ITEMS.c.run_id).where(ITEMS.c.cluster == cluster, ITEMS.c.state == ItemState.PENDING)
     held = select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.job_id).where(
         ITEMS.c.cluster == cluster,
         ITEMS.c.state.not_in([ItemState.PENDING, ItemState.FINAL]),
         ITEMS.c.is_held,
         ITEMS.c.job_id.is_not(None),
-        ~waits,
+        ITEMS.c.run_id.not_in(incomplete),
     )
     async with database.transaction() as connection:
         return {(row.run_id, row.task_id): row.job_id for row in await connection.execute(held.limit(limit))}

@@ -89,6 +89,13 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("task_id", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column(
+            "turn",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="order of submission: parents before children",
+        ),
         sa.Column("cluster", sa.Text(), nullable=False),
         sa.Column("task", JSONB(), nullable=True, comment="the task as asked; null for items announced by others"),
         sa.Column("task_name", sa.Text(), nullable=False),
@@ -152,7 +159,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_items_pending",
         "items",
-        ["run_id", "position"],
+        ["run_id", "turn"],
         unique=False,
         schema="poller",
         postgresql_where=sa.text("state = 'pending'"),
@@ -165,6 +172,14 @@ def upgrade() -> None:
         unique=False,
         schema="poller",
         postgresql_where=sa.text("is_unannounced"),
+    )
+    op.create_index(
+        "ix_items_unclear",
+        "items",
+        ["cluster", "submission_started_at"],
+        unique=False,
+        schema="poller",
+        postgresql_where=sa.text("state = 'pending' AND submission_started_at IS NOT NULL"),
     )
     op.create_index(
         "ix_items_unconfirmed",
