@@ -1,4 +1,4 @@
-"""Which folder and port one embedded instance lives in: `var/<kind>-<port>` below the checkout, found again by its port."""
+"""Which folder and port an embedded instance lives in: `var/<kind>-<port>`, found again by its port."""
 
 import socket
 from pathlib import Path

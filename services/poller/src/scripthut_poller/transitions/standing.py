@@ -1,4 +1,4 @@
-"""Decide what an observation means for an item. Pure."""
+"""How an item stands, what a round may learn of it, and what comes of that. Pure."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -6,9 +6,10 @@ from enum import StrEnum
 import msgspec
 
 from scripthut_common.events import Evidence, ItemState, Outcome, Type
+from scripthut_poller.records import Trace
+from scripthut_poller.schedulers.job import Absent, Accounted, Sighting, Unreachable
 
-from .records import Trace
-from .schedulers.job import Absent, Accounted, Sighting, Unreachable
+Answers = tuple[Accounted, ...] | Absent | Unreachable | None
 
 
 class Source(StrEnum):
@@ -26,6 +27,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     settling_s: float = 600.0
     correcting_s: float = 600.0
     hard_end_s: float = 86_400.0
+    asking_again_s: float = 60.0
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     queue: Sighting
     trace: Trace | Unreachable | None = None
-    accounting: tuple[Accounted, ...] | Absent | Unreachable | None = None
+    accounting: Answers = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,18 +80,3 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     standing: Standing
     tells: Type | None = None
-
-
-def wanted(standing: Standing, sighting: Sighting, clock: Clock) -> frozenset[Source]:
-    """Say what else must be asked before `decide` can judge, once the queue has answered."""
-    raise NotImplementedError
-
-
-def decide(standing: Standing, observation: Observation, clock: Clock) -> Decision:
-    """Say what this round's observation means for the item; unchanged where it means nothing."""
-    raise NotImplementedError
-
-
-def is_watched(standing: Standing, clock: Clock) -> bool:
-    """Say whether rounds still have to look at it: alive, or ended without the scheduler's own word."""
-    raise NotImplementedError

@@ -1,0 +1,220 @@
+"""Decide what one round's observation means for an item. Pure.
+
+The rules are numbered in the contract and in `tests/unit/poller/test_transitions.py`.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from scripthut_common.events import Evidence, ItemState, Outcome, Type
+from scripthut_poller.schedulers.job import Absent, Job, JobState, Seen, Sighting, Unreachable
+
+from .standing import Answers, Clock, Decision, Observation, Patience, Source, Standing
+from .verdicts import Verdict, weigh
+
+NO_RECORD = "the scheduler has no record of this job"
+NO_VERDICT = "the job left the queue, and neither the scheduler nor the task said how it ended"
+ODD_FOR_TOO_LONG = "the scheduler has shown a state that we do not know for a day"
+_SAME_START = timedelta(seconds=1)
+
+
+def wanted(standing: Standing, sighting: Sighting, clock: Clock) -> frozenset[Source]:
+    """Say what else must be asked before `decide` can judge, once the queue has answered."""
+    if not isinstance(sighting, Absent):
+        return frozenset()
+    both = frozenset({Source.RECORD, Source.ACCOUNTING})
+    match standing.state:
+        case ItemState.SUBMITTED if _is_young(standing, clock):
+            return frozenset({Source.RECORD})
+        case ItemState.FINAL if standing.evidence is Evidence.EXIT_RECORD:
+            is_correctable = _age_s(standing.entered_at, clock) < clock.patience.correcting_s
+            return frozenset({Source.ACCOUNTING}) if is_correctable else frozenset()
+        case ItemState.FINAL:
+            return both if _is_time_to_ask_again(standing, clock) else frozenset()
+        case _:
+            return both
+
+
+def decide(standing: Standing, observation: Observation, clock: Clock) -> Decision:
+    """Say what this round's observation means for the item; unchanged where it means nothing."""
+    match observation.queue:
+        case Unreachable():
+            return Decision(standing=standing)
+        case Seen(job=job) if job.state is JobState.ODD:
+            return _odd(standing, job, clock)
+        case Seen(job=job):
+            return _alive(standing, job, clock)
+        case _ if standing.state is ItemState.FINAL:
+            return _reconsidered(standing, observation, clock)
+        case _:
+            return _absent(standing, observation, clock)
+
+
+def is_watched(standing: Standing, clock: Clock) -> bool:
+    """Say whether rounds still have to look at it: alive, or ended without the scheduler's own word."""
+    if standing.state is not ItemState.FINAL:
+        return True
+    return not standing.confirmed and _age_s(standing.entered_at, clock) < clock.patience.hard_end_s
+
+
+def _alive(standing: Standing, job: Job, clock: Clock) -> Decision:
+    """Take a live sighting: it cancels settling, reopens what was final, and may be another attempt."""
+    state = ItemState.RUNNING if job.state is JobState.RUNNING else ItemState.QUEUED
+    attempt = _attempt(standing, job)
+    is_new = attempt > standing.attempt or standing.state is ItemState.FINAL
+    before = _forgotten(standing, attempt) if is_new else standing
+    after = msgspec.structs.replace(
+        before,
+        state=state,
+        entered_at=standing.entered_at if state is standing.state and not is_new else clock.now,
+        waited_s=0.0,
+        observed_at=clock.now,
+        job_submitted_at=job.submitted_at or before.job_submitted_at,
+        started_at=(job.started_at or before.started_at) if state is ItemState.RUNNING else before.started_at,
+        node=job.node if state is ItemState.RUNNING else before.node,
+        reason=job.reason if state is ItemState.QUEUED else None,
+        scheduler_word=job.word,
+    )
+    return Decision(standing=after, tells=_told(standing, after, is_new=is_new))
+
+
+def _told(before: Standing, after: Standing, *, is_new: bool) -> Type | None:
+    if after.state is ItemState.RUNNING and (is_new or before.started_at is None):
+        return Type.ITEM_STARTED
+    is_changed = is_new or (after.state, after.reason) != (before.state, before.reason)
+    return Type.ITEM_CHANGED if is_changed else None
+
+
+def _attempt(standing: Standing, job: Job) -> int:
+    """Count executions: by the scheduler's restarts, else by what a requeue leaves: queued again, or begun later."""
+    if job.restarts is not None:
+        return max(standing.attempt, job.restarts + 1)
+    has_run = standing.started_at is not None
+    is_back = has_run and job.state is JobState.QUEUED
+    is_later = (
+        has_run
+        and job.started_at is not None
+        and standing.started_at is not None
+        and job.started_at - standing.started_at > _SAME_START
+    )
+    return standing.attempt + (is_back or is_later)
+
+
+def _forgotten(standing: Standing, attempt: int) -> Standing:
+    """Drop what was true of an earlier attempt or of a verdict that is taken back."""
+    return msgspec.structs.replace(
+        standing,
+        attempt=attempt,
+        revision=standing.revision + (standing.state is ItemState.FINAL),
+        started_at=None if attempt > standing.attempt else standing.started_at,
+        ended_at=None,
+        node=None,
+        outcome=None,
+        confirmed=False,
+        evidence=Evidence.NONE,
+        exit_code=None,
+        signal=None,
+    )
+
+
+def _odd(standing: Standing, job: Job, clock: Clock) -> Decision:
+    """Surface a state that we do not know; after a day of nothing else the item ends as unknown."""
+    if standing.state is ItemState.FINAL:
+        return Decision(standing=standing)
+    reason = f"the scheduler says {job.word!r}, which we do not know"
+    tells = None if standing.reason == reason else Type.ITEM_CHANGED
+    aged = msgspec.structs.replace(_waited(standing, clock), reason=reason, scheduler_word=job.word)
+    if aged.waited_s >= clock.patience.hard_end_s:
+        return _unknown(aged, ODD_FOR_TOO_LONG, clock)
+    return Decision(standing=aged, tells=tells)
+
+
+def _absent(standing: Standing, observation: Observation, clock: Clock) -> Decision:
+    """Judge a job that a complete queue answer does not hold."""
+    verdict = weigh(standing, observation)
+    if verdict is not None:
+        return _ended(standing, verdict, clock)
+    if standing.state in {ItemState.QUEUED, ItemState.RUNNING}:
+        left = msgspec.structs.replace(
+            standing, state=ItemState.SETTLING, entered_at=clock.now, waited_s=0.0, observed_at=clock.now, reason=None
+        )
+        return Decision(standing=left, tells=Type.ITEM_CHANGED)
+    if standing.state is ItemState.SUBMITTED and _is_young(standing, clock):
+        return Decision(standing=standing)
+    aged = _waited(standing, clock) if _all_answered(observation) else standing
+    limit_s, reason = _limit(aged, observation.accounting, clock.patience)
+    since = standing.submitted_at if standing.state is ItemState.SUBMITTED else standing.entered_at
+    if aged.waited_s >= limit_s or _age_s(since, clock) >= clock.patience.hard_end_s:
+        return _unknown(aged, reason, clock)
+    return Decision(standing=aged)
+
+
+def _reconsidered(standing: Standing, observation: Observation, clock: Clock) -> Decision:
+    """Look again at a verdict that the scheduler has not confirmed: it agrees, corrects, or says nothing still."""
+    verdict = weigh(standing, observation)
+    if verdict is None or verdict.evidence is standing.evidence:
+        return Decision(standing=standing)
+    after = _ended(standing, verdict, clock).standing
+    after = msgspec.structs.replace(after, entered_at=standing.entered_at)
+    if (verdict.outcome, verdict.exit_code, verdict.signal) == (standing.outcome, standing.exit_code, standing.signal):
+        return Decision(standing=after, tells=Type.ITEM_CHANGED)
+    corrected = msgspec.structs.replace(after, revision=standing.revision + 1)
+    return Decision(standing=corrected, tells=Type.ITEM_COMPLETED)
+
+
+def _ended(standing: Standing, verdict: Verdict, clock: Clock) -> Decision:
+    after = msgspec.structs.replace(
+        standing,
+        state=ItemState.FINAL,
+        entered_at=clock.now,
+        waited_s=0.0,
+        observed_at=clock.now,
+        outcome=verdict.outcome,
+        confirmed=verdict.evidence is Evidence.SCHEDULER,
+        evidence=verdict.evidence,
+        exit_code=verdict.exit_code,
+        signal=verdict.signal,
+        reason=verdict.reason,
+        scheduler_word=verdict.word or standing.scheduler_word,
+        started_at=verdict.started_at or standing.started_at,
+        ended_at=verdict.ended_at or standing.ended_at,
+        node=verdict.node or standing.node,
+    )
+    return Decision(standing=after, tells=Type.ITEM_COMPLETED)
+
+
+def _unknown(standing: Standing, reason: str, clock: Clock) -> Decision:
+    verdict = Verdict(outcome=Outcome.UNKNOWN, evidence=Evidence.NONE, reason=reason)
+    return _ended(standing, verdict, clock)
+
+
+def _limit(standing: Standing, accounting: Answers, patience: Patience) -> tuple[float, str]:
+    """Say how much good-round time may pass without a verdict, and what is said when it has."""
+    is_unheard_of = standing.state is ItemState.SUBMITTED and not isinstance(accounting, tuple)
+    return (patience.unregistered_s, NO_RECORD) if is_unheard_of else (patience.settling_s, NO_VERDICT)
+
+
+def _all_answered(observation: Observation) -> bool:
+    return not isinstance(observation.trace, Unreachable) and not isinstance(observation.accounting, Unreachable)
+
+
+def _waited(standing: Standing, clock: Clock) -> Standing:
+    """Add the time since the last good round, at most two intervals: outages do not age anything."""
+    since_s = _age_s(standing.observed_at or standing.entered_at, clock)
+    grown_s = standing.waited_s + max(0.0, min(since_s, 2 * clock.interval_s))
+    return msgspec.structs.replace(standing, waited_s=grown_s, observed_at=clock.now)
+
+
+def _is_young(standing: Standing, clock: Clock) -> bool:
+    return _age_s(standing.submitted_at, clock) < clock.patience.young_s
+
+
+def _is_time_to_ask_again(standing: Standing, clock: Clock) -> bool:
+    """Ask about an item that ended as unknown about once a minute, whatever the interval of rounds."""
+    age_s, every_s = _age_s(standing.entered_at, clock), clock.patience.asking_again_s
+    return age_s // every_s != (age_s - clock.interval_s) // every_s
+
+
+def _age_s(since: datetime, clock: Clock) -> float:
+    return (clock.now - since).total_seconds()

@@ -1,0 +1,321 @@
+"""Every rule of verdicts that concerns one plain job, by its number in the contract; and what holds for all inputs."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripthut_common.events import Evidence, ItemState, Outcome, Type
+from scripthut_common.manifest import ExitRecord
+from scripthut_poller.records import Trace
+from scripthut_poller.schedulers.job import ABSENT, Absent, Accounted, Job, JobState, Seen, Sighting, Unreachable
+from scripthut_poller.transitions import (
+    NO_RECORD,
+    NO_VERDICT,
+    Clock,
+    Decision,
+    Observation,
+    Source,
+    Standing,
+    decide,
+    is_watched,
+    wanted,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AWAY = Unreachable(reason="connection lost")
+LIVE = (ItemState.SUBMITTED, ItemState.QUEUED, ItemState.RUNNING, ItemState.SETTLING)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def clock(now: datetime = NOW) -> Clock:
+    return Clock(now=now, interval_s=10.0)
+
+
+def standing(state: ItemState, **changes: object) -> Standing:
+    plain = Standing(
+        state=state,
+        job_id="42",
+        nonce="n1",
+        submitted_at=ago(1000),
+        entered_at=ago(100),
+        observed_at=ago(10),
+        job_submitted_at=ago(1000),
+        started_at=ago(500) if state in {ItemState.RUNNING, ItemState.SETTLING, ItemState.FINAL} else None,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def seen(state: JobState = JobState.RUNNING, **changes: object) -> Seen:
+    return Seen(job=msgspec.structs.replace(Job(id="42", state=state, word=state.upper(), node="n1"), **changes))
+
+
+def record(exit_code: int = 0, **changes: object) -> Trace:
+    plain = ExitRecord(
+        exit_code=exit_code,
+        attempt=1,
+        job_id="42",
+        nonce="n1",
+        host="node7",
+        started_at=ago(500),
+        ended_at=ago(20),
+        flags=frozenset(),
+        entries=(),
+    )
+    return Trace(record=msgspec.structs.replace(plain, **changes))
+
+
+def row(outcome: Outcome | None, **changes: object) -> tuple[Accounted, ...]:
+    plain = Accounted(id="42", outcome=outcome, word=(outcome or "running").upper(), submitted_at=ago(1000))
+    return (msgspec.structs.replace(plain, **changes),)
+
+
+def after(
+    before: Standing,
+    queue: Sighting = ABSENT,
+    trace: Trace | Unreachable | None = Trace(),  # noqa: B008  frozen
+    accounting: tuple[Accounted, ...] | Absent | Unreachable | None = ABSENT,
+    now: datetime = NOW,
+) -> Decision:
+    return decide(before, Observation(queue=queue, trace=trace, accounting=accounting), clock(now))
+
+
+@pytest.mark.parametrize("state", [*LIVE, ItemState.FINAL])
+def test_rule_1_a_queue_that_did_not_answer_changes_and_ages_nothing(state: ItemState) -> None:
+    before = standing(state)
+    assert after(before, AWAY) == Decision(standing=before)
+    assert wanted(before, AWAY, clock()) == frozenset()
+
+
+def test_rule_3_a_young_absent_job_is_asked_only_for_its_record() -> None:
+    young = standing(ItemState.SUBMITTED, submitted_at=ago(59))
+    assert wanted(young, ABSENT, clock()) == {Source.RECORD}
+    assert after(young, accounting=None) == Decision(standing=young)
+    assert after(young, trace=record(), accounting=None).standing.outcome is Outcome.SUCCEEDED
+
+
+def test_rule_4_an_older_absent_job_is_decided_by_a_final_row() -> None:
+    old = standing(ItemState.SUBMITTED, submitted_at=ago(61))
+    assert wanted(old, ABSENT, clock()) == {Source.RECORD, Source.ACCOUNTING}
+    decision = after(old, accounting=row(Outcome.FAILED, exit_code=3))
+    assert (decision.standing.outcome, decision.standing.exit_code) == (Outcome.FAILED, 3)
+    assert decision.tells is Type.ITEM_COMPLETED
+
+
+def test_rule_4_no_record_anywhere_is_unknown_only_after_300_good_seconds() -> None:
+    waiting = standing(ItemState.SUBMITTED, submitted_at=ago(3000), waited_s=289.0)
+    assert after(waiting).standing.state is ItemState.SUBMITTED
+    ended = after(msgspec.structs.replace(waiting, waited_s=290.0)).standing
+    assert (ended.outcome, ended.confirmed, ended.reason) == (Outcome.UNKNOWN, False, NO_RECORD)
+
+
+@pytest.mark.parametrize("state", [ItemState.QUEUED, ItemState.RUNNING])
+def test_rule_5_a_job_that_leaves_the_queue_settles_and_is_not_final(state: ItemState) -> None:
+    decision = after(standing(state))
+    assert decision.standing.state is ItemState.SETTLING
+    assert decision.standing.waited_s == 0
+    assert decision.tells is Type.ITEM_CHANGED
+
+
+def test_rule_5_a_live_sighting_cancels_settling() -> None:
+    decision = after(standing(ItemState.SETTLING, waited_s=500.0), seen(started_at=ago(500)))
+    assert decision.standing.state is ItemState.RUNNING
+    assert (decision.standing.attempt, decision.standing.waited_s) == (1, 0)
+
+
+def test_rule_6_a_matching_record_decides_at_once_and_is_not_confirmed() -> None:
+    ended = after(standing(ItemState.RUNNING), trace=record(7)).standing
+    assert (ended.outcome, ended.exit_code, ended.evidence) == (Outcome.FAILED, 7, Evidence.EXIT_RECORD)
+    assert not ended.confirmed
+    assert is_watched(ended, clock())
+
+
+@pytest.mark.parametrize("other", [record(attempt=2), record(job_id="43"), record(nonce="n2")])
+def test_rule_6_and_12_a_record_of_another_attempt_job_or_submission_never_decides(other: Trace) -> None:
+    assert after(standing(ItemState.SETTLING), trace=other).standing.state is ItemState.SETTLING
+
+
+def test_rule_6_a_row_that_is_not_final_decides_nothing() -> None:
+    assert after(standing(ItemState.SETTLING), accounting=row(None)).standing.state is ItemState.SETTLING
+
+
+def test_rule_6_nothing_for_600_good_seconds_is_unknown() -> None:
+    ended = after(standing(ItemState.SETTLING, waited_s=590.0)).standing
+    assert (ended.outcome, ended.evidence, ended.reason) == (Outcome.UNKNOWN, Evidence.NONE, NO_VERDICT)
+
+
+def test_rule_6_accounting_corrects_a_record_with_a_higher_revision_within_ten_minutes() -> None:
+    early = after(standing(ItemState.RUNNING), trace=record(0)).standing
+    assert wanted(early, ABSENT, clock()) == {Source.ACCOUNTING}
+    corrected = after(early, trace=None, accounting=row(Outcome.OUT_OF_MEMORY, signal=9))
+    assert corrected.standing.outcome is Outcome.OUT_OF_MEMORY
+    assert (corrected.standing.revision, corrected.tells) == (early.revision + 1, Type.ITEM_COMPLETED)
+    assert wanted(early, ABSENT, clock(NOW + timedelta(seconds=601))) == frozenset()
+
+
+def test_rule_6_accounting_that_agrees_confirms_without_a_second_verdict() -> None:
+    early = after(standing(ItemState.RUNNING), trace=record(0)).standing
+    agreed = after(early, trace=None, accounting=row(Outcome.SUCCEEDED, exit_code=0))
+    assert (agreed.standing.confirmed, agreed.standing.revision) == (True, early.revision)
+    assert agreed.tells is Type.ITEM_CHANGED
+    assert not is_watched(agreed.standing, clock())
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.CANCELLED, Outcome.NODE_FAILED])
+def test_rule_7_the_scheduler_has_the_word_and_the_record_the_exit_code(outcome: Outcome) -> None:
+    ended = after(standing(ItemState.RUNNING), trace=record(143), accounting=row(outcome, exit_code=0)).standing
+    assert (ended.outcome, ended.exit_code, ended.confirmed) == (outcome, 143, True)
+
+
+def test_rule_7_a_record_of_sigterm_alone_is_failed_with_signal_15() -> None:
+    ended = after(standing(ItemState.SETTLING), trace=record(143)).standing
+    assert (ended.outcome, ended.signal, ended.exit_code) == (Outcome.FAILED, 15, 143)
+
+
+def test_rule_7_a_success_is_never_told_with_a_failing_exit_code() -> None:
+    ended = after(
+        standing(ItemState.SETTLING), trace=record(1), accounting=row(Outcome.SUCCEEDED, exit_code=0)
+    ).standing
+    assert (ended.outcome, ended.exit_code) == (Outcome.SUCCEEDED, 0)
+
+
+@pytest.mark.parametrize(("idle_s", "grown_s"), [(5, 5), (20, 20), (3600, 20)])
+def test_rule_8_waiting_grows_by_two_intervals_at_most(idle_s: int, grown_s: int) -> None:
+    before = standing(ItemState.SETTLING, observed_at=ago(idle_s), waited_s=100.0)
+    assert after(before).standing.waited_s == 100 + grown_s
+
+
+@pytest.mark.parametrize(("trace", "accounting"), [(AWAY, ABSENT), (Trace(), AWAY)])
+def test_rule_8_waiting_does_not_grow_while_a_source_does_not_answer(
+    trace: Trace | Unreachable, accounting: Absent | Unreachable
+) -> None:
+    before = standing(ItemState.SETTLING, waited_s=599.0)
+    assert after(before, trace=trace, accounting=accounting) == Decision(standing=before)
+
+
+def test_rule_8_waiting_ends_hard_after_a_day() -> None:
+    before = standing(ItemState.SETTLING, entered_at=ago(86_400))
+    assert after(before, accounting=AWAY).standing.outcome is Outcome.UNKNOWN
+
+
+def test_rule_9_an_old_final_row_does_not_end_a_requeued_job() -> None:
+    requeued = standing(ItemState.QUEUED, job_submitted_at=ago(30), attempt=2)
+    old = row(Outcome.NODE_FAILED, submitted_at=ago(1000))
+    assert after(requeued, accounting=old).standing.state is ItemState.SETTLING
+
+
+def test_rule_11_a_state_that_nobody_documents_is_surfaced_and_bounded() -> None:
+    odd = seen(JobState.ODD, word="LEVITATING")
+    first = after(standing(ItemState.RUNNING), odd)
+    assert first.tells is Type.ITEM_CHANGED
+    assert "LEVITATING" in (first.standing.reason or "")
+    assert after(first.standing, odd, now=NOW + timedelta(seconds=10)).tells is None
+    late = msgspec.structs.replace(first.standing, waited_s=86_400.0)
+    assert after(late, odd).standing.outcome is Outcome.UNKNOWN
+
+
+def test_rule_12_queued_again_after_running_is_the_next_attempt() -> None:
+    decision = after(standing(ItemState.RUNNING, node="n1"), seen(JobState.QUEUED, reason="BeginTime"))
+    assert (decision.standing.attempt, decision.standing.state) == (2, ItemState.QUEUED)
+    assert (decision.standing.started_at, decision.standing.node) == (None, None)
+    assert decision.tells is Type.ITEM_CHANGED
+
+
+def test_rule_12_a_higher_restart_count_is_the_next_attempt_even_if_it_runs_again_already() -> None:
+    decision = after(standing(ItemState.RUNNING), seen(restarts=2, started_at=ago(5)))
+    assert (decision.standing.attempt, decision.tells) == (3, Type.ITEM_STARTED)
+
+
+def test_rule_12_without_a_restart_count_a_later_start_tells() -> None:
+    assert after(standing(ItemState.RUNNING), seen(started_at=ago(5))).standing.attempt == 2
+    assert after(standing(ItemState.RUNNING), seen(started_at=ago(500))).standing.attempt == 1
+
+
+def test_rule_13_a_live_sighting_reopens_an_unconfirmed_end() -> None:
+    ended = after(standing(ItemState.SETTLING, waited_s=600.0)).standing
+    reopened = after(ended, seen(started_at=ago(500)))
+    assert (reopened.standing.state, reopened.standing.outcome) == (ItemState.RUNNING, None)
+    assert (reopened.standing.revision, reopened.tells) == (ended.revision + 1, Type.ITEM_STARTED)
+
+
+def test_rule_13_a_record_that_comes_late_decides_what_was_unknown() -> None:
+    ended = after(standing(ItemState.SETTLING, waited_s=600.0)).standing
+    late = after(ended, trace=record(0))
+    assert (late.standing.outcome, late.standing.revision) == (Outcome.SUCCEEDED, ended.revision + 1)
+
+
+def test_rule_13_an_unknown_end_is_asked_about_once_a_minute_for_a_day() -> None:
+    ended = after(standing(ItemState.SETTLING, waited_s=600.0)).standing
+    rounds = [NOW + timedelta(seconds=10 * number) for number in range(1, 61)]
+    asked = [now for now in rounds if wanted(ended, ABSENT, clock(now))]
+    assert len(asked) == 10
+    assert is_watched(ended, clock(NOW + timedelta(seconds=86_399)))
+    assert not is_watched(ended, clock(NOW + timedelta(seconds=86_401)))
+
+
+def test_a_first_start_is_told_with_node_and_time() -> None:
+    decision = after(standing(ItemState.QUEUED, reason="Priority"), seen(started_at=ago(3), node="n7"))
+    assert decision.tells is Type.ITEM_STARTED
+    assert (decision.standing.node, decision.standing.started_at, decision.standing.reason) == ("n7", ago(3), None)
+
+
+def test_a_changed_queue_reason_is_told_and_an_unchanged_one_is_not() -> None:
+    waiting = after(standing(ItemState.SUBMITTED), seen(JobState.QUEUED, reason="Priority"))
+    assert waiting.tells is Type.ITEM_CHANGED
+    assert after(waiting.standing, seen(JobState.QUEUED, reason="Priority")).tells is None
+    assert after(waiting.standing, seen(JobState.QUEUED, reason="Resources")).tells is Type.ITEM_CHANGED
+
+
+def test_a_job_that_slurm_cancelled_for_its_parent_is_dependency_failed() -> None:
+    waiting = standing(ItemState.QUEUED, reason="Dependency")
+    killed = row(Outcome.CANCELLED, word="CANCELLED", started_at=ago(5), ended_at=ago(5))
+    assert after(waiting, accounting=killed).standing.outcome is Outcome.DEPENDENCY_FAILED
+    by_hand = row(Outcome.CANCELLED, word="CANCELLED by 1002", ended_at=ago(5))
+    assert after(waiting, accounting=by_hand).standing.outcome is Outcome.CANCELLED
+
+
+_seconds = st.integers(0, 200_000).map(float)
+_standings = st.builds(
+    standing,
+    st.sampled_from(list(LIVE)),
+    submitted_at=_seconds.map(ago),
+    entered_at=_seconds.map(ago),
+    observed_at=st.none() | _seconds.map(ago),
+    waited_s=_seconds,
+    attempt=st.integers(1, 3),
+)
+_records = st.builds(record, st.integers(0, 255), attempt=st.integers(1, 3), nonce=st.sampled_from(["n1", "n2"]))
+_rows = st.builds(row, st.none() | st.sampled_from(list(Outcome)), submitted_at=st.none() | _seconds.map(ago))
+_sightings: st.SearchStrategy[Sighting] = (
+    st.just(ABSENT)
+    | st.just(AWAY)
+    | st.builds(seen, st.sampled_from(list(JobState)), restarts=st.none() | st.integers(0, 3))
+)
+
+
+@given(_standings, _sightings, _records | st.just(Trace()), _rows | st.just(ABSENT))
+def test_a_success_always_rests_on_a_record_or_a_row(
+    before: Standing, sighting: Sighting, trace: Trace, accounting: tuple[Accounted, ...] | Absent
+) -> None:
+    decision = after(before, sighting, trace, accounting)
+    if decision.standing.outcome is Outcome.SUCCEEDED:
+        says_record = trace.record is not None and trace.record.exit_code == 0
+        says_row = isinstance(accounting, tuple) and accounting[-1].outcome is Outcome.SUCCEEDED
+        assert isinstance(sighting, Absent)
+        assert says_record or says_row
+    assert decision.standing.confirmed <= (decision.standing.evidence is Evidence.SCHEDULER)
+
+
+@given(_standings, _sightings, _records | st.just(Trace()), _rows | st.just(ABSENT))
+def test_attempt_and_revision_never_fall_and_final_is_always_told(
+    before: Standing, sighting: Sighting, trace: Trace, accounting: tuple[Accounted, ...] | Absent
+) -> None:
+    decision = after(before, sighting, trace, accounting)
+    assert (decision.standing.attempt, decision.standing.revision) >= (before.attempt, before.revision)
+    assert (decision.standing.state is ItemState.FINAL) == (decision.tells is Type.ITEM_COMPLETED)
+    assert (decision.standing.state is ItemState.FINAL) == (decision.standing.outcome is not None)
