@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 
 import httpx
 import msgspec
 from prometheus_client import CollectorRegistry
-from sqlalchemy import insert, text
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common import events
 from scripthut_common.database import Database
@@ -47,6 +49,9 @@ class FolderBlobs:
         sha256 = hashlib.sha256(content).hexdigest()
         (self._folder / sha256).write_bytes(content)
         return sha256
+
+    def remove(self, sha256: str) -> None:
+        (self._folder / sha256).unlink()
 
     def local_path(self, sha256: str) -> str | None:
         return str(self._folder / sha256)
@@ -120,7 +125,7 @@ class House:
     ) -> str:
         """Put a collected file into the ledger, rendered if it is Markdown."""
         sha256 = self.blobs.put(content)
-        kind = kind_of(path)
+        kind = row.pop("kind", kind_of(path))
         row = {"size_bytes": len(content), "stored_bytes": len(content), "sha256": sha256, "attempt": 1} | row
         row |= {"run_id": run_id, "task_id": task_id, "place": place, "path": path, "kind": kind}
         async with self.database.transaction() as connection:
@@ -128,7 +133,7 @@ class House:
             if kind == "markdown":
                 html = render(content, size_bytes=len(content), max_bytes=1024 * 1024).html
                 document = {"sha256": sha256, "renderer": RENDERER, "state": "rendered", "html": html}
-                await connection.execute(insert(DOCUMENTS).values(document))
+                await connection.execute(insert(DOCUMENTS).values(document).on_conflict_do_nothing())
             await touch(connection, run_id)
         return sha256
 
@@ -176,3 +181,38 @@ def document(*tasks: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """A run document that may run."""
     listed = list(tasks) or [{"id": "t0", "command": "true"}]
     return {"name": "a run", "cluster": "daint", "tasks": listed} | fields
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back over plain ASGI."""
+
+    status_code: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+async def raw_get(house: House, raw_path: bytes) -> Answer:
+    """Ask for a path that no well-behaved client would send as it stands."""
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "raw_path": raw_path,
+        "path": unquote_to_bytes(raw_path).decode("utf-8", "replace"),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "server": ("localhost", 80),
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"host", b"localhost"), (b"authorization", f"Bearer {TOKENS['ada']}".encode())],
+    }
+    messages: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await cast("Any", house.app)(scope, receive, send)
+    body = b"".join(message["body"] for message in messages[1:])
+    return Answer(messages[0]["status"], dict(messages[0]["headers"]), body)

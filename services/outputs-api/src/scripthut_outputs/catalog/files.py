@@ -74,7 +74,7 @@ async def read_outputs(
     is_later = FILES.c.path != TASK_SUMMARY_NAME.encode()
     query = _with_rendering(select(*_ROW, *_WORDS, *_RENDERED), renderer).where(*of_item)
     if cursor is not None:
-        path = bytes.fromhex(cursors.read(cursor, str))
+        path = cursors.read(cursor, tuple[bytes])[0]
         query = query.where(tuple_(is_later, FILES.c.path) > (path != TASK_SUMMARY_NAME.encode(), path))
     rows = (await connection.execute(query.order_by(is_later, FILES.c.path).limit(limit + 1))).all()
     files = tuple(OutputFile(row=_ledger_row(row), rendered=_rendered(row)) for row in rows[:limit])
@@ -83,7 +83,7 @@ async def read_outputs(
         counts={FileState(state): int(count) for state, count, _ in sums},
         stored_bytes=sum(int(stored) for _, _, stored in sums),
         files=files,
-        next=cursors.write(files[-1].row.path.hex()) if len(rows) > limit else None,
+        next=cursors.write(files[-1].row.path) if len(rows) > limit else None,
     )
 
 

@@ -22,7 +22,7 @@ from scripthut_outputs.ledger import FileState, LedgerRow
 
 from . import content, ranges
 from .problems import LeftOut, send_problem
-from .routing import Guard
+from .routing import Guard, require_ids
 
 ROUTE = re.compile(rb"/runs/([^/]+)/tasks/([^/]+)/outputs/file/(.*)", re.DOTALL)
 TEMPLATE = "/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"
@@ -117,7 +117,9 @@ class Files:
             raise MethodNotAllowedException(headers={"allow": "GET, HEAD"})
 
         async def describe() -> _Served:
-            return _describe(await self._reading.file(run_id, _text(task), unquote_to_bytes(path)))
+            task_id = _text(task)
+            require_ids(task_id)
+            return _describe(await self._reading.file(run_id, task_id, unquote_to_bytes(path)))
 
         return await self._reading.cache.get(run_id, ("served", task, path), describe)
 

@@ -5,13 +5,13 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from scripthut_common import layout
 from scripthut_common.errors import NotAllowed, NotAuthenticated, NotFound
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import may
 from scripthut_outputs.catalog.reading import Reading
 
 _ACTION = "action"
-RUN_PARAMETER = "run_id"
 
 
 def asks(action: Action) -> dict[str, Action]:
@@ -32,6 +32,16 @@ def action_of(handler: BaseRouteHandler) -> Action:
     return Action(action)
 
 
+def require_ids(*given: str | None) -> None:
+    """Let pass what may be the id of a run or a task.
+
+    Raises:
+        NotFound: nothing can have such an id.
+    """
+    if not all(text is None or layout.is_id(text) for text in given):
+        raise NotFound("nothing has such an id")
+
+
 class Guard:
     """Asks `may` for every request before its handler runs."""
 
@@ -47,7 +57,8 @@ class Guard:
             NotFound: there is no such run, or it is not the actor's to see; the same for both.
         """
         actor: Actor | None = connection.scope.get("user")
-        await self.ask(actor, action_of(handler), connection.path_params.get(RUN_PARAMETER))
+        await self.ask(actor, action_of(handler), connection.path_params.get("run_id"))
+        require_ids(connection.path_params.get("task_id"))
 
     async def ask(self, actor: Actor | None, action: Action, run_id: str | None) -> None:
         """Ask for one request; see `__call__`."""
@@ -56,5 +67,7 @@ class Guard:
         if run_id is None:
             if not may(actor, action):
                 raise NotAllowed(f"{actor.name if actor else 'nobody'} may not {action}")
-        elif not may(actor, action, await self._reading.head(run_id)):
+            return
+        require_ids(run_id)
+        if not may(actor, action, await self._reading.head(run_id)):
             raise NotFound("there is no such run")
