@@ -1,0 +1,86 @@
+"""The production shape: Compose reads it, refuses missing secrets, and names only settings that exist."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import scripthut_outputs.settings
+import scripthut_poller.settings
+
+ROOT = Path(__file__).parents[2]
+FILLED = {
+    "POSTGRES_PASSWORD": "p",
+    "RABBITMQ_PASSWORD": "r",
+    "SCRIPTHUT_CONFIG_DIR": "/etc/scripthut",
+    "SCRIPTHUT_ALLOWED_HOSTS": "outputs.example.org",
+}
+PLUGIN = ["docker", "compose"]
+
+
+def _compose() -> list[str]:
+    has_docker = shutil.which("docker") is not None
+    if has_docker and subprocess.run([*PLUGIN, "version"], capture_output=True, check=False).returncode == 0:
+        return PLUGIN
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    reason = "neither `docker compose` nor docker-compose is installed: sh tests/testbed/install.sh"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the compose file and nobody's .env."""
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    return tmp_path
+
+
+def _config(folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    plain = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    return subprocess.run(
+        [*_compose(), "config"],
+        env=plain | environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_compose_reads_it_when_everything_is_filled_in(folder: Path) -> None:
+    answer = _config(folder, FILLED)
+    assert answer.returncode == 0, answer.stderr
+    for service in ("rabbitmq", "postgres", "migrate", "poller", "collector", "outputs-api"):
+        assert re.search(rf"^  {service}:$", answer.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("missing", sorted(FILLED))
+def test_nothing_has_a_default_that_should_be_chosen(folder: Path, missing: str) -> None:
+    answer = _config(folder, {name: value for name, value in FILLED.items() if name != missing})
+    assert answer.returncode != 0
+    assert missing in answer.stderr
+
+
+def test_every_setting_that_it_names_exists() -> None:
+    known = {
+        f"{module.PREFIX}_{field.name.upper()}"
+        for module in (scripthut_poller.settings, scripthut_outputs.settings)
+        for field in msgspec.structs.fields(module.ProcessSettings)
+    }
+    named = set(re.findall(r"SCRIPTHUT_(?:POLLER|OUTPUTS)_[A-Z_]+", (ROOT / "docker-compose.yml").read_text()))
+    assert named
+    assert named <= known
+
+
+def test_every_variable_that_it_asks_for_is_in_the_example() -> None:
+    asked = set(re.findall(r"\$\{([A-Z_]+):\?", (ROOT / "docker-compose.yml").read_text()))
+    assert asked == set(FILLED)
+    example = (ROOT / "deploy" / "production.env.example").read_text()
+    assert asked <= set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
