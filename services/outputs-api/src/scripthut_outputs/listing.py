@@ -1,1 +1,171 @@
-"""Parse a listing of the cluster's files; choose what to keep and say why not. Pure."""
+"""Say where a task's files lie, ask for a listing of them, read the answer. Pure.
+
+Request: the limits; the number of items; for each five pairs of base directory and path below it (output directory,
+summary fragment, standard output, standard error, exit record; empty: there is none).
+Answer, for each item in turn: `O` the owner, `F` for each file named, `C` a count of unnamed ones by state, `T` when
+the walk was cut short, `M` the exit record, `E`.
+"""
+
+from collections.abc import Iterator, Sequence
+from posixpath import dirname
+
+import msgspec
+
+from scripthut_common import layout, manifest
+from scripthut_common.clusters import CollectionLimits
+from scripthut_common.errors import BadOutput, InvalidInput
+
+from . import reader
+from .ledger import FileState, Place
+
+MAX_WALKED = 50_000
+
+
+class Location(msgspec.Struct, frozen=True):
+    """A base directory, which may lie behind symlinks, and a path below it, which may not."""
+
+    base: bytes = b""
+    path: bytes = b""
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one task's files lie on the cluster."""
+
+    output: Location
+    run_summary: Location
+    stdout: Location
+    stderr: Location
+    manifest: Location
+    attempt: int
+
+    def folder_of(self, place: Place) -> Location:
+        """The directory that paths of a place are relative to."""
+        if place is Place.OUTPUT:
+            return self.output
+        location = {Place.RUN_SUMMARY: self.run_summary, Place.STDOUT: self.stdout, Place.STDERR: self.stderr}[place]
+        return Location(location.base, dirname(location.path))
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One file as listed; `state` `None`: it may be read."""
+
+    place: Place
+    path: bytes
+    state: FileState | None
+    size_bytes: int
+    modified_at: float
+
+
+class Listing(msgspec.Struct, kw_only=True):
+    """What one task has on the cluster."""
+
+    owner: int = reader.NOBODY
+    entries: list[Entry] = []
+    unnamed: dict[FileState, int] = {}
+    is_whole: bool = True
+    manifest: bytes | None = None
+
+
+def locate(
+    run_id: str,
+    task_id: str,
+    *,
+    output_dir: str,
+    run_summary_path: str | None,
+    stdout_path: str | None,
+    stderr_path: str | None,
+    attempt: int,
+) -> Item:
+    """Tell for every path of an item which part of it may hold symlinks: the log directory, nothing below.
+
+    Raises:
+        InvalidInput: a path is not absolute or steps upwards.
+    """
+    below = f"/outputs/{run_id}/{task_id}"
+    log_dir = output_dir[: -len(below)] if output_dir.endswith(below) else dirname(output_dir)
+    record = layout.manifest_beside(run_summary_path, task_id) if run_summary_path else None
+    return Item(
+        output=_locate(output_dir, log_dir),
+        run_summary=_locate(run_summary_path, log_dir),
+        stdout=_locate(stdout_path, log_dir),
+        stderr=_locate(stderr_path, log_dir),
+        manifest=_locate(record, log_dir),
+        attempt=attempt,
+    )
+
+
+def _locate(path: str | None, log_dir: str) -> Location:
+    if not path:
+        return Location()
+    if not path.startswith("/") or {".", ".."} & set(path.split("/")) or "\0" in path:
+        raise InvalidInput(f"the path {path[:200]!r} is not absolute and plain")
+    base = log_dir if path.startswith(f"{log_dir}/") else dirname(path)
+    below = b"/".join(part for part in _bytes(path[len(base) :]).split(b"/") if part)
+    return Location(_bytes(base) or b"/", below)
+
+
+def _bytes(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
+
+
+def request(items: Sequence[Item], limits: CollectionLimits) -> bytes:
+    """Write what the reader reads on its standard input."""
+    bounds = (limits.max_depth, MAX_WALKED, limits.max_named_rows, manifest.MAX_BYTES)
+    pieces = [reader.number(value) for value in (*bounds, len(items))]
+    for item in items:
+        for location in (item.output, item.run_summary, item.stdout, item.stderr, item.manifest):
+            pieces += [reader.text(location.base), reader.text(location.path)]
+    return b"".join(pieces)
+
+
+class Answer:
+    """Reads the answer while it arrives; gives one listing after the other, in the order of the request."""
+
+    def __init__(self) -> None:
+        self._records = reader.Records()
+        self._current = Listing()
+        self._index = 0
+
+    def feed(self, piece: bytes) -> Iterator[Listing]:
+        """Take the next piece; yield every listing that is complete.
+
+        Raises:
+            BadOutput: it is not an answer of the reader.
+        """
+        for record in self._records.feed(piece):
+            if record.subject != self._index:
+                raise BadOutput("the reader's answer is garbled: an item out of turn")
+            if record.tag == b"E":
+                yield self._current
+                self._current, self._index = Listing(), self._index + 1
+            else:
+                self._take(record)
+
+    def _take(self, record: reader.Record) -> None:
+        listing = self._current
+        match record.tag:
+            case b"F":
+                listing.entries.append(_entry(record))
+            case b"C":
+                listing.unnamed[reader.state_of(record.state) or FileState.OVER_COUNT] = record.number
+            case b"O":
+                listing.owner = record.number
+            case b"T":
+                listing.is_whole = False
+            case b"M":
+                listing.manifest = record.body
+            case _:
+                raise BadOutput(f"the reader's answer is garbled at a record {record.tag!r}")
+
+
+def _entry(record: reader.Record) -> Entry:
+    place, code = divmod(record.state, 16)
+    if place >= len(reader.PLACES):
+        raise BadOutput(f"the reader's answer has an unknown place {place}")
+    return Entry(
+        place=reader.PLACES[place],
+        path=record.body,
+        state=reader.state_of(code),
+        size_bytes=record.number,
+        modified_at=record.time,
+    )

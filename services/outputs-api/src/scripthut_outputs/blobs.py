@@ -1,1 +1,0 @@
-"""Bytes by SHA-256, on disk."""

@@ -1,0 +1,148 @@
+"""Blobs on their way into the store: hashed while they arrive, durable together. Everything here blocks."""
+
+import hashlib
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from .durable import sync, translating
+
+_IN_MEMORY_BYTES = 1024 * 1024
+
+
+class StoredBlob(msgspec.Struct, frozen=True, kw_only=True):
+    """What arrived: its name and its size."""
+
+    sha256: str
+    size_bytes: int
+
+
+class Batch:
+    """Blobs that become durable together; for one thread at a time.
+
+    Args:
+        store: the folder of named blobs, by the first two digits.
+        temporary: a folder of this process on the same file system.
+    """
+
+    def __init__(self, store: Path, temporary: Path) -> None:
+        self._store = store
+        self._temporary = temporary
+        self._waiting: dict[str, Path] = {}
+        self._folders: set[Path] = set()
+
+    def begin(self) -> "ArrivingBlob":
+        """Begin one blob."""
+        return ArrivingBlob(self, self._temporary / str(uuid4()))
+
+    def settle(self) -> None:
+        """Make everything that arrived durable under its name.
+
+        Raises:
+            StoreUnavailable: the disk is full or failed; nothing of this batch may be relied on.
+        """
+        with translating(self._store):
+            sync(self._waiting.values(), on=self._temporary)
+            for sha256, temporary in self._waiting.items():
+                name = self._name(sha256)
+                if name.parent not in self._folders:
+                    name.parent.mkdir(exist_ok=True, mode=0o700)
+                    self._folders.add(name.parent)
+                temporary.replace(name)
+            sync([*self._folders, self._store], on=self._temporary)
+        self._waiting.clear()
+
+    def abandon(self) -> None:
+        """Remove what arrived and was not settled."""
+        for temporary in self._waiting.values():
+            temporary.unlink(missing_ok=True)
+        self._waiting.clear()
+
+    def has(self, sha256: str) -> bool:
+        """Whether this content is here or on its way already; keeps it from the sweep."""
+        if sha256 in self._waiting:
+            return True
+        name = self._name(sha256)
+        try:
+            os.utime(name)
+        except FileNotFoundError:
+            return False
+        self._folders.add(name.parent)  # another process may have named it a moment ago
+        return True
+
+    def add(self, sha256: str, temporary: Path) -> None:
+        """Take a complete temporary file."""
+        if self.has(sha256):
+            temporary.unlink(missing_ok=True)
+        else:
+            self._waiting[sha256] = temporary
+
+    def translating(self) -> AbstractContextManager[None]:
+        """Name the store in faults of the disk."""
+        return translating(self._store)
+
+    def _name(self, sha256: str) -> Path:
+        return self._store / sha256[:2] / sha256[2:]
+
+
+class ArrivingBlob:
+    """One blob that arrives in pieces; a small one stays in memory until it is whole."""
+
+    def __init__(self, batch: Batch, temporary: Path) -> None:
+        self._batch = batch
+        self._temporary = temporary
+        self._hash = hashlib.sha256()
+        self._pieces: list[bytes] = []
+        self._in_memory_bytes = 0
+        self._size_bytes = 0
+        self._fd = -1
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece.
+
+        Raises:
+            StoreUnavailable: the disk is full or failed.
+        """
+        self._hash.update(piece)
+        self._pieces.append(piece)
+        self._size_bytes += len(piece)
+        self._in_memory_bytes += len(piece)
+        if self._in_memory_bytes > _IN_MEMORY_BYTES:
+            with self._batch.translating():
+                self._spill()
+
+    def finish(self) -> StoredBlob:
+        """Note that it is whole; it is durable once the batch is settled.
+
+        Raises:
+            StoreUnavailable: the disk is full or failed.
+        """
+        sha256 = self._hash.hexdigest()
+        with self._batch.translating():
+            if self._fd >= 0 or not self._batch.has(sha256):
+                self._spill()
+                self._close()
+                self._batch.add(sha256, self._temporary)
+        return StoredBlob(sha256=sha256, size_bytes=self._size_bytes)
+
+    def abandon(self) -> None:
+        """Drop what has arrived."""
+        if self._fd >= 0:
+            self._close()
+            self._temporary.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
+    def _spill(self) -> None:
+        if self._fd < 0:
+            self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        rest = memoryview(b"".join(self._pieces))
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+        self._pieces.clear()
+        self._in_memory_bytes = 0

@@ -1,0 +1,211 @@
+"""Write what was collected: ledger, item, documents to render and the event, for a whole batch in one transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Double,
+    Integer,
+    LargeBinary,
+    Text,
+    bindparam,
+    case,
+    column,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.type_api import TypeEngine
+
+from scripthut_common import events
+from scripthut_common.database import Database, now
+from scripthut_common.events import CloudEvent, OutputsCollected, Type
+from scripthut_common.outbox import Outbox
+from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
+from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, OUTBOX
+
+from . import documents
+from .changes import touch
+from .collections import Claim, of_items
+from .creating import SOURCE
+
+_LEDGER: dict[str, TypeEngine[Any]] = {
+    "place": Text(),
+    "path": LargeBinary(),
+    "kind": Text(),
+    "state": Text(),
+    "count": Integer(),
+    "size_bytes": BigInteger(),
+    "modified_at": Double(),
+    "sha256": Text(),
+    "stored_bytes": BigInteger(),
+    "remote_path": Text(),
+    "reason": Text(),
+    "attempt": Integer(),
+}
+_KEYS: dict[str, TypeEngine[Any]] = {"run_id": Text(), "task_id": Text()}
+_ITEM: dict[str, TypeEngine[Any]] = {
+    **_KEYS,
+    "outputs_state": Text(),
+    "has_outputs": Boolean(),
+    "has_run_summary": Boolean(),
+}
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one claim: its whole ledger, or why nothing could be collected."""
+
+    claim: Claim
+    rows: tuple[LedgerRow, ...] = ()
+    state: OutputsState
+    reason: str | None = None
+
+    @property
+    def stored(self) -> list[LedgerRow]:
+        """The files that we hold."""
+        return [row for row in self.rows if row.state is FileState.STORED]
+
+
+class Keeping:
+    """The writer of what was collected.
+
+    Args:
+        renderer: version of the renderer that documents are wanted for.
+    """
+
+    def __init__(self, database: Database, renderer: str) -> None:
+        self._database = database
+        self._renderer = renderer
+        self._outbox = Outbox(OUTBOX)
+
+    async def finish(self, results: Sequence[Result]) -> list[Claim]:
+        """Write results whose lease still holds; give the claims of the others, of which nothing is written.
+
+        One that was asked for again meanwhile is due at once. Stored rows are never removed: where a file cannot be
+        had any more, its row only says so.
+        """
+        async with self._database.transaction() as connection:
+            ours = await self._hold(connection, results)
+            await _write_files(connection, ours)
+            await _write_items(connection, ours)
+            stored = [row for result in ours for row in result.stored if row.kind is Kind.MARKDOWN and row.sha256]
+            await documents.want(connection, [str(row.sha256) for row in stored], self._renderer)
+            at = await now(connection)
+            await self._outbox.add(connection, [_event(result, at) for result in ours])
+            for run_id in sorted({result.claim.run_id for result in ours}):
+                await touch(connection, run_id)
+        kept = {result.claim.key for result in ours}
+        return [result.claim for result in results if result.claim.key not in kept]
+
+    async def _hold(self, connection: AsyncConnection, results: Sequence[Result]) -> list[Result]:
+        """Lock the items, end the collections that are still ours, and give their results."""
+        lock = select(ITEMS.c.run_id).where(of_items([result.claim for result in results]))
+        await connection.execute(lock.order_by(ITEMS.c.run_id, ITEMS.c.task_id).with_for_update())
+        wishes = _unnested(
+            {**_KEYS, "lease": COLLECTIONS.c.lease.type, "wanted": Integer(), "said": Text()},
+            [(*result.claim.key, result.claim.lease, result.claim.wanted, result.reason) for result in results],
+        )
+        end = (
+            update(COLLECTIONS)
+            .where(
+                COLLECTIONS.c.run_id == wishes.c.run_id,
+                COLLECTIONS.c.task_id == wishes.c.task_id,
+                COLLECTIONS.c.lease == wishes.c.lease,
+            )
+            .values(
+                due_at=case((COLLECTIONS.c.wanted != wishes.c.wanted, func.now())),
+                lease=None,
+                lease_until=None,
+                failures=0,
+                first_failed_at=None,
+                reason=wishes.c.said,
+            )
+            .returning(COLLECTIONS.c.run_id, COLLECTIONS.c.task_id)
+        )
+        held = {(run_id, task_id) for run_id, task_id in await connection.execute(end)}
+        return [result for result in results if result.claim.key in held]
+
+
+async def _write_files(connection: AsyncConnection, results: Sequence[Result]) -> None:
+    again = [result.claim for result in results if result.claim.collected_at is not None]
+    if again:
+        of_claims = tuple_(FILES.c.run_id, FILES.c.task_id).in_([claim.key for claim in again])
+        await connection.execute(delete(FILES).where(of_claims, FILES.c.state != FileState.STORED))
+    rows = [(*result.claim.key, *(getattr(row, name) for name in _LEDGER)) for result in results for row in result.rows]
+    if rows:
+        await connection.execute(_upsert(_unnested({**_KEYS, **_LEDGER}, rows)))
+    if again:
+        untouched = (of_claims, FILES.c.collected_at < func.now(), FILES.c.reason.is_(None))
+        await connection.execute(update(FILES).where(*untouched).values(reason="it is no longer on the cluster"))
+
+
+def _upsert(rows: Any) -> Any:
+    names = [*_KEYS, *_LEDGER]
+    added = insert(FILES).from_select(names, select(*(rows.c[name] for name in names)))
+    new = added.excluded
+    # What we hold stays, whatever became of its source.
+    stays = (FILES.c.state == FileState.STORED) & (new.state != FileState.STORED)
+    changed = {name: case((stays, FILES.c[name]), else_=new[name]) for name in _LEDGER if name not in {"place", "path"}}
+    changed["reason"] = case((stays, literal("the cluster has it no longer as it was: ") + new.state), else_=new.reason)
+    changed["collected_at"] = case((stays, FILES.c.collected_at), else_=func.now())
+    return added.on_conflict_do_update(index_elements=["run_id", "task_id", "place", "path"], set_=changed)
+
+
+async def _write_items(connection: AsyncConnection, results: Sequence[Result]) -> None:
+    if not results:
+        return
+    found = _unnested(_ITEM, [_item_row(result) for result in results])
+    write = update(ITEMS).where(ITEMS.c.run_id == found.c.run_id, ITEMS.c.task_id == found.c.task_id)
+    await connection.execute(
+        write.values(
+            outputs_state=found.c.outputs_state,
+            has_outputs=or_(ITEMS.c.has_outputs, found.c.has_outputs),
+            has_run_summary=or_(ITEMS.c.has_run_summary, found.c.has_run_summary),
+            collected_at=case((found.c.outputs_state != OutputsState.FAILED, func.now()), else_=ITEMS.c.collected_at),
+        )
+    )
+
+
+def _item_row(result: Result) -> tuple[object, ...]:
+    has_outputs = any(row.place is Place.OUTPUT for row in result.rows)
+    has_run_summary = any(row.place is Place.RUN_SUMMARY and row.stored_bytes for row in result.stored)
+    # Nothing found where something was found before is a vanished source, not a task without outputs.
+    is_vanished = result.state is OutputsState.NONE and result.claim.collected_at is not None
+    state = OutputsState.COLLECTED if is_vanished else result.state
+    return (*result.claim.key, state, has_outputs, has_run_summary)
+
+
+def _event(result: Result, at: datetime) -> CloudEvent:
+    claim, stored = result.claim, result.stored
+    told = OutputsCollected(
+        run_id=claim.run_id,
+        task_id=claim.task_id,
+        cluster=claim.cluster,
+        owner=claim.owner,
+        attempt=claim.attempt,
+        sequence=claim.wanted,
+        outputs_state=result.state,
+        stored_files=len(stored),
+        left_out_files=sum(row.count for row in result.rows) - len(stored),
+        stored_bytes=sum(row.stored_bytes or 0 for row in stored),
+    )
+    return events.event(Type.OUTPUTS_COLLECTED, told, source=SOURCE, at=at)
+
+
+def _unnested(types: dict[str, TypeEngine[Any]], rows: Sequence[Sequence[object]]) -> Any:
+    """Many rows as one statement with an array for each column."""
+    arrays = zip(*rows, strict=True)
+    binds = [
+        bindparam(None, list(values), type_=ARRAY(type_)) for type_, values in zip(types.values(), arrays, strict=True)
+    ]
+    return func.unnest(*binds).table_valued(*(column(name, type_) for name, type_ in types.items())).render_derived()

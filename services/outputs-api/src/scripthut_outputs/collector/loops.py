@@ -1,0 +1,79 @@
+"""One loop for each cluster, so that none waits for another, and one that hears what is wanted."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from scripthut_common.clusters import Cluster
+from scripthut_common.database import Database
+from scripthut_common.shell import MIB, RemoteShell
+from scripthut_common.supervision import Loop
+from scripthut_outputs.blobs import DiskBlobs
+from scripthut_outputs.catalog.collections import CHANNEL, Collections
+from scripthut_outputs.catalog.keeping import Keeping
+
+from .portions import ClusterCollector
+from .trips import Trips
+
+_INTERVAL_S = 1.0
+
+
+class Collector:
+    """Collects from every cluster.
+
+    Args:
+        database: the catalog.
+        blobs: where contents go.
+        clusters: by name.
+        shells: the way to each, by name.
+        renderer: version of the renderer that documents are wanted for.
+        max_batch_bytes: what one transfer carries at most, single larger items apart.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: DiskBlobs,
+        clusters: Mapping[str, Cluster],
+        shells: Mapping[str, RemoteShell],
+        *,
+        renderer: str,
+        max_batch_bytes: int = 2048 * MIB,
+    ) -> None:
+        self._database = database
+        self._wakes = {name: asyncio.Event() for name in clusters}
+        self._disks = {name: ThreadPoolExecutor(1, thread_name_prefix=f"blobs-{name}") for name in clusters}
+        collections, keeping = Collections(database), Keeping(database, renderer)
+        self._clusters = {
+            name: ClusterCollector(
+                name,
+                Trips(cluster, shells[name], blobs, self._disks[name], max_batch_bytes=max_batch_bytes),
+                collections,
+                keeping,
+            )
+            for name, cluster in clusters.items()
+        }
+
+    def loops(self) -> list[Loop]:
+        """What is to run: each cluster looks once a second, and at once when something is wanted."""
+        collecting = [
+            Loop(name=f"collect-{name}", step=cluster.step, interval_s=_INTERVAL_S, wake=self._wakes[name])
+            for name, cluster in self._clusters.items()
+        ]
+        return [*collecting, Loop(name="collections-wanted", step=self._listen, interval_s=_INTERVAL_S, is_server=True)]
+
+    def close(self) -> None:
+        """End the threads once they have done what they are doing."""
+        for disk in self._disks.values():
+            disk.shutdown(wait=True)
+
+    async def _listen(self) -> None:
+        await self._database.listen(CHANNEL, self._wake_all, self._wake)
+
+    async def _wake_all(self) -> None:
+        for wake in self._wakes.values():
+            wake.set()
+
+    async def _wake(self, cluster: str) -> None:
+        if cluster in self._wakes:
+            self._wakes[cluster].set()

@@ -1,0 +1,99 @@
+"""How the services talk to the program that reads files on the cluster: its text, its codes, its records. Pure."""
+
+import struct
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import NamedTuple
+
+from scripthut_common.errors import BadOutput
+from scripthut_outputs.ledger import FileState, Place
+
+HEAD = struct.Struct(">BIBQdI")
+PLACES = (Place.OUTPUT, Place.RUN_SUMMARY, Place.STDOUT, Place.STDERR)
+NOBODY = 0xFFFFFFFF
+SH = (
+    "command -v python3 >/dev/null 2>&1 || "
+    '{ echo "python3 is missing on this host; outputs are read with it" >&2; exit 127; }; '
+    'exec python3 -I -S -c "$@"'
+)
+_LONGEST_BYTES = 64 * 1024 * 1024
+
+# By the program's codes; `None`: a regular file that may be read.
+STATES: tuple[FileState | None, ...] = (
+    None,
+    FileState.NOT_REGULAR,
+    FileState.NOT_OWNED,
+    FileState.UNREADABLE,
+    FileState.TOO_DEEP,
+    FileState.PURGED,
+    FileState.CHANGED_WHILE_READING,
+    FileState.TOO_LARGE,
+)
+
+
+class Record(NamedTuple):
+    """One record of an answer, about an item or a file; what its numbers mean depends on the tag."""
+
+    tag: bytes
+    subject: int
+    state: int
+    number: int
+    time: float
+    body: bytes
+
+
+def program_text() -> str:
+    """The program, to be given to python3 on the cluster."""
+    return files(__name__).joinpath("program.py").read_text("utf-8")
+
+
+def number(value: int) -> bytes:
+    """Write a number as requests have it."""
+    return struct.pack(">Q", value)
+
+
+def text(value: bytes) -> bytes:
+    """Write a byte string as requests have it."""
+    return number(len(value)) + value
+
+
+def state_of(code: int) -> FileState | None:
+    """Read a state's code.
+
+    Raises:
+        BadOutput: there is no such state.
+    """
+    if code >= len(STATES):
+        raise BadOutput(f"the reader's answer has an unknown state {code}")
+    return STATES[code]
+
+
+class Records:
+    """Cuts an answer that arrives in pieces into its records."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> Iterator[Record]:
+        """Take the next piece; yield every record that is complete.
+
+        Raises:
+            BadOutput: it is not an answer of the reader.
+        """
+        arrived = self._rest + piece if self._rest else piece
+        at = 0
+        while len(arrived) - at >= HEAD.size:
+            tag, subject, state, number_, time, length = HEAD.unpack_from(arrived, at)
+            if length > _LONGEST_BYTES:
+                raise BadOutput("the reader's answer is garbled: a record without end")
+            end = at + HEAD.size + length
+            if end > len(arrived):
+                break
+            yield Record(bytes((tag,)), subject, state, number_, time, arrived[at + HEAD.size : end])
+            at = end
+        self._rest = arrived[at:]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for more bytes."""
+        return not self._rest

@@ -1,0 +1,180 @@
+"""A cluster's log directory with tasks in it, and a catalog that wants their outputs."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from scripthut_common import events, layout
+from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind
+from scripthut_common.database import Database
+from scripthut_common.events import ItemState, Outcome, OutputsCollected
+from scripthut_common.shell import RemoteShell
+from scripthut_common.supervision import Step
+from scripthut_outputs.blobs import DiskBlobs, open_store
+from scripthut_outputs.catalog.collections import want
+from scripthut_outputs.collector import Collector
+from scripthut_outputs.ledger import Place
+from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, OUTBOX, RUNS
+
+CLUSTER = "testbed"
+DAY = timedelta(days=1)
+
+
+class Scene:
+    """Tasks in a log directory and the rows that name them.
+
+    Attributes:
+        log_dir: where tasks write, as the cluster sees it.
+        blobs: the store that collecting fills.
+    """
+
+    def __init__(self, database: Database, folder: Path, shell: RemoteShell) -> None:
+        self.database = database
+        self.shell = shell
+        self.log_dir = folder / "logs"
+        self.log_dir.mkdir(parents=True)
+        self.blobs: DiskBlobs = open_store(str(folder / "blobs"))
+        self.cluster = Cluster(name=CLUSTER, scheduler=SchedulerKind.LOCALHOST, log_dir=str(self.log_dir))
+        self.collector = self.open_collector()
+
+    def open_collector(self, **options: Any) -> Collector:
+        """Make a collector, as another process would."""
+        clusters = {CLUSTER: self.cluster}
+        return Collector(self.database, self.blobs, clusters, {CLUSTER: self.shell}, renderer="test-1", **options)
+
+    def reopen(self, **options: Any) -> None:
+        """Collect with a new process from now on."""
+        self.collector.close()
+        self.collector = self.open_collector(**options)
+
+    def limit(self, **limits: int) -> None:
+        """Collect under other limits from now on."""
+        self.cluster = msgspec.structs.replace(self.cluster, collection=CollectionLimits(**limits))
+        self.reopen()
+
+    async def task(
+        self,
+        task_id: str,
+        files: Mapping[bytes, bytes] = {},
+        *,
+        run_id: str = "r1",
+        fragment: bytes | None = None,
+        stdout: bytes | None = b"",
+        stderr: bytes | None = b"",
+    ) -> Path:
+        """Write what an ended task leaves, and want it; give its output directory."""
+        output_dir = self.leave(run_id, task_id, files, fragment, stdout, stderr)
+        await self.want(run_id, task_id)
+        return output_dir
+
+    def leave(
+        self,
+        run_id: str,
+        task_id: str,
+        files: Mapping[bytes, bytes],
+        fragment: bytes | None,
+        stdout: bytes | None,
+        stderr: bytes | None,
+    ) -> Path:
+        """Write what an ended task leaves."""
+        log_dir = str(self.log_dir)
+        output_dir = Path(layout.output_dir(log_dir, run_id, task_id))
+        output_dir.mkdir(parents=True, exist_ok=True)
+        for name, body in files.items():
+            self.write(output_dir, name, body)
+        singles = {
+            layout.run_summary_path(log_dir, run_id, task_id): fragment,
+            layout.stdout_path(log_dir, run_id, task_id): stdout,
+            layout.stderr_path(log_dir, run_id, task_id): stderr,
+        }
+        for path, content in singles.items():
+            if content is not None:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                Path(path).write_bytes(content)
+        return output_dir
+
+    @staticmethod
+    def write(folder: Path, name: bytes, body: bytes) -> Path:
+        """Write a file whose name may be any bytes."""
+        path = Path(folder, name.decode("utf-8", "surrogateescape"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+        return path
+
+    async def want(self, run_id: str, task_id: str, *, attempt: int = 1, **columns: object) -> None:
+        """Have an ended item in the catalog whose outputs are wanted."""
+        log_dir = str(self.log_dir)
+        item = {
+            "run_id": run_id,
+            "task_id": task_id,
+            "task_name": task_id,
+            "position": 0,
+            "attempt": attempt,
+            "state": ItemState.FINAL,
+            "outcome": Outcome.SUCCEEDED,
+            "output_dir": layout.output_dir(log_dir, run_id, task_id),
+            "run_summary_path": layout.run_summary_path(log_dir, run_id, task_id),
+            "stdout_path": layout.stdout_path(log_dir, run_id, task_id),
+            "stderr_path": layout.stderr_path(log_dir, run_id, task_id),
+            **columns,
+        }
+        async with self.database.transaction() as connection:
+            run = {"run_id": run_id, "name": run_id, "cluster": CLUSTER, "owner": "alice"}
+            await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
+            await connection.execute(insert(ITEMS).values(item).on_conflict_do_nothing())
+            await want(connection, run_id, task_id, attempt, CLUSTER)
+
+    @property
+    def step(self) -> Step:
+        """One step of the cluster's loop."""
+        return next(loop.step for loop in self.collector.loops() if loop.name == f"collect-{CLUSTER}")
+
+    async def collect(self) -> None:
+        """Collect until nothing is due."""
+        while await self.step():
+            pass
+
+    async def make_due(self) -> None:
+        """Let what was postponed be due now."""
+        async with self.database.transaction() as connection:
+            waits = COLLECTIONS.c.due_at.is_not(None)
+            await connection.execute(update(COLLECTIONS).where(waits).values(due_at=COLLECTIONS.c.due_at - DAY))
+
+    async def ledger(self, task_id: str, place: Place = Place.OUTPUT, run_id: str = "r1") -> dict[bytes, Any]:
+        """The rows of one place by path."""
+        query = select(FILES).where(FILES.c.run_id == run_id, FILES.c.task_id == task_id, FILES.c.place == place)
+        async with self.database.transaction() as connection:
+            return {row.path: row for row in await connection.execute(query)}
+
+    async def states(self, task_id: str, run_id: str = "r1") -> dict[bytes, str]:
+        """The states of a task's output files by path."""
+        return {path: row.state for path, row in (await self.ledger(task_id, run_id=run_id)).items()}
+
+    async def stored(self, task_id: str, place: Place = Place.OUTPUT, run_id: str = "r1") -> dict[bytes, bytes]:
+        """What the store holds of one place by path."""
+        rows = await self.ledger(task_id, place, run_id)
+        return {path: await self.blobs.read(row.sha256) for path, row in rows.items() if row.state == "stored"}
+
+    async def item(self, task_id: str, run_id: str = "r1") -> Any:
+        """The item's row."""
+        query = select(ITEMS).where(ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id)
+        async with self.database.transaction() as connection:
+            return (await connection.execute(query)).one()
+
+    async def collection(self, task_id: str, run_id: str = "r1") -> Any:
+        """The collection's row."""
+        query = select(COLLECTIONS).where(COLLECTIONS.c.run_id == run_id, COLLECTIONS.c.task_id == task_id)
+        async with self.database.transaction() as connection:
+            return (await connection.execute(query)).one()
+
+    async def told(self) -> list[OutputsCollected]:
+        """The events in the outbox, oldest first."""
+        async with self.database.transaction() as connection:
+            bodies = await connection.scalars(select(OUTBOX.c.body).order_by(OUTBOX.c.number))
+        decoded = [events.decode(body) for body in bodies]
+        return [event.data for event in decoded if event and isinstance(event.data, OutputsCollected)]

@@ -1,1 +1,0 @@
-"""The pages: what people read, and what hostile names cannot do."""
