@@ -186,7 +186,7 @@ def test_an_image_from_elsewhere_inside_a_link_leaves_its_text() -> None:
     shown = on_our_page("[![badge](https://example.org/b.svg)](https://example.org/) ![own](own.png)")
 
     assert '<a href="https://example.org/" rel="noopener nofollow">badge</a>' in shown
-    assert f'<img src="{FILES}own.png" alt="own" loading="lazy">' in shown
+    assert f'<img src="{FILES}own.png" alt="own">' in shown
 
 
 def test_headings_move_below_those_of_our_page() -> None:

@@ -13,7 +13,7 @@ from scripthut_outputs.tables import DOCUMENTS, FILES, ITEMS
 from . import cursors
 from .views import Contribution, Item, OutputFile, Rendered, RunHead, RunSummary, TaskOutputs
 
-_ROW = (
+ROW = (
     FILES.c.path,
     FILES.c.attempt,
     FILES.c["count"].label("files_count"),
@@ -25,8 +25,8 @@ _ROW = (
     FILES.c.reason,
     FILES.c.collected_at,
 )
-_WORDS = (FILES.c.place, FILES.c.kind, FILES.c.state)
-_RENDERED = (DOCUMENTS.c.state.label("document_state"), DOCUMENTS.c.html, DOCUMENTS.c.reason.label("document_reason"))
+WORDS = (FILES.c.place, FILES.c.kind, FILES.c.state)
+RENDERED = (DOCUMENTS.c.state.label("document_state"), DOCUMENTS.c.html, DOCUMENTS.c.reason.label("document_reason"))
 
 
 async def read_file(connection: AsyncConnection, run_id: str, task_id: str, place: Place, path: bytes) -> LedgerRow:
@@ -35,11 +35,11 @@ async def read_file(connection: AsyncConnection, run_id: str, task_id: str, plac
     Raises:
         NotFound: the ledger has no such file.
     """
-    query = select(*_ROW, *_WORDS).where(*_of(run_id, task_id, place), FILES.c.path == path)
+    query = select(*ROW, *WORDS).where(*_of(run_id, task_id, place), FILES.c.path == path)
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise NotFound("there is no such file")
-    return _ledger_row(row)
+    return ledger_row(row)
 
 
 async def read_rendered(
@@ -50,9 +50,9 @@ async def read_rendered(
     Raises:
         NotFound: there is no such file, it is no Markdown, or we do not hold it.
     """
-    query = _with_rendering(select(FILES.c.kind, FILES.c.sha256, *_RENDERED), renderer)
+    query = with_rendering(select(FILES.c.kind, FILES.c.sha256, *RENDERED), renderer)
     row = (await connection.execute(query.where(*_of(run_id, task_id, place), FILES.c.path == path))).one_or_none()
-    rendered = None if row is None else _rendered(row)
+    rendered = None if row is None else rendering_of(row)
     if rendered is None:
         raise NotFound("there is no such document")
     return rendered
@@ -60,8 +60,8 @@ async def read_rendered(
 
 async def read_log(connection: AsyncConnection, run_id: str, task_id: str, place: Place) -> LedgerRow | None:
     """Read the row of standard output or standard error; `None` when nothing is known of it yet."""
-    row = (await connection.execute(select(*_ROW, *_WORDS).where(*_of(run_id, task_id, place)).limit(1))).one_or_none()
-    return row and _ledger_row(row)
+    row = (await connection.execute(select(*ROW, *WORDS).where(*_of(run_id, task_id, place)).limit(1))).one_or_none()
+    return row and ledger_row(row)
 
 
 async def read_outputs(
@@ -72,12 +72,12 @@ async def read_outputs(
     totals = select(FILES.c.state, func.sum(FILES.c["count"]), func.coalesce(func.sum(FILES.c.stored_bytes), 0))
     sums = (await connection.execute(totals.where(*of_item).group_by(FILES.c.state))).all()
     is_later = FILES.c.path != TASK_SUMMARY_NAME.encode()
-    query = _with_rendering(select(*_ROW, *_WORDS, *_RENDERED), renderer).where(*of_item)
+    query = with_rendering(select(*ROW, *WORDS, *RENDERED), renderer).where(*of_item)
     if cursor is not None:
         path = cursors.read(cursor, tuple[bytes])[0]
         query = query.where(tuple_(is_later, FILES.c.path) > (path != TASK_SUMMARY_NAME.encode(), path))
     rows = (await connection.execute(query.order_by(is_later, FILES.c.path).limit(limit + 1))).all()
-    files = tuple(OutputFile(row=_ledger_row(row), rendered=_rendered(row)) for row in rows[:limit])
+    files = tuple(OutputFile(row=ledger_row(row), rendered=rendering_of(row)) for row in rows[:limit])
     return TaskOutputs(
         item=item,
         counts={FileState(state): int(count) for state, count, _ in sums},
@@ -107,8 +107,8 @@ async def read_contribution(connection: AsyncConnection, run_id: str, task_id: s
 
 
 def _contributions(run_id: str, renderer: str) -> Select[*tuple[Any, ...]]:
-    query = _with_rendering(
-        select(ITEMS.c.task_id, ITEMS.c.task_name, FILES.c.kind, FILES.c.sha256, *_RENDERED), renderer
+    query = with_rendering(
+        select(ITEMS.c.task_id, ITEMS.c.task_name, FILES.c.kind, FILES.c.sha256, *RENDERED), renderer
     )
     return query.join(ITEMS, (ITEMS.c.run_id == FILES.c.run_id) & (ITEMS.c.task_id == FILES.c.task_id)).where(
         FILES.c.run_id == run_id,
@@ -122,17 +122,18 @@ def _of(run_id: str, task_id: str, place: Place) -> tuple[ColumnElement[bool], .
     return (FILES.c.run_id == run_id, FILES.c.task_id == task_id, FILES.c.place == place)
 
 
-def _with_rendering(query: Select[*tuple[Any, ...]], renderer: str) -> Select[*tuple[Any, ...]]:
+def with_rendering(query: Select[*tuple[Any, ...]], renderer: str) -> Select[*tuple[Any, ...]]:
+    """Join what each Markdown file was rendered to."""
     same = (DOCUMENTS.c.sha256 == FILES.c.sha256) & (DOCUMENTS.c.renderer == renderer)
     return query.select_from(FILES).outerjoin(DOCUMENTS, same & (FILES.c.kind == Kind.MARKDOWN))
 
 
 def _contribution(row: Row[*tuple[Any, ...]]) -> Contribution:
-    rendered = _rendered(row) or Rendered(sha256=row.sha256, html=None, is_escaped=False, reason=None)
+    rendered = rendering_of(row) or Rendered(sha256=row.sha256, html=None, is_escaped=False, reason=None)
     return Contribution(task_id=row.task_id, task_name=row.task_name, sha256=row.sha256, rendered=rendered)
 
 
-def _rendered(row: Row[*tuple[Any, ...]]) -> Rendered | None:
+def rendering_of(row: Row[*tuple[Any, ...]]) -> Rendered | None:
     """What stands for a Markdown file: `None` for other kinds and for what we do not hold."""
     if row.kind != Kind.MARKDOWN or row.sha256 is None:
         return None
@@ -140,8 +141,9 @@ def _rendered(row: Row[*tuple[Any, ...]]) -> Rendered | None:
     return Rendered(sha256=row.sha256, html=row.html, is_escaped=is_escaped, reason=row.document_reason)
 
 
-def _ledger_row(row: Row[*tuple[Any, ...]]) -> LedgerRow:
-    plain = {column.name: getattr(row, column.name) for column in _ROW if column.name != "files_count"}
+def ledger_row(row: Row[*tuple[Any, ...]]) -> LedgerRow:
+    """Turn a row of `ROW` and `WORDS` into its struct."""
+    plain = {column.name: getattr(row, column.name) for column in ROW if column.name != "files_count"}
     return LedgerRow(
         **plain, count=row.files_count, place=Place(row.place), kind=Kind(row.kind), state=FileState(row.state)
     )

@@ -1,6 +1,6 @@
 """Everything that pages and endpoints read, each in one transaction, kept in memory until the run changes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy import select
@@ -10,13 +10,14 @@ from scripthut_common.database import Database
 from scripthut_outputs.ledger import LedgerRow, Place
 from scripthut_outputs.tables import CLUSTERS
 
-from . import files, items, runs
+from . import files, items, panels, runs
 from .changes import Cache
 from .views import (
     ClusterView,
     Contribution,
     Item,
     ItemList,
+    Panel,
     Rendered,
     RunHead,
     RunList,
@@ -74,6 +75,14 @@ class Reading:
         """What stands for one Markdown file."""
         async with self._database.transaction() as connection:
             return await files.read_rendered(connection, run_id, task_id, place, path, renderer=self._renderer)
+
+    async def panels(
+        self, run_id: str, task_ids: Sequence[str], *, max_files: int, max_html_bytes: int
+    ) -> dict[str, Panel]:
+        """What a run's page shows of these tasks, by task."""
+        limits = {"max_files": max_files, "max_html_bytes": max_html_bytes}
+        async with self._database.transaction() as connection:
+            return await panels.read_panels(connection, run_id, task_ids, renderer=self._renderer, **limits)
 
     async def summary(self, run_id: str) -> RunSummary:
         """What tasks contributed to the run's summary, in submission order."""

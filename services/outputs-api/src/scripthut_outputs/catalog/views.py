@@ -111,6 +111,20 @@ class TaskOutputs(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class Panel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run's page shows of one task: its first files, task summary first, and its logs.
+
+    `files_count` counts all of its ledger; `too_long` names documents whose HTML is left to the task's own page.
+    """
+
+    files: tuple[OutputFile, ...] = ()
+    files_count: int = 0
+    too_long: frozenset[bytes] = frozenset()
+    stdout: LedgerRow | None = None
+    stderr: LedgerRow | None = None
+    collection_reason: str | None = None
+
+
 class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     """One task's section of the run's summary."""
 

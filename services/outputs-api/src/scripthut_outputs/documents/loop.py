@@ -22,8 +22,8 @@ _LOOK_FOR_MISSING_S = 60.0
 class Bytes(Protocol):
     """Where the documents' bytes are."""
 
-    async def read_head(self, sha256: str, max_bytes: int) -> bytes:
-        """Give at most the first `max_bytes` of a blob.
+    async def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """Give at most `length` bytes of a blob.
 
         Raises:
             NotFound: there is no such blob.
@@ -71,7 +71,7 @@ class Renderer:
 
     async def _render(self, claimed: Claimed) -> None:
         try:
-            head = await self._blobs.read_head(claimed.sha256, self._press.max_bytes + 1)
+            head = await self._blobs.read(claimed.sha256, length=self._press.max_bytes + 1)
         except NotFound:
             rendered = self._gone()
         else:

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from . import targets
 
+EAGER_IMAGES = 12
 _PRIVATE = re.compile(rf'(<a|<img)( (?:href|src)="){targets.FILE_SCHEME}([^"#]*)(#[^"]*)?"')
 _TAG = re.compile(r"<(a|/a|img)\b([^<>]*)>")
 _HEADING = re.compile(r"<(/?)h([1-6])>")
@@ -52,17 +53,19 @@ def for_our_pages(filled: str, *, run_id: str, task_id: str, headings_from: int 
     ours that an author chose. Headings move below the page's own.
     """
     prefix = _prefix(run_id, task_id)
-    open_links = 0
+    open_links = images = 0
 
     def replace(found: re.Match[str]) -> str:
-        nonlocal open_links
+        nonlocal open_links, images
         name, rest = found[1], found[2]
-        if name == "img":
-            attributes = dict(_ATTRIBUTE.findall(rest))
-            is_own = attributes.get("src", "").startswith(prefix)
-            return _lazily(found[0]) if is_own else _as_link(attributes, is_inside_link=open_links > 0)
-        open_links += -1 if name == "/a" else 1
-        return found[0]
+        if name != "img":
+            open_links += -1 if name == "/a" else 1
+            return found[0]
+        attributes = dict(_ATTRIBUTE.findall(rest))
+        if not attributes.get("src", "").startswith(prefix):
+            return _as_link(attributes, is_inside_link=open_links > 0)
+        images += 1
+        return found[0] if images <= EAGER_IMAGES else f'{found[0][:-1]} loading="lazy">'
 
     shown = _TAG.sub(replace, filled)
     return _HEADING.sub(lambda found: f"<{found[1]}h{min(6, int(found[2]) + headings_from - 1)}>", shown)
@@ -70,10 +73,6 @@ def for_our_pages(filled: str, *, run_id: str, task_id: str, headings_from: int 
 
 def _prefix(run_id: str, task_id: str) -> str:
     return f"/runs/{run_id}/tasks/{task_id}/outputs/file/"
-
-
-def _lazily(tag: str) -> str:
-    return f'{tag[:-1]} loading="lazy">'
 
 
 def _as_link(attributes: dict[str, str], *, is_inside_link: bool) -> str:

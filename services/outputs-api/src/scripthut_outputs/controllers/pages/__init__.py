@@ -1,0 +1,1 @@
+"""The web pages: what people see, rendered on the server, complete without JavaScript."""

@@ -1,0 +1,355 @@
+"""Turn what the catalog says into what the pages show: named structs for the templates, words decided here. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from signal import Signals
+
+import msgspec
+
+from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_common.layout import TASK_SUMMARY_NAME
+from scripthut_outputs.catalog.views import (
+    ClusterView,
+    Contribution,
+    Item,
+    OutputFile,
+    Panel,
+    RunOverview,
+)
+from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
+from scripthut_outputs.rendering import file_url, fill, for_our_pages
+
+from . import text, words
+from .words import Chip
+
+ALIVE = frozenset({RunState.PENDING, RunState.RUNNING})
+MOVING = frozenset({OutputsState.PENDING, OutputsState.COLLECTING, OutputsState.PARTIAL})
+_UNREACHABLE = "unreachable"
+_LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
+
+
+class _View(msgspec.Struct, frozen=True, kw_only=True):
+    """What all structs of the pages share."""
+
+
+class Banner(_View, frozen=True, kw_only=True):
+    """Something that people should know before they read on."""
+
+    title: str
+    detail: str
+    since: datetime | None = None
+
+
+class Share(_View, frozen=True, kw_only=True):
+    """One segment of a run's bar; `start` and `width` in percent of its length."""
+
+    chip: Chip
+    count: int
+    start: float
+    width: float
+
+
+class RunCard(_View, frozen=True, kw_only=True):
+    """A run as a line of the list and as the head of its page."""
+
+    run_id: str
+    name: str
+    url: str
+    chip: Chip
+    cluster: str
+    owner: str
+    created_at: datetime
+    shares: tuple[Share, ...]
+    items_count: int
+    is_alive: bool
+
+
+class Row(_View, frozen=True, kw_only=True):
+    """One item in the table."""
+
+    task_id: str
+    name: str
+    url: str
+    has_panel: bool
+    chip: Chip
+    notes: tuple[str, ...]
+    exit: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    duration: str
+    is_running: bool
+    node: str
+    job_id: str
+    attempt: int
+
+
+class Document(_View, frozen=True, kw_only=True):
+    """A Markdown file; `html` is `None` while it waits, or where only the task's page shows it (`is_long`)."""
+
+    name: str
+    url: str
+    html: str | None
+    is_long: bool = False
+
+
+class File(_View, frozen=True, kw_only=True):
+    """A stored file, to look at or to download."""
+
+    folder: str
+    name: str
+    url: str
+    size: str
+    note: str = ""
+
+
+class LeftOut(_View, frozen=True, kw_only=True):
+    """A file, or `count` files, that stand in the ledger and not in our store."""
+
+    name: str
+    size: str
+    count: int
+    reason: str
+
+
+class Log(_View, frozen=True, kw_only=True):
+    """The end of standard output or error; `is_cut`: there is more of it at `url`."""
+
+    title: str
+    url: str
+    text: str
+    size: str
+    is_cut: bool
+    is_open: bool
+
+
+class TaskPanel(_View, frozen=True, kw_only=True):
+    """All that one task left behind."""
+
+    row: Row
+    summary: Document | None
+    documents: tuple[Document, ...]
+    images: tuple[File, ...]
+    files: tuple[File, ...]
+    left_out: tuple[LeftOut, ...]
+    logs: tuple[Log, ...]
+    collection: str
+    is_collection_failed: bool
+    is_failed: bool
+    more_files: int
+    is_open: bool
+
+    @property
+    def has_outputs(self) -> bool:
+        """Whether there is more to see than logs."""
+        return bool(self.summary or self.documents or self.images or self.files or self.left_out)
+
+
+class Section(_View, frozen=True, kw_only=True):
+    """One task's part of the run summary; `html` is `None` while it waits, or where it is too long (`is_long`)."""
+
+    name: str
+    url: str
+    html: str | None
+    is_long: bool
+
+
+def banners(clusters: Sequence[ClusterView], names: frozenset[str]) -> tuple[Banner, ...]:
+    """Say what is wrong with the clusters that a page is about."""
+    told = []
+    for cluster in clusters:
+        if cluster.name not in names:
+            continue
+        if cluster.error or cluster.state == _UNREACHABLE:
+            detail = text.line(cluster.error or "it does not answer")
+            told.append(
+                Banner(
+                    title=f"Cluster {cluster.name} cannot be watched: states below may be old",
+                    detail=detail,
+                    since=cluster.last_good_round_at,
+                )
+            )
+        if cluster.collection_error:
+            title = f"Outputs cannot be collected from {cluster.name}: new files will come later"
+            told.append(Banner(title=title, detail=text.line(cluster.collection_error)))
+    return tuple(told)
+
+
+def run_card(run: RunOverview) -> RunCard:
+    """Show a run with its bar."""
+    return RunCard(
+        run_id=run.run_id,
+        name=text.name(run.name),
+        url=f"/ui/runs/{run.run_id}",
+        chip=words.RUNS[run.state],
+        cluster=run.cluster,
+        owner=text.name(run.owner),
+        created_at=run.created_at,
+        shares=_shares(run.counts),
+        items_count=sum(run.counts.values()),
+        is_alive=run.state in ALIVE,
+    )
+
+
+def row(item: Item, *, has_panel: bool) -> Row:
+    """Show one item as a line of the table."""
+    is_running = item.state in {ItemState.RUNNING, ItemState.SETTLING} and item.started_at is not None
+    lasted = item.ended_at - item.started_at if item.started_at and item.ended_at else None
+    return Row(
+        task_id=item.task_id,
+        name=text.name(item.task_name),
+        url=f"/ui/runs/{item.run_id}/tasks/{item.task_id}",
+        has_panel=has_panel,
+        chip=words.of_item(item.state, item.outcome),
+        notes=_notes(item),
+        exit=_exit(item),
+        started_at=item.started_at,
+        ended_at=item.ended_at,
+        duration=text.duration(lasted) if lasted is not None else "",
+        is_running=is_running,
+        node=text.name(item.node or ""),
+        job_id=text.name(item.job_id or ""),
+        attempt=item.attempt,
+    )
+
+
+def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], *, is_open: bool, max_lines: int) -> TaskPanel:
+    """Show what one task left behind.
+
+    Args:
+        item: the task's place in the run.
+        found: its files and logs.
+        tails: the last bytes of its logs, as far as they were read.
+        is_open: whether the panel is unfolded.
+        max_lines: at most so many lines of a log.
+    """
+    stored = [file for file in found.files if file.row.state is FileState.STORED]
+    documents = [_document(item, file, found) for file in stored if file.row.kind is Kind.MARKDOWN]
+    summary = documents[0] if documents and documents[0].name == TASK_SUMMARY_NAME else None
+    shown = "".join(document.html or "" for document in documents)
+    images = [_file(item, file) for file in stored if file.row.kind is Kind.IMAGE]
+    return TaskPanel(
+        row=row(item, has_panel=True),
+        summary=summary,
+        documents=tuple(documents[1:] if summary else documents),
+        images=tuple(image for image in images if f'src="{image.url}"' not in shown),
+        files=tuple(_file(item, file) for file in stored),
+        left_out=tuple(_left_out(file.row) for file in found.files if file.row.state is not FileState.STORED),
+        logs=_logs(item, found, tails, max_lines),
+        collection=_collection(item, found.collection_reason),
+        is_collection_failed=item.outputs_state is OutputsState.FAILED,
+        is_failed=item.outcome not in {None, Outcome.SUCCEEDED},
+        more_files=found.files_count - sum(file.row.count for file in found.files),
+        is_open=is_open,
+    )
+
+
+def sections(run_id: str, contributions: Sequence[Contribution], *, max_html: int) -> tuple[Section, ...]:
+    """Show the run summary: one section for each contributing task, as long as `max_html` characters last."""
+    shown, left = [], max_html
+    for contribution in contributions:
+        task_id, html = contribution.task_id, contribution.rendered.html
+        left -= len(html or "")
+        shown.append(
+            Section(
+                name=text.name(contribution.task_name),
+                url=f"/ui/runs/{run_id}/tasks/{task_id}",
+                html=None if html is None or left < 0 else _on_our_page(html, run_id, task_id, b""),
+                is_long=html is not None and left < 0,
+            )
+        )
+    return tuple(shown)
+
+
+def _shares(counts: Mapping[str, int]) -> tuple[Share, ...]:
+    order: list[str] = [*words.OUTCOMES, *reversed(words.STATES)]
+    present = sorted((word for word, count in counts.items() if count), key=order.index)
+    total, start, shares = sum(counts.values()), 0.0, []
+    for word in present:
+        width = 100 * counts[word] / total
+        chip = words.of_count(word)
+        shares.append(Share(chip=chip, count=counts[word], start=round(start, 3), width=round(width, 3)))
+        start += width
+    return tuple(shares)
+
+
+def _exit(item: Item) -> str:
+    if item.signal:
+        return f"signal {item.signal}{_signal_name(item.signal)}"
+    return "" if item.exit_code is None else str(item.exit_code)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f" ({Signals(number).name.removeprefix('SIG')})"
+    except ValueError:
+        return ""
+
+
+def _notes(item: Item) -> tuple[str, ...]:
+    """Why an item is as it is, in sentences."""
+    notes = [text.line(item.reason)] if item.reason else []
+    if item.outcome is not None and not item.confirmed and item.outcome is not Outcome.SUBMISSION_FAILED:
+        notes.append("not confirmed by the scheduler")
+    return tuple(note for note in notes if note)
+
+
+def _collection(item: Item, reason: str | None) -> str:
+    told = words.COLLECTION.get(item.outputs_state, "")
+    return f"{told} {text.line(reason)}" if told and reason else told
+
+
+def _document(item: Item, file: OutputFile, found: Panel) -> Document:
+    path = file.row.path
+    html = file.rendered.html if file.rendered else None
+    return Document(
+        name=text.name(path),
+        url=file_url(item.run_id, item.task_id, path),
+        html=None if html is None else _on_our_page(html, item.run_id, item.task_id, path),
+        is_long=path in found.too_long,
+    )
+
+
+def _on_our_page(html: str, run_id: str, task_id: str, path: bytes) -> str:
+    filled = fill(html, run_id=run_id, task_id=task_id, path=path)
+    return for_our_pages(filled, run_id=run_id, task_id=task_id)
+
+
+def _file(item: Item, file: OutputFile) -> File:
+    folder, slash, name = file.row.path.rpartition(b"/")
+    is_earlier = file.row.attempt < item.attempt
+    return File(
+        folder=text.name(folder + slash),
+        name=text.name(name),
+        url=file_url(item.run_id, item.task_id, file.row.path),
+        size=text.size(file.row.stored_bytes),
+        note="from an earlier attempt" if is_earlier else "",
+    )
+
+
+def _left_out(row_: LedgerRow) -> LeftOut:
+    reason = words.LEFT_OUT[row_.state]
+    return LeftOut(
+        name=text.name(row_.path),
+        size=text.size(row_.size_bytes),
+        count=row_.count,
+        reason=f"{reason}: {text.line(row_.reason)}" if row_.reason else reason,
+    )
+
+
+def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes], max_lines: int) -> tuple[Log, ...]:
+    logs = []
+    for place, kept in ((Place.STDERR, found.stderr), (Place.STDOUT, found.stdout)):
+        if kept is None or not kept.stored_bytes or place not in tails:
+            continue
+        shown, is_cut = text.tail(text.log(tails[place]), max_lines)
+        logs.append(
+            Log(
+                title=_LOGS[place],
+                url=f"/ui/runs/{item.run_id}/tasks/{item.task_id}/{place}",
+                text=shown,
+                size=text.size(kept.size_bytes),
+                is_cut=is_cut or len(tails[place]) < (kept.size_bytes or 0),
+                is_open=place is Place.STDERR and item.outcome not in {None, Outcome.SUCCEEDED},
+            )
+        )
+    return tuple(logs)

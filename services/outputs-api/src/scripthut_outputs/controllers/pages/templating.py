@@ -1,0 +1,48 @@
+"""From templates to pages: our own Jinja environment, escaping everything, and the headers of every page."""
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import MediaType, Response
+
+from . import assets, text
+
+_TEMPLATES = Path(__file__).parents[2] / "templates"
+HEADERS = {
+    "content-security-policy": "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self';"
+    " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "private, no-cache",
+}
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters["when"] = text.when
+    environment.filters["machine_time"] = text.machine_time
+    environment.globals["static"] = assets.url
+    environment.globals["refresh_s"] = None
+    environment.globals["viewer"] = None
+    return environment
+
+
+def write(template: str, **shown: object) -> str:
+    """Fill a template."""
+    return _environment().get_template(template).render(**shown)
+
+
+def answer(html: str, *, status: int = 200, etag: str | None = None) -> Response[str]:
+    """Answer with a page."""
+    headers = {**HEADERS, "etag": etag} if etag else HEADERS
+    return Response(html, status_code=status, media_type=MediaType.HTML, headers=headers)

@@ -1,0 +1,92 @@
+"""States, outcomes and reasons in words for people, each with an icon, never by colour alone. Pure."""
+
+from enum import StrEnum
+
+import msgspec
+
+from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_outputs.ledger import FileState, OutputsState
+
+
+class Tone(StrEnum):
+    """What a chip says without words; a CSS class each."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    GOOD = "good"
+    BAD = "bad"
+    WARNING = "warning"
+    ODD = "odd"
+
+
+class Chip(msgspec.Struct, frozen=True, kw_only=True):
+    """A state as a word with an icon."""
+
+    word: str
+    icon: str
+    tone: Tone
+
+
+def _chip(word: str, icon: str, tone: Tone) -> Chip:
+    return Chip(word=word, icon=icon, tone=tone)
+
+
+STATES: dict[ItemState, Chip] = {
+    ItemState.PENDING: _chip("Waiting", "clock", Tone.WAITING),
+    ItemState.SUBMITTED: _chip("Submitted", "clock", Tone.WAITING),
+    ItemState.QUEUED: _chip("Queued", "clock", Tone.WAITING),
+    ItemState.RUNNING: _chip("Running", "ring", Tone.ACTIVE),
+    ItemState.SETTLING: _chip("Finishing", "ring", Tone.ACTIVE),
+}
+OUTCOMES: dict[Outcome, Chip] = {
+    Outcome.SUCCEEDED: _chip("Succeeded", "check", Tone.GOOD),
+    Outcome.FAILED: _chip("Failed", "cross", Tone.BAD),
+    Outcome.CANCELLED: _chip("Cancelled", "stop", Tone.WARNING),
+    Outcome.TIMED_OUT: _chip("Timed out", "clock", Tone.BAD),
+    Outcome.OUT_OF_MEMORY: _chip("Out of memory", "memory", Tone.BAD),
+    Outcome.NODE_FAILED: _chip("Node failed", "node", Tone.BAD),
+    Outcome.PREEMPTED: _chip("Preempted", "swap", Tone.WARNING),
+    Outcome.DEPENDENCY_FAILED: _chip("Dependency failed", "link", Tone.WARNING),
+    Outcome.SUBMISSION_FAILED: _chip("Not submitted", "cross", Tone.BAD),
+    Outcome.UNKNOWN: _chip("Unknown", "question", Tone.ODD),
+}
+RUNS: dict[RunState, Chip] = {
+    RunState.PENDING: _chip("Waiting", "clock", Tone.WAITING),
+    RunState.RUNNING: _chip("Running", "ring", Tone.ACTIVE),
+    RunState.SUCCEEDED: _chip("Succeeded", "check", Tone.GOOD),
+    RunState.FAILED: _chip("Failed", "cross", Tone.BAD),
+    RunState.UNKNOWN: _chip("Unknown", "question", Tone.ODD),
+}
+LEFT_OUT: dict[FileState, str] = {
+    FileState.TOO_LARGE: "larger than one file may be",
+    FileState.OVER_COUNT: "beyond the number of files that are kept",
+    FileState.OVER_TOTAL: "beyond the total size that is kept",
+    FileState.TOO_DEEP: "too many folders deep",
+    FileState.NOT_REGULAR: "not a regular file",
+    FileState.NOT_OWNED: "belongs to another account",
+    FileState.UNREADABLE: "could not be read",
+    FileState.CHANGED_WHILE_READING: "changed while it was read",
+    FileState.NOT_YET_VISIBLE: "not visible on the cluster yet",
+    FileState.PURGED: "removed on the cluster before it was collected",
+}
+COLLECTION: dict[OutputsState, str] = {
+    OutputsState.PENDING: "Outputs wait to be collected.",
+    OutputsState.COLLECTING: "Outputs are being collected.",
+    OutputsState.PARTIAL: "Collected while the task runs; more may come.",
+    OutputsState.INCOMPLETE: "Some files were left out; they are listed with the reason.",
+    OutputsState.FAILED: "Outputs could not be collected.",
+}
+
+
+def of_count(word: str) -> Chip:
+    """The chip for a word that items are counted under: an outcome, else a state."""
+    if word in set(Outcome):
+        return OUTCOMES[Outcome(word)]
+    return STATES.get(ItemState(word), OUTCOMES[Outcome.UNKNOWN])
+
+
+def of_item(state: ItemState, outcome: Outcome | None) -> Chip:
+    """The chip of one item."""
+    if state is not ItemState.FINAL:
+        return STATES[state]
+    return OUTCOMES[outcome or Outcome.UNKNOWN]

@@ -1,0 +1,168 @@
+"""What the catalog says becomes what people read: words, order, and nothing twice."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_outputs.catalog.views import ClusterView, Panel
+from scripthut_outputs.controllers.pages import showing, words
+from scripthut_outputs.ledger import FileState, OutputsState, Place
+
+from . import samples
+
+
+def shown(found: Panel, tails: dict[Place, bytes] | None = None, **changed: Any) -> showing.TaskPanel:
+    return showing.panel(samples.item(**changed), found, tails or {}, is_open=True, max_lines=3)
+
+
+def test_every_state_and_outcome_has_a_word_and_an_icon() -> None:
+    chips = [words.of_item(state, None) for state in ItemState]
+    chips += [words.of_item(ItemState.FINAL, outcome) for outcome in Outcome]
+    chips += [words.RUNS[state] for state in RunState]
+
+    assert all(chip.word and chip.icon for chip in chips)
+
+
+def test_every_reason_to_leave_a_file_out_has_words() -> None:
+    assert set(words.LEFT_OUT) == set(FileState) - {FileState.STORED}
+
+
+def test_a_bar_has_a_segment_for_each_word_and_is_full() -> None:
+    card = showing.run_card(samples.run(counts={"pending": 1, "succeeded": 2, "failed": 1, "running": 0}))
+
+    assert [share.chip.word for share in card.shares] == ["Succeeded", "Failed", "Waiting"]
+    assert card.shares[-1].start + card.shares[-1].width == pytest.approx(100)
+
+
+def test_a_signal_is_named() -> None:
+    assert showing.row(samples.item(exit_code=None, signal=15), has_panel=False).exit == "signal 15 (TERM)"
+    assert showing.row(samples.item(exit_code=None, signal=99), has_panel=False).exit == "signal 99"
+
+
+def test_an_unconfirmed_ending_says_so() -> None:
+    row = showing.row(samples.item(confirmed=False, outcome=Outcome.UNKNOWN, reason="no record"), has_panel=False)
+
+    assert row.notes == ("no record", "not confirmed by the scheduler")
+
+
+def test_the_task_summary_comes_first_and_apart_from_other_documents() -> None:
+    found = samples.panel(samples.file(b"task-summary.md", "one"), samples.file(b"a/notes.md", "two"))
+
+    panel = shown(found)
+
+    assert panel.summary is not None
+    assert panel.summary.html == "<p>one</p>"
+    assert [document.name for document in panel.documents] == ["a/notes.md"]
+
+
+def test_without_a_task_summary_every_document_is_one_of_the_others() -> None:
+    panel = shown(samples.panel(samples.file(b"notes.md", "two")))
+
+    assert panel.summary is None
+    assert [document.name for document in panel.documents] == ["notes.md"]
+
+
+def test_an_image_that_a_document_shows_is_not_shown_again() -> None:
+    found = samples.panel(
+        samples.file(b"task-summary.md", "![](loss.png)"), samples.file(b"loss.png"), samples.file(b"other.svg")
+    )
+
+    panel = shown(found)
+
+    assert [image.name for image in panel.images] == ["other.svg"]
+    assert [file.name for file in panel.files] == ["task-summary.md", "loss.png", "other.svg"]
+
+
+def test_links_of_a_document_in_a_folder_start_there() -> None:
+    panel = shown(samples.panel(samples.file(b"sub/notes.md", "![](x.png)")))
+
+    assert '<img src="/runs/r1/tasks/train-0/outputs/file/sub/x.png"' in (panel.documents[0].html or "")
+
+
+def test_a_document_that_waits_and_one_that_is_long_are_told_apart() -> None:
+    waiting = samples.file(b"waiting.md")
+    long = samples.file(b"long.md")
+    found = samples.panel(waiting, long, too_long=frozenset({b"long.md"}))
+
+    panel = shown(found)
+
+    assert [(document.html, document.is_long) for document in panel.documents] == [(None, False), (None, True)]
+
+
+def test_left_out_files_carry_their_reason() -> None:
+    big = samples.file(b"big.bin", state=FileState.TOO_LARGE, reason="10 MiB at most", size_bytes=2**30)
+    many = samples.file(b"", state=FileState.OVER_COUNT, count=90, size_bytes=None)
+
+    panel = shown(samples.panel(big, many))
+
+    assert [(left.name, left.size, left.count, left.reason) for left in panel.left_out] == [
+        ("big.bin", "1.0 GiB", 1, "larger than one file may be: 10 MiB at most"),
+        ("", "", 90, "beyond the number of files that are kept"),
+    ]
+    assert panel.files == ()
+    assert panel.has_outputs
+
+
+def test_a_failed_task_shows_its_error_output_unfolded() -> None:
+    found = samples.panel(stderr=samples.log(Place.STDERR), stdout=samples.log(Place.STDOUT))
+    tails = {Place.STDERR: b"a\nb\nc\nd\n", Place.STDOUT: b"fine\n"}
+
+    panel = shown(found, tails, outcome=Outcome.FAILED, exit_code=3)
+
+    assert [(log.title, log.is_open, log.text) for log in panel.logs] == [
+        ("Standard error", True, "b\nc\nd"),
+        ("Standard output", False, "fine"),
+    ]
+    assert panel.logs[0].is_cut
+    assert not panel.has_outputs
+
+
+def test_empty_logs_are_not_shown() -> None:
+    found = samples.panel(stderr=samples.log(Place.STDERR, stored_bytes=0))
+
+    assert shown(found, {Place.STDERR: b""}).logs == ()
+
+
+def test_a_failed_collection_is_said_in_words() -> None:
+    found = samples.panel(collection_reason="cluster 'daint': no connection within 20 s")
+
+    panel = shown(found, outputs_state=OutputsState.FAILED)
+
+    assert panel.collection == "Outputs could not be collected. cluster 'daint': no connection within 20 s"
+    assert panel.is_collection_failed
+
+
+def test_files_of_an_earlier_attempt_are_labelled() -> None:
+    panel = shown(samples.panel(samples.file(b"old.csv", attempt=1), samples.file(b"new.csv", attempt=2)), attempt=2)
+
+    assert [file.note for file in panel.files] == ["from an earlier attempt", ""]
+
+
+def test_sections_beyond_the_budget_are_left_to_their_tasks() -> None:
+    found = [samples.contribution("x" * 100, "one"), samples.contribution("y" * 100, "two")]
+
+    sections = showing.sections("r1", found, max_html=150)
+
+    assert [(section.html is None, section.is_long) for section in sections] == [(False, False), (True, True)]
+
+
+def test_banners_speak_of_the_named_clusters_alone() -> None:
+    fine = ClusterView(name="fine", state="ok", error=None, last_good_round_at=samples.AT, collection_error=None)
+    lost = ClusterView(
+        name="lost", state="unreachable", error="no route", last_good_round_at=samples.AT, collection_error="no key"
+    )
+
+    told = showing.banners([fine, lost], frozenset({"fine", "lost"}))
+
+    assert [banner.detail for banner in told] == ["no route", "no key"]
+    assert showing.banners([lost], frozenset({"fine"})) == ()
+
+
+def test_a_task_that_runs_shows_since_when() -> None:
+    running = samples.item(state=ItemState.RUNNING, outcome=None, ended_at=None)
+
+    assert showing.row(running, has_panel=False).is_running
+    ended = samples.item(ended_at=samples.AT + timedelta(seconds=75))
+    assert showing.row(ended, has_panel=False).duration == "1 min 15 s"

@@ -1,0 +1,148 @@
+"""Pages escape every name, load nothing from elsewhere and carry no script or style of their own."""
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import scripthut_outputs
+from scripthut_common.errors import NotFound
+from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_outputs.controllers.pages import assets, showing, templating
+from scripthut_outputs.ledger import FileState, OutputsState, Place
+
+from . import samples
+
+FOLDER = Path(scripthut_outputs.__file__).parent
+HOSTILE = "</title></bdi></a><script>alert(1)</script><img src=x onerror=alert(1)>'\"`{{7*7}}\u202e\x1b[31m"
+
+
+class Reader(HTMLParser):
+    """Gathers what a browser would find."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def hostile_run_page() -> str:
+    item = samples.item(
+        task_name=HOSTILE, reason=HOSTILE, node=HOSTILE, job_id=HOSTILE, outcome=Outcome.FAILED, confirmed=False,
+        outputs_state=OutputsState.FAILED,
+    )  # fmt: skip
+    name = HOSTILE.encode()
+    found = samples.panel(
+        samples.file(b"task-summary.md", HOSTILE),
+        samples.file(name + b".md", HOSTILE),
+        samples.file(name + b".png"),
+        samples.file(name),
+        samples.file(name, state=FileState.UNREADABLE, reason=HOSTILE),
+        stderr=samples.log(Place.STDERR),
+        collection_reason=HOSTILE,
+    )
+    panel = showing.panel(item, found, {Place.STDERR: name}, is_open=True, max_lines=9)
+    return templating.write(
+        "run.html",
+        run=showing.run_card(samples.run(name=HOSTILE, owner=HOSTILE, state=RunState.FAILED, counts={"failed": 1})),
+        rows=(panel.row,),
+        panels=(panel,),
+        sections=showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], max_html=10_000),
+        banners=(showing.Banner(title=HOSTILE, detail=HOSTILE, since=samples.AT),),
+        is_later=True,
+        next_url="/ui/runs/r1?cursor=x",
+        viewer=HOSTILE,
+        refresh_s=3,
+    )
+
+
+def test_no_name_breaks_out_of_its_place() -> None:
+    reader = Reader(hostile_run_page())
+
+    scripts = [attributes for tag, attributes in reader.tags if tag == "script"]
+    assert [set(script) for script in scripts] == [{"type", "src"}]
+    assert not [attributes for _, attributes in reader.tags if any(name.startswith("on") for name in attributes)]
+    assert "49" not in hostile_run_page().replace("{{7*7}}", "").split("</head>")[0]
+
+
+def test_everything_a_page_loads_is_ours() -> None:
+    loaded = [
+        value
+        for _, attributes in Reader(hostile_run_page()).tags
+        for name, value in attributes.items()
+        if name in {"src", "srcset", "action"}
+    ]
+
+    assert loaded
+    assert all(value and value.startswith(("/ui/", "/runs/r1/tasks/", "/logout")) for value in loaded)
+
+
+def test_a_page_has_one_first_heading_and_its_headings_skip_none() -> None:
+    levels = [int(tag[1]) for tag, _ in Reader(hostile_run_page()).tags if re.fullmatch("h[1-6]", tag)]
+
+    assert levels.count(1) == 1
+    assert all(below <= above + 1 for above, below in pairwise(levels))
+
+
+def test_every_id_of_a_page_is_used_once() -> None:
+    ids = [attributes["id"] for _, attributes in Reader(hostile_run_page()).tags if "id" in attributes]
+
+    assert len(ids) == len(set(ids))
+
+
+def test_every_part_that_is_refreshed_has_an_id() -> None:
+    parts = [attributes for _, attributes in Reader(hostile_run_page()).tags if "data-part" in attributes]
+
+    assert parts
+    assert all(part.get("id") for part in parts)
+
+
+@pytest.mark.parametrize("template", sorted(path.name for path in (FOLDER / "templates").iterdir()))
+def test_templates_have_no_inline_script_or_style(template: str) -> None:
+    source = (FOLDER / "templates" / template).read_text("utf-8")
+
+    assert not re.search(r"\sstyle=|<style|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", source)
+
+
+def test_authors_html_enters_a_page_in_one_place_alone() -> None:
+    sources = [path.read_text("utf-8") for path in (FOLDER / "templates").iterdir()]
+
+    assert sum(len(re.findall(r"\|\s*safe|autoescape|Markup", source)) for source in sources) == 1
+
+
+def test_styles_name_colours_in_one_file_alone() -> None:
+    for path in (FOLDER / "static").glob("*.css"):
+        if path.name != "tokens.css":
+            assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb|hsl|oklch", path.read_text("utf-8")), path.name
+
+
+def test_a_panel_of_a_task_that_left_nothing_is_an_empty_page() -> None:
+    item = samples.item(state=ItemState.PENDING, outcome=None, outputs_state=OutputsState.NONE)
+    panel = showing.panel(item, samples.panel(), {}, is_open=True, max_lines=9)
+
+    page = templating.write(
+        "task.html",
+        run=showing.run_card(samples.run()),
+        panel=panel,
+        facts=(),
+        banners=(),
+        is_later=False,
+        next_url=None,
+    )
+
+    assert "This task has left no files and no logs." in page
+
+
+def test_static_files_are_found_by_version_and_name_alone() -> None:
+    address = assets.url("main.js")
+    _, _, _, version, name = address.split("/")
+
+    assert assets.find(version, name).media_type == "text/javascript; charset=utf-8"
+    for wrong_version, wrong_name in [("0" * 16, name), (version, "nothing.js"), (version, "../templates/base.html")]:
+        with pytest.raises(NotFound):
+            assets.find(wrong_version, wrong_name)

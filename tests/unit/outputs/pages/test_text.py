@@ -1,0 +1,82 @@
+"""Names, sizes, times and logs read well, whatever bytes they are."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripthut_outputs.controllers.pages import text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"plot.png", "plot.png"),
+        ("größe 🎈.png".encode(), "größe 🎈.png"),
+        (b"two\nlines\t.png", "two␊lines␉.png"),
+        (b"\x1b[31mred", "␛[31mred"),
+        (b"caf\xe9.png", "caf\ufffd.png"),
+        ("\u202egnp.exe", "\ufffdgnp.exe"),
+        ("a\u200bb\ufeff", "a\ufffdb\ufffd"),
+        ("<script>", "<script>"),
+    ],
+)
+def test_a_name_hides_nothing(name: bytes | str, shown: str) -> None:
+    assert text.name(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "shown"),
+    [
+        (None, ""),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (10_000, "9.8 KiB"),
+        (12_345, "12 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (3 * 1024**3, "3.0 GiB"),
+        (5000 * 1024**4, "5,000 TiB"),
+    ],
+)
+def test_sizes_are_short(size_bytes: int | None, shown: str) -> None:
+    assert text.size(size_bytes) == shown
+
+
+@pytest.mark.parametrize(
+    ("lasted", "shown"),
+    [
+        (timedelta(seconds=-3), "0 s"),
+        (timedelta(seconds=59.4), "59 s"),
+        (timedelta(seconds=59.6), "1 min 00 s"),
+        (timedelta(minutes=3, seconds=20), "3 min 20 s"),
+        (timedelta(hours=2, minutes=5), "2 h 05 min"),
+        (timedelta(days=3, hours=4), "3 d 4 h"),
+    ],
+)
+def test_durations_are_short(lasted: timedelta, shown: str) -> None:
+    assert text.duration(lasted) == shown
+
+
+def test_times_are_utc_for_people_and_for_machines() -> None:
+    at = datetime(2026, 11, 3, 17, 5, 9, tzinfo=UTC)
+
+    assert text.when(at) == "3 Nov 2026, 17:05 UTC"
+    assert text.machine_time(at) == "2026-11-03T17:05:09Z"
+
+
+def test_a_log_loses_its_terminal_codes_and_what_was_written_over() -> None:
+    raw = b"\x1b[1;31merror\x1b[0m\r\nprogress 10%\rprogress 100%\n\x1b]0;title\x07done \xff\x00\n\n"
+
+    assert text.log(raw) == "error\nprogress 100%\ndone \ufffd\ufffd"
+
+
+def test_the_tail_says_whether_more_was_written() -> None:
+    assert text.tail("a\nb\nc", 2) == ("b\nc", True)
+    assert text.tail("a\nb", 2) == ("a\nb", False)
+
+
+@given(st.binary())
+def test_no_log_turns_the_page_around(raw: bytes) -> None:
+    assert not set(text.log(raw)) & set("\x00\x07\x1b\r\u202e\u2066")
