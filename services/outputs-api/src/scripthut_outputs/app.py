@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Router
+from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -25,6 +25,7 @@ from scripthut_outputs.controllers.files import Blobs, Files
 from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.lanes import Lanes
 from scripthut_outputs.controllers.outputs import Outputs
+from scripthut_outputs.controllers.pages import errors, routes
 from scripthut_outputs.controllers.routing import Guard, asks
 from scripthut_outputs.controllers.runs import Runs
 from scripthut_outputs.controllers.summaries import Summaries
@@ -58,11 +59,12 @@ def build_litestar(parts: Parts, guard: Guard, more_routes: Sequence[ControllerR
             *(Runs, Details, Outputs, Summaries),
             *(login.enter, login.log_in, login.log_out, login.home),
             *(operations.live, operations.ready, operations.metrics),
+            routes.ROUTER,
             *more_routes,
         ],
         guards=[guard],
         dependencies={name: _given(getattr(parts, name)) for name in parts.__struct_fields__},
-        exception_handlers={Exception: problems.respond},
+        exception_handlers={Exception: _respond},
         request_max_body_size=MAX_DOCUMENT_BYTES,
         openapi_config=OpenAPIConfig(
             title="ScriptHut Outputs",
@@ -72,6 +74,12 @@ def build_litestar(parts: Parts, guard: Guard, more_routes: Sequence[ControllerR
         ),
         logging_config=None,
     )
+
+
+def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer an error: people get a page, programs a problem document."""
+    is_page = request.url.path.startswith("/ui/")
+    return errors.respond(request, error) if is_page else problems.respond(request, error)
 
 
 def _given(part: Any) -> Provide:

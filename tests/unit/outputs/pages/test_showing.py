@@ -7,14 +7,19 @@ import pytest
 
 from scripthut_common.events import ItemState, Outcome, RunState
 from scripthut_outputs.catalog.views import ClusterView, Panel
+from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.pages import showing, words
 from scripthut_outputs.ledger import FileState, OutputsState, Place
 
 from . import samples
 
 
+def allowance(size_bytes: int = 100_000) -> Allowance:
+    return Allowance(MaxInline(size_bytes=size_bytes))
+
+
 def shown(found: Panel, tails: dict[Place, bytes] | None = None, **changed: Any) -> showing.TaskPanel:
-    return showing.panel(samples.item(**changed), found, tails or {}, is_open=True, max_lines=3)
+    return showing.panel(samples.item(**changed), found, tails or {}, allowance(), is_open=True)
 
 
 def test_every_state_and_outcome_has_a_word_and_an_icon() -> None:
@@ -102,21 +107,20 @@ def test_left_out_files_carry_their_reason() -> None:
         ("", "", 90, "beyond the number of files that are kept"),
     ]
     assert panel.files == ()
-    assert panel.has_outputs
+    assert panel.has_anything
 
 
 def test_a_failed_task_shows_its_error_output_unfolded() -> None:
     found = samples.panel(stderr=samples.log(Place.STDERR), stdout=samples.log(Place.STDOUT))
-    tails = {Place.STDERR: b"a\nb\nc\nd\n", Place.STDOUT: b"fine\n"}
+    tails = {Place.STDERR: b"line\n" * 500, Place.STDOUT: b"fine\n"}
 
     panel = shown(found, tails, outcome=Outcome.FAILED, exit_code=3)
 
     assert [(log.title, log.is_open, log.text) for log in panel.logs] == [
-        ("Standard error", True, "b\nc\nd"),
+        ("Standard error", True, "\n".join(["line"] * showing.MAX_LOG_LINES)),
         ("Standard output", False, "fine"),
     ]
     assert panel.logs[0].is_cut
-    assert not panel.has_outputs
 
 
 def test_empty_logs_are_not_shown() -> None:
@@ -143,7 +147,7 @@ def test_files_of_an_earlier_attempt_are_labelled() -> None:
 def test_sections_beyond_the_budget_are_left_to_their_tasks() -> None:
     found = [samples.contribution("x" * 100, "one"), samples.contribution("y" * 100, "two")]
 
-    sections = showing.sections("r1", found, max_html=150)
+    sections = showing.sections("r1", found, allowance(150))
 
     assert [(section.html is None, section.is_long) for section in sections] == [(False, False), (True, True)]
 

@@ -10,6 +10,7 @@ import pytest
 import scripthut_outputs
 from scripthut_common.errors import NotFound
 from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.pages import assets, showing, templating
 from scripthut_outputs.ledger import FileState, OutputsState, Place
 
@@ -46,13 +47,14 @@ def hostile_run_page() -> str:
         stderr=samples.log(Place.STDERR),
         collection_reason=HOSTILE,
     )
-    panel = showing.panel(item, found, {Place.STDERR: name}, is_open=True, max_lines=9)
+    allowance = Allowance(MaxInline(size_bytes=100_000))
+    panel = showing.panel(item, found, {Place.STDERR: name}, allowance, is_open=True)
     return templating.write(
         "run.html",
         run=showing.run_card(samples.run(name=HOSTILE, owner=HOSTILE, state=RunState.FAILED, counts={"failed": 1})),
         rows=(panel.row,),
         panels=(panel,),
-        sections=showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], max_html=10_000),
+        sections=showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], allowance),
         banners=(showing.Banner(title=HOSTILE, detail=HOSTILE, since=samples.AT),),
         is_later=True,
         next_url="/ui/runs/r1?cursor=x",
@@ -123,7 +125,7 @@ def test_styles_name_colours_in_one_file_alone() -> None:
 
 def test_a_panel_of_a_task_that_left_nothing_is_an_empty_page() -> None:
     item = samples.item(state=ItemState.PENDING, outcome=None, outputs_state=OutputsState.NONE)
-    panel = showing.panel(item, samples.panel(), {}, is_open=True, max_lines=9)
+    panel = showing.panel(item, samples.panel(), {}, Allowance(MaxInline(size_bytes=0)), is_open=True)
 
     page = templating.write(
         "task.html",

@@ -1,10 +1,9 @@
 """Login for browsers: by a link that works once, or by pasting a token."""
 
-from html import escape
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from litestar import MediaType, Request, Response, get, post
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
@@ -13,34 +12,11 @@ from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
 from scripthut_outputs.catalog.login_codes import LoginCodes
 
+from .pages import templating
 from .routing import asks
 
 HOME = "/ui/"
 _MAX_FORM_BYTES = 4096
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Log in · ScriptHut</title>
-<link rel="stylesheet" href="/static/style.css">
-</head>
-<body>
-<main>
-<h1>Log in</h1>
-<p role="status">{message}</p>
-<form method="post" action="/login">
-<input type="hidden" name="next" value="{next}">
-<p><label for="token">Token</label> <input id="token" name="token" type="password" autocomplete="off" required></p>
-<p><button type="submit">Log in</button></p>
-</form>
-<p>Tokens stand in the tokens file of this service; <code>python -m scripthut_outputs login-url</code> prints a link
-that logs in once.</p>
-</main>
-</body>
-</html>
-"""
-_POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 _Code = Annotated[str | None, QueryParameter(max_length=200)]
 _Next = Annotated[str, QueryParameter(name="next", max_length=2000)]
 
@@ -54,7 +30,7 @@ async def enter(
 ) -> Response[str]:
     """Use the code of a login link, or show the form."""
     if code is None:
-        return _form("Paste your token.", then)
+        return _form(None, then)
     actor = await login_codes.use(code)
     if actor is None:
         return _form("This link was used already, or is too old. Ask for a new one, or paste your token.", then, 403)
@@ -91,10 +67,9 @@ def _welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
     return Response("", status_code=303, headers=headers)
 
 
-def _form(message: str, then: str, status_code: int = 200) -> Response[str]:
-    page = _PAGE.format(message=escape(message), next=escape(_own_page(then)))
-    headers = {"content-security-policy": _POLICY, "cache-control": "no-store"}
-    return Response(page, status_code=status_code, media_type=MediaType.HTML, headers=headers)
+def _form(problem: str | None, then: str, status_code: int = 200) -> Response[Any]:
+    page = templating.write("login.html", action="/login", problem=problem, next=_own_page(then))
+    return templating.answer(page, status=status_code)
 
 
 def _own_page(then: str) -> str:

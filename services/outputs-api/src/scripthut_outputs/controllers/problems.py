@@ -5,7 +5,6 @@ Source: RFC 9457.
 
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -36,7 +35,6 @@ _STATUSES: dict[type[Exception], HTTPStatus] = {
     PermanentError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TransientError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_PAGES = "/ui/"
 _HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"www-authenticate": 'Bearer realm="scripthut"'},
     HTTPStatus.SERVICE_UNAVAILABLE: {"retry-after": "5"},
@@ -78,10 +76,8 @@ def describe(error: Exception) -> ProblemDocument:
 
 
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer an error raised while a Litestar handler ran; a browser that nobody knows is led to the login."""
-    if isinstance(error, NotAuthenticated) and request.url.path.startswith(_PAGES):
-        return Response(b"", status_code=303, headers={"location": f"/login?next={quote(request.url.path)}"})
-    problem = _noted(error, request.url.path)
+    """Answer an error raised while a Litestar handler ran."""
+    problem = noted(error, request.url.path)
     return Response(
         msgspec.json.encode(problem),
         status_code=problem.status,
@@ -92,7 +88,7 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
 
 async def send_problem(send: Send, error: Exception, path: str, *, is_head: bool = False) -> None:
     """Answer an error raised outside of Litestar."""
-    problem = _noted(error, path)
+    problem = noted(error, path)
     body = msgspec.json.encode(problem)
     headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "x-content-type-options": "nosniff"}
     headers |= {"cache-control": "no-store", **_headers_of(error, problem)}
@@ -112,7 +108,8 @@ def _headers_of(error: Exception, problem: ProblemDocument) -> dict[str, str]:
     return {**(of_error or {}), **_HEADERS.get(HTTPStatus(problem.status), {})}
 
 
-def _noted(error: Exception, path: str) -> ProblemDocument:
+def noted(error: Exception, path: str) -> ProblemDocument:
+    """Describe an error, and log it when it is a fault of ours."""
     problem = describe(error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request_failed", path=path, exc_info=error)

@@ -16,6 +16,7 @@ from scripthut_outputs.catalog.views import (
     Panel,
     RunOverview,
 )
+from scripthut_outputs.controllers.inlining import Allowance
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
 from scripthut_outputs.rendering import file_url, fill, for_our_pages
 
@@ -24,8 +25,9 @@ from .words import Chip
 
 ALIVE = frozenset({RunState.PENDING, RunState.RUNNING})
 MOVING = frozenset({OutputsState.PENDING, OutputsState.COLLECTING, OutputsState.PARTIAL})
+MAX_LOG_LINES = 200
 _UNREACHABLE = "unreachable"
-_LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
+LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
 
 
 class _View(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,12 +86,17 @@ class Row(_View, frozen=True, kw_only=True):
 
 
 class Document(_View, frozen=True, kw_only=True):
-    """A Markdown file; `html` is `None` while it waits, or where only the task's page shows it (`is_long`)."""
+    """A Markdown file; `html` is `None` while it waits, or where the page has no room for it (`is_long`)."""
 
     name: str
     url: str
     html: str | None
-    is_long: bool = False
+    is_long: bool
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is to be rendered yet."""
+        return self.html is None and not self.is_long
 
 
 class File(_View, frozen=True, kw_only=True):
@@ -139,18 +146,14 @@ class TaskPanel(_View, frozen=True, kw_only=True):
     is_open: bool
 
     @property
-    def has_outputs(self) -> bool:
-        """Whether there is more to see than logs."""
-        return bool(self.summary or self.documents or self.images or self.files or self.left_out)
+    def has_anything(self) -> bool:
+        """Whether there is anything to see."""
+        return bool(self.files or self.left_out or self.logs or self.is_collection_failed)
 
-
-class Section(_View, frozen=True, kw_only=True):
-    """One task's part of the run summary; `html` is `None` while it waits, or where it is too long (`is_long`)."""
-
-    name: str
-    url: str
-    html: str | None
-    is_long: bool
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a document of it is to be rendered yet."""
+        return any(document.is_waiting for document in (self.summary, *self.documents) if document)
 
 
 def banners(clusters: Sequence[ClusterView], names: frozenset[str]) -> tuple[Banner, ...]:
@@ -212,18 +215,18 @@ def row(item: Item, *, has_panel: bool) -> Row:
     )
 
 
-def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], *, is_open: bool, max_lines: int) -> TaskPanel:
+def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: Allowance, *, is_open: bool) -> TaskPanel:
     """Show what one task left behind.
 
     Args:
         item: the task's place in the run.
         found: its files and logs.
         tails: the last bytes of its logs, as far as they were read.
+        allowance: how much HTML the page still takes.
         is_open: whether the panel is unfolded.
-        max_lines: at most so many lines of a log.
     """
     stored = [file for file in found.files if file.row.state is FileState.STORED]
-    documents = [_document(item, file, found) for file in stored if file.row.kind is Kind.MARKDOWN]
+    documents = [_document_of(item, file, found, allowance) for file in stored if file.row.kind is Kind.MARKDOWN]
     summary = documents[0] if documents and documents[0].name == TASK_SUMMARY_NAME else None
     shown = "".join(document.html or "" for document in documents)
     images = [_file(item, file) for file in stored if file.row.kind is Kind.IMAGE]
@@ -234,7 +237,7 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], *, is_open: bo
         images=tuple(image for image in images if f'src="{image.url}"' not in shown),
         files=tuple(_file(item, file) for file in stored),
         left_out=tuple(_left_out(file.row) for file in found.files if file.row.state is not FileState.STORED),
-        logs=_logs(item, found, tails, max_lines),
+        logs=_logs(item, found, tails),
         collection=_collection(item, found.collection_reason),
         is_collection_failed=item.outputs_state is OutputsState.FAILED,
         is_failed=item.outcome not in {None, Outcome.SUCCEEDED},
@@ -243,21 +246,17 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], *, is_open: bo
     )
 
 
-def sections(run_id: str, contributions: Sequence[Contribution], *, max_html: int) -> tuple[Section, ...]:
-    """Show the run summary: one section for each contributing task, as long as `max_html` characters last."""
-    shown, left = [], max_html
-    for contribution in contributions:
-        task_id, html = contribution.task_id, contribution.rendered.html
-        left -= len(html or "")
-        shown.append(
-            Section(
-                name=text.name(contribution.task_name),
-                url=f"/ui/runs/{run_id}/tasks/{task_id}",
-                html=None if html is None or left < 0 else _on_our_page(html, run_id, task_id, b""),
-                is_long=html is not None and left < 0,
-            )
+def sections(run_id: str, contributions: Sequence[Contribution], allowance: Allowance) -> tuple[Document, ...]:
+    """Show the run summary: one section for each contributing task, named after it; its address is the task's page."""
+    return tuple(
+        _document(
+            text.name(found.task_name),
+            f"/ui/runs/{run_id}/tasks/{found.task_id}",
+            _on_our_page(found.rendered.html, run_id, found.task_id, b""),
+            allowance,
         )
-    return tuple(shown)
+        for found in contributions
+    )
 
 
 def _shares(counts: Mapping[str, int]) -> tuple[Share, ...]:
@@ -298,18 +297,23 @@ def _collection(item: Item, reason: str | None) -> str:
     return f"{told} {text.line(reason)}" if told and reason else told
 
 
-def _document(item: Item, file: OutputFile, found: Panel) -> Document:
+def _document_of(item: Item, file: OutputFile, found: Panel, allowance: Allowance) -> Document:
     path = file.row.path
+    name, url = text.name(path), file_url(item.run_id, item.task_id, path)
+    if path in found.too_long:
+        return Document(name=name, url=url, html=None, is_long=True)
     html = file.rendered.html if file.rendered else None
-    return Document(
-        name=text.name(path),
-        url=file_url(item.run_id, item.task_id, path),
-        html=None if html is None else _on_our_page(html, item.run_id, item.task_id, path),
-        is_long=path in found.too_long,
-    )
+    return _document(name, url, _on_our_page(html, item.run_id, item.task_id, path), allowance)
 
 
-def _on_our_page(html: str, run_id: str, task_id: str, path: bytes) -> str:
+def _document(name: str, url: str, html: str | None, allowance: Allowance) -> Document:
+    is_long = html is not None and not allowance.takes(html)
+    return Document(name=name, url=url, html=None if is_long else html, is_long=is_long)
+
+
+def _on_our_page(html: str | None, run_id: str, task_id: str, path: bytes) -> str | None:
+    if html is None:
+        return None
     filled = fill(html, run_id=run_id, task_id=task_id, path=path)
     return for_our_pages(filled, run_id=run_id, task_id=task_id)
 
@@ -336,15 +340,15 @@ def _left_out(row_: LedgerRow) -> LeftOut:
     )
 
 
-def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes], max_lines: int) -> tuple[Log, ...]:
+def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes]) -> tuple[Log, ...]:
     logs = []
     for place, kept in ((Place.STDERR, found.stderr), (Place.STDOUT, found.stdout)):
         if kept is None or not kept.stored_bytes or place not in tails:
             continue
-        shown, is_cut = text.tail(text.log(tails[place]), max_lines)
+        shown, is_cut = text.tail(text.log(tails[place]), MAX_LOG_LINES)
         logs.append(
             Log(
-                title=_LOGS[place],
+                title=LOGS[place],
                 url=f"/ui/runs/{item.run_id}/tasks/{item.task_id}/{place}",
                 text=shown,
                 size=text.size(kept.size_bytes),

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import MediaType, Response
@@ -42,7 +43,7 @@ def write(template: str, **shown: object) -> str:
     return _environment().get_template(template).render(**shown)
 
 
-def answer(html: str, *, status: int = 200, etag: str | None = None) -> Response[str]:
+def answer(html: str | bytes, *, status: int = 200, etag: str | None = None) -> Response[Any]:
     """Answer with a page."""
     headers = {**HEADERS, "etag": etag} if etag else HEADERS
     return Response(html, status_code=status, media_type=MediaType.HTML, headers=headers)

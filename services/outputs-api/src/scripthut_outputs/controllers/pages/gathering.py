@@ -1,0 +1,179 @@
+"""Gather from the catalog and the blob store what one page shows."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from scripthut_common.errors import NotFound, StoreUnavailable
+from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.catalog.views import Item, Panel
+from scripthut_outputs.controllers.files import Blobs
+from scripthut_outputs.controllers.inlining import Allowance, MaxInline
+from scripthut_outputs.ledger import FileState, LedgerRow, Place
+
+from . import showing, text
+
+ITEMS_A_PAGE = 50
+MAX_OPEN_PANELS = 12
+_FILES_A_PANEL = 100
+_FILES_A_PAGE = 500
+_DOCUMENT_BYTES = 256 * 1024
+_TAIL_BYTES = 16 * 1024
+_UNREADABLE = b"(the store of this service cannot give it just now)"
+
+
+class RunPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything on the page of a run but what is wrong with its cluster."""
+
+    run: showing.RunCard
+    rows: tuple[showing.Row, ...]
+    panels: tuple[showing.TaskPanel, ...]
+    sections: tuple[showing.Document, ...]
+    next_url: str | None
+    is_moving: bool
+
+
+class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything on the page of a task. `facts` are terms with a text or a time."""
+
+    run: showing.RunCard
+    panel: showing.TaskPanel
+    facts: tuple[tuple[str, str | datetime], ...]
+    next_url: str | None
+    is_moving: bool
+
+
+class LogPage(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is kept of standard output or error; `is_cut`: only its end is."""
+
+    log_title: str
+    run_name: str
+    run_url: str
+    task_name: str
+    task_url: str
+    text: str
+    shown: str
+    size: str
+    is_cut: bool
+
+
+async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, run_id: str, cursor: str | None) -> RunPage:
+    """Gather a page of a run's items with what they left behind; the run summary stands on the first."""
+    run = await reading.run(run_id)
+    listed = await reading.items(run_id, limit=ITEMS_A_PAGE, cursor=cursor)
+    found = await reading.panels(
+        run_id,
+        [item.task_id for item in listed.items],
+        max_files=_FILES_A_PANEL,
+        max_html_bytes=_DOCUMENT_BYTES,
+    )
+    allowance = Allowance(max_inline)
+    contributions = () if cursor else (await reading.summary(run_id)).sections
+    sections = showing.sections(run_id, contributions, allowance)
+    panels = await _panels(blobs, listed.items, found, allowance)
+    shown = {panel.row.task_id for panel in panels}
+    card = showing.run_card(run)
+    return RunPage(
+        run=card,
+        rows=tuple(showing.row(item, has_panel=item.task_id in shown) for item in listed.items),
+        panels=panels,
+        sections=sections,
+        next_url=listed.next and f"{card.url}?cursor={listed.next}",
+        is_moving=card.is_alive
+        or any(item.outputs_state in showing.MOVING for item in listed.items)
+        or any(panel.is_waiting for panel in panels)
+        or any(section.is_waiting for section in sections),
+    )
+
+
+async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item: Item, cursor: str | None) -> TaskPage:
+    """Gather a page of a task's files, and its logs."""
+    run = showing.run_card(await reading.run(item.run_id))
+    outputs = await reading.outputs(item.run_id, item.task_id, limit=_FILES_A_PAGE, cursor=cursor)
+    logs = {place: await reading.log(item.run_id, item.task_id, place) for place in (Place.STDOUT, Place.STDERR)}
+    found = Panel(
+        files=outputs.files,
+        files_count=sum(file.row.count for file in outputs.files),
+        stdout=logs[Place.STDOUT],
+        stderr=logs[Place.STDERR],
+        collection_reason=item.collection_reason,
+    )
+    panel = showing.panel(item, found, await _tails(blobs, found), Allowance(max_inline), is_open=True)
+    return TaskPage(
+        run=run,
+        panel=panel,
+        facts=_facts(item),
+        next_url=outputs.next and f"{panel.row.url}?cursor={outputs.next}",
+        is_moving=item.ended_at is None or item.outputs_state in showing.MOVING or panel.is_waiting,
+    )
+
+
+async def log_page(reading: Reading, blobs: Blobs, run_id: str, task_id: str, place: Place) -> LogPage:
+    """Gather all that is kept of a log.
+
+    Raises:
+        NotFound: nothing is.
+    """
+    item = await reading.item(run_id, task_id)
+    run = await reading.head(run_id)
+    kept = await reading.log(run_id, task_id, place)
+    if kept is None or kept.state is not FileState.STORED or kept.sha256 is None:
+        raise NotFound("there is no such log")
+    raw = await blobs.read(kept.sha256)
+    return LogPage(
+        log_title=showing.LOGS[place],
+        run_name=text.name(run.name),
+        run_url=f"/ui/runs/{run_id}",
+        task_name=text.name(item.task_name),
+        task_url=f"/ui/runs/{run_id}/tasks/{task_id}",
+        text=text.log(raw),
+        shown=text.size(len(raw)),
+        size=text.size(kept.size_bytes),
+        is_cut=len(raw) < (kept.size_bytes or 0),
+    )
+
+
+async def _panels(
+    blobs: Blobs, items: Sequence[Item], found: Mapping[str, Panel], allowance: Allowance
+) -> tuple[showing.TaskPanel, ...]:
+    made = [
+        showing.panel(item, found[item.task_id], await _tails(blobs, found[item.task_id]), allowance, is_open=True)
+        for item in items
+    ]
+    panels = [panel for panel in made if panel.has_anything]
+    if len(panels) <= MAX_OPEN_PANELS:
+        return tuple(panels)
+    return tuple(msgspec.structs.replace(panel, is_open=panel.is_failed) for panel in panels)
+
+
+async def _tails(blobs: Blobs, found: Panel) -> dict[Place, bytes]:
+    logs = {Place.STDOUT: found.stdout, Place.STDERR: found.stderr}
+    return {place: await _tail(blobs, log) for place, log in logs.items() if log is not None and log.stored_bytes}
+
+
+async def _tail(blobs: Blobs, log: LedgerRow) -> bytes:
+    start = max(0, (log.stored_bytes or 0) - _TAIL_BYTES)
+    try:
+        raw = await blobs.read(log.sha256 or "", start=start)
+    except (NotFound, StoreUnavailable):
+        return _UNREADABLE
+    return raw.partition(b"\n")[2] or raw if start else raw
+
+
+def _facts(item: Item) -> tuple[tuple[str, str | datetime], ...]:
+    row = showing.row(item, has_panel=False)
+    facts: tuple[tuple[str, str | datetime | None], ...] = (
+        ("Exit", row.exit),
+        ("Submitted", item.submitted_at),
+        ("Started", item.started_at),
+        ("Ended", item.ended_at),
+        ("Took", row.duration),
+        ("Node", row.node),
+        ("Job", row.job_id),
+        ("Attempt", str(item.attempt or "")),
+        ("Scheduler's word", text.line(item.scheduler_word or "")),
+        ("Outputs collected", item.collected_at),
+        ("Directory on the cluster", text.name(item.output_dir or "")),
+    )
+    return tuple((term, value) for term, value in facts if value)

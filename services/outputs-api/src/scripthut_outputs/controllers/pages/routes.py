@@ -1,0 +1,154 @@
+"""The addresses of the pages."""
+
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request, Response, Router, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access.may import visible_owner
+from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.controllers.answers import Cursor
+from scripthut_outputs.controllers.files import Blobs
+from scripthut_outputs.controllers.inlining import MaxInline
+from scripthut_outputs.controllers.routing import asks
+from scripthut_outputs.ledger import Place
+from scripthut_outputs.rendering import RENDERER
+
+from . import assets, gathering, showing, templating
+
+_RUNS_A_PAGE = 40
+_REFRESH_S = 3
+_REFRESH_LIST_S = 15
+_FOR_EVER = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
+_Request = Request[Actor, Any, Any]
+
+
+@get("/static/{version:str}/{name:str}", opt=asks(Action.ENTER), include_in_schema=False)
+async def static(version: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+    """Give a style or a script; the page for signing in needs them too."""
+    asset = assets.find(version, name)
+    return Response(asset.body, media_type=asset.media_type, headers=_FOR_EVER)
+
+
+@get("/", opt=asks(Action.LIST_RUNS), include_in_schema=False)
+async def runs(request: _Request, reading: NamedDependency[Reading], cursor: Cursor = None) -> Response[str]:
+    """List the runs that the reader may see, newest first."""
+    found = await reading.runs(owner=visible_owner(request.user), limit=_RUNS_A_PAGE, cursor=cursor)
+    cards = tuple(showing.run_card(run) for run in found.runs)
+    clusters = frozenset(card.cluster for card in cards)
+    html = templating.write(
+        "runs.html",
+        runs=cards,
+        banners=showing.banners(await reading.clusters(), clusters),
+        is_later=cursor is not None,
+        next_url=found.next and f"/ui/?cursor={found.next}",
+        viewer=request.user.name,
+        refresh_s=_REFRESH_S if any(card.is_alive for card in cards) else _REFRESH_LIST_S,
+    )
+    return _fresh(request, html)
+
+
+@get("/runs/{run_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
+async def run(
+    request: _Request,
+    run_id: FromPath[str],
+    reading: NamedDependency[Reading],
+    blobs: NamedDependency[Blobs],
+    max_inline: NamedDependency[MaxInline],
+    cursor: Cursor = None,
+) -> Response[str]:
+    """Show a run."""
+    head = await reading.head(run_id)
+    banners = showing.banners(await reading.clusters(), frozenset({head.cluster}))
+
+    async def make() -> bytes:
+        found = await gathering.run_page(reading, blobs, max_inline, run_id, cursor)
+        return _page("run.html", request, found, banners, cursor, is_moving=found.is_moving)
+
+    return await _kept(request, reading, run_id, ("run", cursor, head.version, banners), make)
+
+
+@get("/runs/{run_id:str}/tasks/{task_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
+async def task(
+    request: _Request,
+    run_id: FromPath[str],
+    task_id: FromPath[str],
+    reading: NamedDependency[Reading],
+    blobs: NamedDependency[Blobs],
+    max_inline: NamedDependency[MaxInline],
+    cursor: Cursor = None,
+) -> Response[str]:
+    """Show one task with all its files."""
+    head = await reading.head(run_id)
+    item = await reading.item(run_id, task_id)
+    banners = showing.banners(await reading.clusters(), frozenset({head.cluster}))
+
+    async def make() -> bytes:
+        found = await gathering.task_page(reading, blobs, max_inline, item, cursor)
+        return _page("task.html", request, found, banners, cursor, is_moving=found.is_moving)
+
+    return await _kept(request, reading, run_id, ("task", task_id, cursor, head.version, banners), make)
+
+
+@get("/runs/{run_id:str}/tasks/{task_id:str}/{place:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
+async def log(
+    request: _Request,
+    run_id: FromPath[str],
+    task_id: FromPath[str],
+    place: FromPath[Literal["stdout", "stderr"]],
+    reading: NamedDependency[Reading],
+    blobs: NamedDependency[Blobs],
+) -> Response[str]:
+    """Show all that is kept of standard output or error."""
+    found = await gathering.log_page(reading, blobs, run_id, task_id, Place(place))
+    return _fresh(request, templating.write("log.html", viewer=request.user.name, **msgspec.structs.asdict(found)))
+
+
+ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log])
+
+
+def _page(
+    template: str,
+    request: _Request,
+    found: msgspec.Struct,
+    banners: tuple[showing.Banner, ...],
+    cursor: str | None,
+    *,
+    is_moving: bool,
+) -> bytes:
+    return templating.write(
+        template,
+        banners=banners,
+        is_later=cursor is not None,
+        viewer=request.user.name,
+        refresh_s=_REFRESH_S if is_moving else None,
+        **msgspec.structs.asdict(found),
+    ).encode()
+
+
+async def _kept(
+    request: _Request,
+    reading: Reading,
+    run_id: str,
+    made_of: tuple[object, ...],
+    make: Callable[[], Awaitable[bytes]],
+) -> Response[Any]:
+    """Answer with a page that changes only with what it is made of; readers who ask again are told so."""
+    made_of = (*made_of, request.user.name, assets.version(), RENDERER)
+    etag = f'W/"{sha256(repr(made_of).encode()).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
+    return templating.answer(await reading.cache.get(run_id, ("page", etag), make), etag=etag)
+
+
+def _fresh(request: _Request, html: str) -> Response[Any]:
+    """Answer with a page that was just made."""
+    etag = f'W/"{sha256(html.encode()).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
+    return templating.answer(html, etag=etag)
