@@ -1,21 +1,36 @@
 """The outputs service's application on a real database, with what its tests fill it with."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from scripthut_common import migrating
 from scripthut_common.database import Database
 from scripthut_outputs.migrations import MIGRATIONS
+from scripthut_outputs.tables import METADATA
 from tests.integration.outputs.house import House
+from tests.testbed.databases import Databases
+
+
+@pytest.fixture(scope="session")
+def migrated_uri(databases: Databases) -> Iterator[str]:
+    """One database with our schema; tests empty it rather than make it anew."""
+    uri = databases.create()
+    asyncio.run(_migrate(uri))
+    yield uri
+    databases.drop(uri)
 
 
 @pytest.fixture
-async def database(database_uri: str) -> AsyncIterator[Database]:
+async def database(migrated_uri: str) -> AsyncIterator[Database]:
     """An empty catalog."""
-    database = Database(database_uri)
-    await migrating.upgrade(database, MIGRATIONS)
+    database = Database(migrated_uri)
+    names = ", ".join(table.fullname for table in METADATA.sorted_tables)
+    async with database.transaction() as connection:
+        await connection.execute(text(f"TRUNCATE {names}"))
     yield database
     await database.close()
 
@@ -24,3 +39,9 @@ async def database(database_uri: str) -> AsyncIterator[Database]:
 def house(database: Database, tmp_path: Path) -> House:
     """The whole application, without a server."""
     return House(database, tmp_path)
+
+
+async def _migrate(uri: str) -> None:
+    database = Database(uri)
+    await migrating.upgrade(database, MIGRATIONS)
+    await database.close()

@@ -1,6 +1,6 @@
 """Put the controllers together into the ASGI application."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -8,7 +8,7 @@ from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.types import ASGIApp, ControllerRouterHandler
+from litestar.types import ASGIApp
 
 from scripthut_common.health import Health
 from scripthut_common.tasks import MAX_DOCUMENT_BYTES
@@ -45,14 +45,14 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     max_inline: MaxInline
 
 
-def build(parts: Parts, rules: Rules, more_routes: Sequence[ControllerRouterHandler] = ()) -> ASGIApp:
+def build(parts: Parts, rules: Rules) -> ASGIApp:
     """Make the application: the door, files as plain ASGI, everything else by Litestar."""
     guard = Guard(parts.reading)
-    litestar = build_litestar(parts, guard, more_routes)
+    litestar = build_litestar(parts, guard)
     return Door(Lanes(litestar, Files(parts.reading, parts.blobs, guard)), parts.tokens, parts.sessions, rules)
 
 
-def build_litestar(parts: Parts, guard: Guard, more_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
+def build_litestar(parts: Parts, guard: Guard) -> Litestar:
     """Make the routes; every one asks the guard."""
     return Litestar(
         [
@@ -60,7 +60,6 @@ def build_litestar(parts: Parts, guard: Guard, more_routes: Sequence[ControllerR
             *(login.enter, login.log_in, login.log_out, login.home),
             *(operations.live, operations.ready, operations.metrics),
             routes.ROUTER,
-            *more_routes,
         ],
         guards=[guard],
         dependencies={name: _given(getattr(parts, name)) for name in parts.__struct_fields__},

@@ -1,0 +1,240 @@
+"""Build the outputs service from its settings and a bus: its loops, its checks, and what is closed at the end."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from scripthut_common import clusters as clusters_file
+from scripthut_common import migrating
+from scripthut_common.bus import Bus
+from scripthut_common.bus.amqp import AmqpBus
+from scripthut_common.clusters import Cluster, SchedulerKind
+from scripthut_common.database import Database
+from scripthut_common.errors import SettingsError
+from scripthut_common.health import Check, Health
+from scripthut_common.outbox import Outbox
+from scripthut_common.relay import Relay
+from scripthut_common.serving import App, serve
+from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.local import LocalShell
+from scripthut_common.shell.ssh import SshShell
+from scripthut_common.supervision import Loop, Pulse
+
+from . import app
+from .access.sessions import Sessions
+from .access.tokens import Tokens, read_key
+from .app import Parts
+from .blobs import open_store
+from .catalog.applying import Applying
+from .catalog.changes import Cache, Listener
+from .catalog.creating import Creating
+from .catalog.documents import Documents
+from .catalog.login_codes import LoginCodes
+from .catalog.reading import Reading
+from .collector import Collector
+from .controllers.door import Rules
+from .controllers.inlining import MaxInline
+from .documents.loop import Renderer
+from .documents.press import Press
+from .intake import Intake
+from .migrations import MIGRATIONS
+from .rendering import RENDERER
+from .settings import DoorSettings, ProcessSettings, Settings
+from .tables import OUTBOX
+
+_RELAY_EVERY_S = 1.0
+
+Shells = Callable[[Cluster], RemoteShell]
+
+
+class Role(StrEnum):
+    """What a process does of the service's work; one process may do all of it."""
+
+    API = "api"
+    COLLECTOR = "collector"
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """An outputs service ready to run. `checks` say what is wrong, by name; `app` is there in the role `api`."""
+
+    loops: Sequence[Loop]
+    checks: Mapping[str, Check]
+    health: Health
+    database: Database
+    app: App | None
+    collecting: "Collecting | None"
+
+    async def close(self) -> None:
+        """Let go of clusters, workers and database; the bus belongs to whoever gave it."""
+        if self.collecting is not None:
+            await self.collecting.close()
+        await self.database.close()
+
+
+class Collecting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process in the role `collector` holds: ways to the clusters, workers that render."""
+
+    collector: Collector
+    renderer: Renderer
+    press: Press
+    shells: Mapping[str, RemoteShell]
+
+    @property
+    def loops(self) -> list[Loop]:
+        """What is to run."""
+        return [*self.collector.loops(), *self.renderer.loops()]
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        for shell in self.shells.values():
+            await shell.close()
+        await asyncio.to_thread(self.collector.close)
+        await asyncio.to_thread(self.press.close)
+
+
+def open_bus(settings: ProcessSettings) -> Bus:
+    """Make the bus of a process of its own."""
+    return AmqpBus(settings.amqp_url)
+
+
+def open_shell(cluster: Cluster) -> RemoteShell:
+    """Make the way to a cluster."""
+    if cluster.scheduler is SchedulerKind.LOCALHOST:
+        return LocalShell(cluster.name, max_sessions=cluster.max_sessions)
+    return SshShell(cluster)
+
+
+def build(
+    settings: Settings,
+    bus: Bus,
+    pulse: Pulse,
+    *,
+    roles: Iterable[Role] = tuple(Role),
+    shells: Shells = open_shell,
+    other_checks: Mapping[str, Check] | None = None,
+) -> Service:
+    """Put the rooms together; nothing runs yet.
+
+    Args:
+        settings: the database, the door, the clusters file, the blobs.
+        bus: where events come from and commands go.
+        pulse: of the process.
+        roles: what this process does.
+        shells: makes the way to each cluster.
+        other_checks: of others in the same process, to be told in `/health/ready` too.
+
+    Raises:
+        SettingsError: the clusters file or the tokens file is missing or wrong.
+    """
+    return _Plan(settings, bus, frozenset(roles), shells).service(pulse, other_checks or {})
+
+
+async def login_url(settings: DoorSettings, actor: str | None = None) -> str:
+    """Make an address that logs a browser in once; without `actor`, as whom the tokens file names first.
+
+    Raises:
+        SettingsError: the tokens file is wrong, or does not name the actor.
+        DatabaseUnavailable: the code cannot be kept.
+    """
+    tokens = Tokens(Path(settings.tokens_file))
+    known = tokens.first if actor is None else tokens.actor_named(actor)
+    if known is None:
+        raise SettingsError(f"{settings.tokens_file}: does not name {actor!r}")
+    database = Database(settings.database_url)
+    try:
+        code = await LoginCodes(database).issue(known.name, minutes=settings.login_code_minutes)
+    finally:
+        await database.close()
+    return f"{settings.url}/login?code={code}"
+
+
+class _Plan:
+    """The parts of one service while they are put together."""
+
+    def __init__(self, settings: Settings, bus: Bus, roles: frozenset[Role], open_shell: Shells) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._roles = roles
+        self._open_shell = open_shell
+        self._clusters = clusters_file.load(Path(settings.clusters_file))
+        self._database = Database(settings.database_url, pool_size=settings.database_connections)
+        self._blobs = open_store(settings.blobs_dir)
+        self._leaving = asyncio.Event()
+
+    def service(self, pulse: Pulse, other_checks: Mapping[str, Check]) -> Service:
+        checks = {
+            "outputs.database": self._check_database,
+            "outputs.bus": self._bus.check,
+            "outputs.blobs": self._blobs.fault,
+        }
+        health = Health(pulse, {**checks, **other_checks}, CollectorRegistry())
+        relay = Relay(self._database, Outbox(OUTBOX), self._bus)
+        loops = [Loop(name="outputs.relay", step=relay.step, interval_s=_RELAY_EVERY_S, wake=self._leaving)]
+        served = collecting = None
+        if Role.API in self._roles:
+            cache = Cache()
+            served = self._app(health, cache)
+            loops += self._api_loops(served, cache)
+        if Role.COLLECTOR in self._roles:
+            collecting = self._collecting()
+            loops += collecting.loops
+        return Service(
+            loops=loops, checks=checks, health=health, database=self._database, app=served, collecting=collecting
+        )
+
+    def _collecting(self) -> Collecting:
+        shells = {name: self._open_shell(cluster) for name, cluster in self._clusters.items()}
+        press = Press()
+        return Collecting(
+            collector=Collector(self._database, self._blobs, self._clusters, shells, renderer=RENDERER),
+            renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
+            press=press,
+            shells=shells,
+        )
+
+    def _app(self, health: Health, cache: Cache) -> App:
+        settings = self._settings
+        tokens_file = Path(settings.tokens_file)
+        key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
+        parts = Parts(
+            reading=Reading(self._database, cache, renderer=RENDERER),
+            creating=Creating(self._database, cache, self._leaving.set),
+            blobs=self._blobs,
+            clusters=frozenset(self._clusters),
+            login_codes=LoginCodes(self._database),
+            tokens=Tokens(tokens_file),
+            sessions=Sessions(key, days=settings.session_days, is_secure=settings.url.startswith("https://")),
+            health=health,
+            max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),
+        )
+        return app.build(parts, _rules(settings))
+
+    def _api_loops(self, served: App, cache: Cache) -> list[Loop]:
+        intake = Intake(self._bus, Applying(self._database))
+        listener = Listener(self._database, cache)
+
+        async def answer() -> None:
+            await serve(served, self._settings.listen_host, self._settings.listen_port)
+
+        return [
+            Loop(name="outputs.http", step=answer, interval_s=1.0, is_server=True),
+            Loop(name="outputs.intake", step=intake.step, interval_s=1.0, is_server=True),
+            Loop(name="outputs.changes", step=listener.step, interval_s=1.0, is_server=True),
+        ]
+
+    async def _check_database(self) -> str | None:
+        return await migrating.fault(self._database, MIGRATIONS)
+
+
+def _rules(settings: Settings) -> Rules:
+    """Our names: those that are set, and the one by which people are told to reach us."""
+    own = (name for name in (urlsplit(settings.url).hostname, *settings.allowed_hosts) if name)
+    return Rules(
+        allowed_hosts=frozenset(f"[{name}]" if ":" in name and name[0] != "[" else name.lower() for name in own),
+        cors_origins=frozenset(origin.rstrip("/").encode() for origin in settings.cors_origins),
+    )
