@@ -1,4 +1,4 @@
-"""A scene for every test of the collector."""
+"""Scenes for every test of the collector."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from scripthut_common import migrating
+from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.shell.local import LocalShell
+from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.migrations import MIGRATIONS
-from tests.integration.collector.scene import Scene
+from tests.integration.collector.scene import CLUSTER, Scene
+from tests.integration.collector.shells import Clock, Interrupted
+from tests.testbed.accounts import ALICE
+from tests.testbed.sshd import Sshd
 
 
 @pytest.fixture
@@ -22,8 +27,39 @@ async def database(database_uri: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def scene(database: Database, tmp_path: Path) -> AsyncIterator[Scene]:
+def shell() -> Interrupted:
+    """This machine's shell, with something to happen between commands."""
+    return Interrupted(LocalShell())
+
+
+@pytest.fixture
+async def scene(database: Database, tmp_path: Path, shell: Interrupted) -> AsyncIterator[Scene]:
     """Tasks on this machine."""
-    scene = Scene(database, tmp_path, LocalShell())
+    scene = Scene(database, tmp_path, shell)
     yield scene
     scene.collector.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The far shell's seconds."""
+    return Clock()
+
+
+@pytest.fixture
+async def far_scene(database: Database, own_sshd: Sshd, clock: Clock) -> AsyncIterator[Scene]:
+    """Tasks of an unprivileged account behind a real sshd."""
+    cluster = Cluster(
+        name=CLUSTER,
+        scheduler=SchedulerKind.SLURM,
+        host=own_sshd.host,
+        port=own_sshd.port,
+        user=ALICE,
+        key_file=str(own_sshd.key(ALICE)),
+        known_hosts_file=str(own_sshd.known_hosts),
+    )
+    shell = SshShell(cluster, clock=clock)
+    scene = Scene(database, own_sshd.directory / "scene", shell, owner=ALICE)
+    yield scene
+    scene.collector.close()
+    await shell.close()

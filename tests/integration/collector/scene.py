@@ -1,12 +1,14 @@
 """A cluster's log directory with tasks in it, and a catalog that wants their outputs."""
 
+import asyncio
+import os
+import pwd
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common import events, layout
@@ -19,10 +21,9 @@ from scripthut_outputs.blobs import DiskBlobs, open_store
 from scripthut_outputs.catalog.collections import want
 from scripthut_outputs.collector import Collector
 from scripthut_outputs.ledger import Place
-from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, OUTBOX, RUNS
+from scripthut_outputs.tables import CLUSTERS, COLLECTIONS, FILES, ITEMS, OUTBOX, RUNS
 
 CLUSTER = "testbed"
-DAY = timedelta(days=1)
 
 
 class Scene:
@@ -33,19 +34,24 @@ class Scene:
         blobs: the store that collecting fills.
     """
 
-    def __init__(self, database: Database, folder: Path, shell: RemoteShell) -> None:
+    def __init__(
+        self, database: Database, folder: Path, shell: RemoteShell, *, owner: str | None = None, name: str = CLUSTER
+    ) -> None:
+        self.name = name
         self.database = database
         self.shell = shell
+        self._owner = owner
+        self.folder = folder
         self.log_dir = folder / "logs"
         self.log_dir.mkdir(parents=True)
         self.blobs: DiskBlobs = open_store(str(folder / "blobs"))
-        self.cluster = Cluster(name=CLUSTER, scheduler=SchedulerKind.LOCALHOST, log_dir=str(self.log_dir))
+        self.cluster = Cluster(name=name, scheduler=SchedulerKind.LOCALHOST, log_dir=str(self.log_dir))
         self.collector = self.open_collector()
 
     def open_collector(self, **options: Any) -> Collector:
         """Make a collector, as another process would."""
-        clusters = {CLUSTER: self.cluster}
-        return Collector(self.database, self.blobs, clusters, {CLUSTER: self.shell}, renderer="test-1", **options)
+        clusters = {self.name: self.cluster}
+        return Collector(self.database, self.blobs, clusters, {self.name: self.shell}, renderer="test-1", **options)
 
     def reopen(self, **options: Any) -> None:
         """Collect with a new process from now on."""
@@ -96,7 +102,15 @@ class Scene:
             if content is not None:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 Path(path).write_bytes(content)
+        if self._owner:
+            self.give_away()
         return output_dir
+
+    def give_away(self) -> None:
+        """Let everything in the log directory belong to the account that reads it."""
+        account = pwd.getpwnam(str(self._owner))
+        for path in (self.log_dir, *self.log_dir.rglob("*")):
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
     @staticmethod
     def write(folder: Path, name: bytes, body: bytes) -> Path:
@@ -124,26 +138,37 @@ class Scene:
             **columns,
         }
         async with self.database.transaction() as connection:
-            run = {"run_id": run_id, "name": run_id, "cluster": CLUSTER, "owner": "alice"}
+            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice"}
             await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
             await connection.execute(insert(ITEMS).values(item).on_conflict_do_nothing())
-            await want(connection, run_id, task_id, attempt, CLUSTER)
+            await want(connection, run_id, task_id, attempt, self.name)
 
     @property
     def step(self) -> Step:
         """One step of the cluster's loop."""
-        return next(loop.step for loop in self.collector.loops() if loop.name == f"collect-{CLUSTER}")
+        return next(loop.step for loop in self.collector.loops() if loop.name == f"collect-{self.name}")
 
     async def collect(self) -> None:
         """Collect until nothing is due."""
         while await self.step():
             pass
 
+    async def cluster_error(self) -> str | None:
+        """What pages say of the cluster."""
+        query = select(CLUSTERS.c.collection_error).where(CLUSTERS.c.name == self.name)
+        async with self.database.transaction() as connection:
+            error: str | None = await connection.scalar(query)
+        return error
+
+    def temporary_files(self) -> list[Path]:
+        """What lies in the store besides blobs."""
+        return [path for path in self.folder.glob("blobs/tmp/*/*") if path.is_file()]
+
     async def make_due(self) -> None:
         """Let what was postponed be due now."""
         async with self.database.transaction() as connection:
             waits = COLLECTIONS.c.due_at.is_not(None)
-            await connection.execute(update(COLLECTIONS).where(waits).values(due_at=COLLECTIONS.c.due_at - DAY))
+            await connection.execute(update(COLLECTIONS).where(waits).values(due_at=func.now()))
 
     async def ledger(self, task_id: str, place: Place = Place.OUTPUT, run_id: str = "r1") -> dict[bytes, Any]:
         """The rows of one place by path."""
@@ -159,6 +184,12 @@ class Scene:
         """What the store holds of one place by path."""
         rows = await self.ledger(task_id, place, run_id)
         return {path: await self.blobs.read(row.sha256) for path, row in rows.items() if row.state == "stored"}
+
+    async def is_collected(self, task_id: str, run_id: str = "r1") -> None:
+        """Return once another task has collected it."""
+        async with asyncio.timeout(20):
+            while (await self.item(task_id, run_id)).outputs_state != "collected":  # noqa: ASYNC110  rows set no event
+                await asyncio.sleep(0.02)
 
     async def item(self, task_id: str, run_id: str = "r1") -> Any:
         """The item's row."""

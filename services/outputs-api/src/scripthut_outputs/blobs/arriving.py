@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from .durable import sync, translating
+from .durable import remove, sync, translating
 
 _IN_MEMORY_BYTES = 1024 * 1024
 
@@ -23,20 +23,22 @@ class StoredBlob(msgspec.Struct, frozen=True, kw_only=True):
 class Batch:
     """Blobs that become durable together; for one thread at a time.
 
+    Paths are plain text here: a batch has thousands, and `Path` would take longer than the disk.
+
     Args:
         store: the folder of named blobs, by the first two digits.
         temporary: a folder of this process on the same file system.
     """
 
-    def __init__(self, store: Path, temporary: Path) -> None:
+    def __init__(self, store: str, temporary: str) -> None:
         self._store = store
         self._temporary = temporary
-        self._waiting: dict[str, Path] = {}
-        self._folders: set[Path] = set()
+        self._waiting: dict[str, str] = {}
+        self._folders: set[str] = set()
 
     def begin(self) -> "ArrivingBlob":
         """Begin one blob."""
-        return ArrivingBlob(self, self._temporary / str(uuid4()))
+        return ArrivingBlob(self, f"{self._temporary}/{uuid4()}")
 
     def settle(self) -> None:
         """Make everything that arrived durable under its name.
@@ -44,39 +46,38 @@ class Batch:
         Raises:
             StoreUnavailable: the disk is full or failed; nothing of this batch may be relied on.
         """
-        with translating(self._store):
+        with self.translating():
             sync(self._waiting.values(), on=self._temporary)
             for sha256, temporary in self._waiting.items():
-                name = self._name(sha256)
-                if name.parent not in self._folders:
-                    name.parent.mkdir(exist_ok=True, mode=0o700)
-                    self._folders.add(name.parent)
-                temporary.replace(name)
+                folder, name = self._folder(sha256), self._name(sha256)
+                if folder not in self._folders:
+                    Path(folder).mkdir(exist_ok=True, mode=0o700)
+                    self._folders.add(folder)
+                os.replace(temporary, name)  # noqa: PTH105  see above
             sync([*self._folders, self._store], on=self._temporary)
         self._waiting.clear()
 
     def abandon(self) -> None:
         """Remove what arrived and was not settled."""
         for temporary in self._waiting.values():
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
         self._waiting.clear()
 
     def has(self, sha256: str) -> bool:
         """Whether this content is here or on its way already; keeps it from the sweep."""
         if sha256 in self._waiting:
             return True
-        name = self._name(sha256)
         try:
-            os.utime(name)
+            os.utime(self._name(sha256))
         except FileNotFoundError:
             return False
-        self._folders.add(name.parent)  # another process may have named it a moment ago
+        self._folders.add(self._folder(sha256))  # another process may have named it a moment ago
         return True
 
-    def add(self, sha256: str, temporary: Path) -> None:
+    def add(self, sha256: str, temporary: str) -> None:
         """Take a complete temporary file."""
         if self.has(sha256):
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
         else:
             self._waiting[sha256] = temporary
 
@@ -84,14 +85,17 @@ class Batch:
         """Name the store in faults of the disk."""
         return translating(self._store)
 
-    def _name(self, sha256: str) -> Path:
-        return self._store / sha256[:2] / sha256[2:]
+    def _folder(self, sha256: str) -> str:
+        return f"{self._store}/{sha256[:2]}"
+
+    def _name(self, sha256: str) -> str:
+        return f"{self._store}/{sha256[:2]}/{sha256[2:]}"
 
 
 class ArrivingBlob:
     """One blob that arrives in pieces; a small one stays in memory until it is whole."""
 
-    def __init__(self, batch: Batch, temporary: Path) -> None:
+    def __init__(self, batch: Batch, temporary: str) -> None:
         self._batch = batch
         self._temporary = temporary
         self._hash = hashlib.sha256()
@@ -132,7 +136,7 @@ class ArrivingBlob:
         """Drop what has arrived."""
         if self._fd >= 0:
             self._close()
-            self._temporary.unlink(missing_ok=True)
+            remove(self._temporary)
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ _MANY = 16
 
 
 @contextmanager
-def translating(folder: Path) -> Iterator[None]:
+def translating(folder: str) -> Iterator[None]:
     """Turn faults of the disk into `StoreUnavailable`, naming the store."""
     try:
         yield
@@ -27,13 +27,19 @@ def translating(folder: Path) -> Iterator[None]:
         raise StoreUnavailable(f"the blob store {folder} {what}") from error
 
 
-def sync(paths: Collection[Path], *, on: Path) -> None:
+def sync(paths: Collection[str], *, on: str) -> None:
     """Make files or folders durable: each by itself, or the whole file system they lie on when they are many."""
     if len(paths) > _MANY and _sync_file_system(on):
         return
     for path in paths:
         with _opened(path) as fd:
             os.fsync(fd)
+
+
+def remove(path: str) -> None:
+    """Remove a file that may be gone already."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108  one of thousands
 
 
 def take_temporary_folder(room: Path) -> Path:
@@ -61,7 +67,7 @@ def _remove_if_dead(left: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _sync_file_system(folder: Path) -> bool:
+def _sync_file_system(folder: str) -> bool:
     """Call syncfs(2), which Python does not offer; `False` where the system has none."""
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:
@@ -74,7 +80,7 @@ def _sync_file_system(folder: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: str | Path) -> Iterator[int]:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield fd

@@ -62,15 +62,15 @@ class DiskBlobs:
         Raises:
             StoreUnavailable: the folder is missing, full or read-only.
         """
-        with translating(self._folder):
+        with translating(str(self._folder)):
             if self._temporary is None or not self._temporary.is_dir():
                 self._make_rooms()
                 self._temporary = take_temporary_folder(self._room)
-            return Batch(self._named, self._temporary)
+            return Batch(str(self._named), str(self._temporary))
 
     def _pieces(self, sha256: str, start: int, length: int | None) -> Iterator[bytes]:
         left = sys.maxsize if length is None else length
-        with translating(self._folder), self._open(sha256) as file:
+        with translating(str(self._folder)), self._open(sha256) as file:
             file.seek(start)
             while left and (piece := file.read(min(left, PIECE_BYTES))):
                 left -= len(piece)
@@ -83,7 +83,7 @@ class DiskBlobs:
             raise NotFound(f"there is no blob {sha256}") from error
 
     def _probe(self) -> None:
-        with translating(self._folder):
+        with translating(str(self._folder)):
             self._make_rooms()
             probe = self._room / f"{uuid4()}.probe"
             try:

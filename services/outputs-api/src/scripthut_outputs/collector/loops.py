@@ -15,7 +15,7 @@ from scripthut_outputs.catalog.keeping import Keeping
 from .portions import ClusterCollector
 from .trips import Trips
 
-_INTERVAL_S = 1.0
+_RELISTEN_S = 1.0
 
 
 class Collector:
@@ -28,6 +28,7 @@ class Collector:
         shells: the way to each, by name.
         renderer: version of the renderer that documents are wanted for.
         max_batch_bytes: what one transfer carries at most, single larger items apart.
+        interval_s: how often each cluster is looked after when nobody calls.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Collector:
         *,
         renderer: str,
         max_batch_bytes: int = 2048 * MIB,
+        interval_s: float = 1.0,
     ) -> None:
+        self._interval_s = interval_s
         self._database = database
         self._wakes = {name: asyncio.Event() for name in clusters}
         self._disks = {name: ThreadPoolExecutor(1, thread_name_prefix=f"blobs-{name}") for name in clusters}
@@ -55,12 +58,12 @@ class Collector:
         }
 
     def loops(self) -> list[Loop]:
-        """What is to run: each cluster looks once a second, and at once when something is wanted."""
+        """What is to run; a cluster looks at once when something of it is wanted."""
         collecting = [
-            Loop(name=f"collect-{name}", step=cluster.step, interval_s=_INTERVAL_S, wake=self._wakes[name])
+            Loop(name=f"collect-{name}", step=cluster.step, interval_s=self._interval_s, wake=self._wakes[name])
             for name, cluster in self._clusters.items()
         ]
-        return [*collecting, Loop(name="collections-wanted", step=self._listen, interval_s=_INTERVAL_S, is_server=True)]
+        return [*collecting, Loop(name="collections-wanted", step=self._listen, interval_s=_RELISTEN_S, is_server=True)]
 
     def close(self) -> None:
         """End the threads once they have done what they are doing."""
