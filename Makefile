@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
+CLUSTERS ?= clusters.toml
+PORT ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 PACKAGES := libs/common services/poller services/outputs-api
@@ -29,10 +31,10 @@ $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
 venv: $(VENV)/.dev ## make the virtual environment with everything in it
 
 demo: $(VENV)/.runtime ## run both services and an example run on this machine; prints one URL
-	@exec $(PY) deploy/embedded.py --example
+	@exec $(PY) deploy/embedded.py --example $(if $(PORT),--port $(PORT))
 
 run: $(VENV)/.runtime ## run both services on this machine with your clusters.toml
-	@exec $(PY) deploy/embedded.py
+	@exec $(PY) deploy/embedded.py --clusters $(CLUSTERS) $(if $(PORT),--port $(PORT))
 
 check: $(VENV)/.dev ## lint, format, types, import rules
 	@$(PY) -m ruff check .

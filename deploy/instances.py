@@ -42,6 +42,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         """What the services say."""
         return self.state / "scripthut.log"
 
+    def token(self) -> str:
+        """The token of whom the tokens file names first: `<name> <role> <token>` a line, `#` begins a comment."""
+        lines = (line.split() for line in self.tokens_file.read_text("utf-8").splitlines())
+        return next(words[2] for words in lines if len(words) == 3 and not words[0].startswith("#"))
+
     def localhost_clusters(self) -> Path:
         """The clusters file of a machine without a scheduler, written once."""
         path = self.state / "clusters.toml"
