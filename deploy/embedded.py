@@ -12,16 +12,16 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-import instances
 import msgspec
-import private_postgres
-import scripthut_outputs.wiring
-from instances import Instance
 
+import instances
+import private_postgres
 import scripthut_outputs.settings
 import scripthut_outputs.tables
+import scripthut_outputs.wiring
 import scripthut_poller.settings
 import scripthut_poller.wiring
+from instances import Instance
 from scripthut_common import migrating, supervision, telemetry
 from scripthut_common.bus.memory import MemoryBus
 from scripthut_common.database import Database

@@ -5,9 +5,10 @@ import signal
 import stat
 from pathlib import Path
 
-import private_postgres
 import psycopg
 import pytest
+
+import private_postgres
 
 
 def _postmaster(uri: str) -> int:

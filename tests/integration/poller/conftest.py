@@ -1,12 +1,17 @@
-"""A migrated schema for every test of the poller, and short ways to make what it works on."""
+"""A migrated schema for every test of the poller, and a cluster on this machine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
 
+import psutil
 import pytest
 
 from scripthut_common import migrating
+from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_poller.migrations import MIGRATIONS
+from tests.integration.poller.bench import Bench
 
 
 @pytest.fixture
@@ -15,3 +20,30 @@ async def database(database_uri: str) -> AsyncIterator[Database]:
     await migrating.upgrade(database, MIGRATIONS)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Cluster]:
+    """The cluster without a scheduler; what it started is gone when the test ends."""
+    yield Cluster(
+        scheduler=SchedulerKind.LOCALHOST,
+        name="here",
+        log_dir=str(tmp_path / "logs"),
+        spool_dir=str(tmp_path / "spool"),
+        poll_interval_s=1.0,
+    )
+    _end_processes_of(tmp_path)
+
+
+@pytest.fixture
+def bench(database: Database, here: Cluster, tmp_path: Path) -> Bench:
+    return Bench(database, here, tmp_path)
+
+
+def _end_processes_of(folder: Path) -> None:
+    """End supervisors and jobs that name a test's own folder."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(folder) in word for word in process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                for one in (*process.children(recursive=True), process):
+                    one.kill()

@@ -46,9 +46,12 @@ def request(part: RunRequested) -> Message:
     return message_of(event(Type.RUN_REQUESTED, part, source="/test", at=AT))
 
 
-def cancellation(run_id: str = "r1", cluster: str = "here") -> Message:
-    data = RunCancelRequested(run_id=run_id, cluster=cluster, requested_by="ada", requested_at=AT)
-    return message_of(event(Type.RUN_CANCEL_REQUESTED, data, source="/test", at=AT))
+def cancellation_of(run_id: str) -> RunCancelRequested:
+    return RunCancelRequested(run_id=run_id, cluster="here", requested_by="ada", requested_at=AT)
+
+
+def cancellation(run_id: str = "r1") -> Message:
+    return message_of(event(Type.RUN_CANCEL_REQUESTED, cancellation_of(run_id), source="/test", at=AT))
 
 
 async def events(database: Database, *types: Type) -> list[CloudEvent]:

@@ -6,6 +6,7 @@ taken over at once; that something is not there counts only after the claim's le
 time that the submission may have gone on and what accounting lags behind.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -31,6 +32,7 @@ from .watchlist.submissions import Claim, Handed
 
 SUBMISSION_LASTS_S = 120.0
 ACCOUNTING_LAGS_S = 15.0
+LOOK_EVERY_S = 15.0
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ class Submitting:
 
     Args:
         submitted: called when jobs were handed over, so that the next round comes soon.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class Submitting:
         shell: RemoteShell,
         homes: Homes,
         submitted: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._cluster = cluster
@@ -58,7 +63,9 @@ class Submitting:
         self._homes = homes
         self._submitted = submitted
         self._lease_s = cluster.connect_timeout_s + SUBMISSION_LASTS_S + ACCOUNTING_LAGS_S
-        self._has_unclear = True
+        self._clock = clock
+        # Another life of this process may have left something unclear.
+        self._look_at: float | None = clock()
 
     async def step(self) -> bool:
         """Do what is to do now; `True` when there may be more.
@@ -94,11 +101,11 @@ class Submitting:
 
     async def _look_early(self) -> None:
         """Take over what was submitted by somebody who could not say so, without waiting for the lease to end."""
-        if not self._has_unclear:
+        if self._look_at is None or self._clock() < self._look_at:
             return
         items = await submissions.unclear(self._database, self._cluster.name, limit=MAX_IDS)
-        await self._take_over(items)
-        self._has_unclear = False
+        found = await self._take_over(items)
+        self._look_at = self._clock() + LOOK_EVERY_S if len(found) < len(items) else None
 
     async def _submit_unclear(self) -> bool:
         claimed = await submissions.claim_unclear(
@@ -158,7 +165,7 @@ class Submitting:
             await submissions.give_back(self._database, claimed, keys)
             raise
         except TransientError:
-            self._has_unclear = True
+            self._look_at = self._clock()
             raise
 
     async def _placed(self, items: Sequence[Item]) -> tuple[Item, ...]:
@@ -184,7 +191,7 @@ class Submitting:
         log.info("items_submitted", cluster=self._cluster.name, submitted=handed, ended=len(fates) - handed)
         for receipt in receipts:
             if receipt.fate in {Fate.DEFERRED, Fate.UNSURE}:
-                self._has_unclear = True
+                self._look_at = self._clock()
                 raise Unreachable(f"cluster '{self._cluster.name}' takes no jobs at the moment: {receipt.message}")
 
 

@@ -21,6 +21,7 @@ from scripthut_common.shell.ssh import SshShell
 from scripthut_common.supervision import Loop, Pulse
 
 from .homes import Homes
+from .localhost import scheduler as localhost
 from .migrations import MIGRATIONS
 from .registering import Registering
 from .requesting import Requesting
@@ -66,6 +67,8 @@ def open_shell(cluster: Cluster) -> RemoteShell:
 
 def open_scheduler(cluster: Cluster) -> Scheduler:
     """Choose the words for a cluster's scheduler."""
+    if cluster.scheduler is SchedulerKind.LOCALHOST:
+        return localhost.of_cluster(cluster)
     raise NotImplementedError(cluster.scheduler)
 
 

@@ -1,0 +1,63 @@
+"""The poller's loops without their supervision: a test takes each step itself."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from scripthut_common.clusters import Cluster
+from scripthut_common.database import Database
+from scripthut_common.shell.local import LocalShell
+from scripthut_common.tasks import TaskSpec
+from scripthut_poller.homes import Homes
+from scripthut_poller.submitting import Submitting
+from scripthut_poller.watching import Watching
+from scripthut_poller.watchlist import requests
+from scripthut_poller.watchlist.requests import Terms
+from scripthut_poller.wiring import open_scheduler
+from tests.integration.poller.faulty import FaultyShell
+from tests.integration.poller.told import part_of_run, rows
+
+
+class Bench:
+    """Submits to and watches a cluster on this machine; each task notes that it ran in a file of its own."""
+
+    def __init__(self, database: Database, cluster: Cluster, folder: Path) -> None:
+        self.database = database
+        self.shell = FaultyShell(LocalShell())
+        self.notes = folder / "notes"
+        self.notes.mkdir()
+        self.submitted = 0
+        self._cluster = cluster
+        self.submitting = self.another_life()
+        self.watching = Watching(database, cluster, open_scheduler(cluster), self.shell, lambda: None)
+
+    def another_life(self) -> Submitting:
+        """Make what a process has after its start."""
+        homes = Homes(self.database, {"here": self.shell})
+        return Submitting(self.database, self._cluster, open_scheduler(self._cluster), self.shell, homes, self._count)
+
+    def watching_by(self, clock: Callable[[], float], *, interval_s: float) -> Watching:
+        """Watch by another clock."""
+        cluster = msgspec.structs.replace(self._cluster, poll_interval_s=interval_s)
+        return Watching(self.database, cluster, open_scheduler(cluster), self.shell, lambda: None, clock=clock)
+
+    def task(self, id_: str, *deps: str) -> TaskSpec:
+        return TaskSpec(id=id_, command=f"echo ran >> {self.notes}/{id_}", deps=deps)
+
+    async def ask(self, wanted: Sequence[TaskSpec], log_dir: str | None = None) -> None:
+        await requests.store(self.database, part_of_run(wanted, log_dir=log_dir or self._cluster.log_dir), Terms())
+
+    async def rounds_until(self, state: str, *task_ids: str) -> None:
+        """Take rounds until these items are in a state."""
+        async with asyncio.timeout(60):
+            while {(await rows(self.database))[task_id].state for task_id in task_ids} != {state}:
+                await self.watching.round()
+                await asyncio.sleep(0.05)
+
+    async def jobs(self) -> set[str | None]:
+        return {row.job_id for row in (await rows(self.database)).values()}
+
+    def _count(self) -> None:
+        self.submitted += 1

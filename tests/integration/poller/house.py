@@ -1,0 +1,85 @@
+"""A whole poller in this process, on a bus in this process, and what it has published."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from scripthut_common import bus as buses
+from scripthut_common import supervision
+from scripthut_common.bus import Message
+from scripthut_common.bus.memory import MemoryBus
+from scripthut_common.clusters import Cluster
+from scripthut_common.events import CloudEvent, ItemEvent, Type, decode
+from scripthut_common.supervision import Pulse
+from scripthut_poller import wiring
+from scripthut_poller.settings import Settings
+
+QUEUES = (buses.POLLER_COMMANDS, buses.POLLER_ANNOUNCEMENTS, buses.OUTPUTS_EVENTS)
+
+
+class House:
+    """A running poller and what it has published."""
+
+    def __init__(self, service: wiring.Service, bus: MemoryBus, pulse: Pulse) -> None:
+        self.service = service
+        self.bus = bus
+        self.pulse = pulse
+        self.told: list[CloudEvent] = []
+        self._news = asyncio.Condition()
+
+    async def hear(self, message: Message) -> None:
+        told = decode(message.body)
+        assert told is not None
+        async with self._news:
+            self.told.append(told)
+            self._news.notify_all()
+
+    async def until(self, happened: Callable[[CloudEvent], bool], *, within_s: float = 60) -> CloudEvent:
+        """Wait for an event."""
+        async with asyncio.timeout(within_s), self._news:
+            await self._news.wait_for(lambda: any(happened(one) for one in self.told))
+        return next(one for one in self.told if happened(one))
+
+    async def faults(self) -> dict[str, str]:
+        """What the poller says is wrong with it."""
+        checked = {name: await check() for name, check in self.service.checks.items()}
+        return self.pulse.faults | {name: fault for name, fault in checked.items() if fault}
+
+    def items(self, type_: Type) -> dict[str, ItemEvent]:
+        """The last event of a type, by task."""
+        return {
+            one.data.task_id: one.data for one in self.told if one.type is type_ and isinstance(one.data, ItemEvent)
+        }
+
+
+@asynccontextmanager
+async def running(database_uri: str, clusters_file: Path) -> AsyncIterator[House]:
+    bus, pulse, stop = MemoryBus(queues=QUEUES), Pulse(), asyncio.Event()
+    service = wiring.build(Settings(database_url=database_uri, clusters_file=str(clusters_file)), bus, pulse)
+    house = House(service, bus, pulse)
+    listening = supervision.Loop(
+        name="listener", step=lambda: bus.consume(buses.OUTPUTS_EVENTS, house.hear), interval_s=1, is_server=True
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervision.run([*service.loops, listening], pulse, stop))
+        try:
+            yield house
+        finally:
+            stop.set()
+    await service.close()
+
+
+def write_clusters(path: Path, *clusters: Cluster) -> Path:
+    """Write a clusters file as an operator would."""
+    lines = []
+    for cluster in clusters:
+        lines.append(f"[clusters.{cluster.name}]")
+        for name, value in msgspec.to_builtins(cluster).items():
+            if value is not None and name not in {"name", "collection"}:
+                lines.append(f"{name} = {json.dumps(value)}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
