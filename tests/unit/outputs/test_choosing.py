@@ -1,0 +1,127 @@
+"""What is kept of a listing, and what the ledger says of the rest."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripthut_common.clusters import CollectionLimits
+from scripthut_outputs import choosing, listing, reader
+from scripthut_outputs.choosing import choose
+from scripthut_outputs.ledger import FileState, OutputsState, Place
+from scripthut_outputs.listing import Entry, Listing
+
+ITEM = listing.locate(
+    "r1",
+    "t1",
+    output_dir="/logs/outputs/r1/t1",
+    run_summary_path="/logs/outputs/r1/_run/t1.md",
+    stdout_path="/logs/scripthut_r1_t1.out",
+    stderr_path="/elsewhere/t1.err",
+    attempt=2,
+)
+LIMITS = CollectionLimits(max_files=3, max_file_bytes=100, max_total_bytes=250)
+
+
+def entry(path: bytes, size_bytes: int = 1, *, place: Place = Place.OUTPUT, state: FileState | None = None) -> Entry:
+    return Entry(place=place, path=path, state=state, size_bytes=size_bytes, modified_at=1.5)
+
+
+def decided(entries: list[Entry], limits: CollectionLimits = LIMITS) -> tuple[list[bytes], dict[bytes, str]]:
+    choice = choose(ITEM, Listing(entries=entries), limits)
+    return [kept.path for kept in choice.take], {row.path: str(row.state) for row in choice.left_out}
+
+
+def test_a_log_directory_may_hold_links_and_nothing_below_it() -> None:
+    assert (ITEM.output.base, ITEM.output.path) == (b"/logs", b"outputs/r1/t1")
+    assert (ITEM.run_summary.base, ITEM.run_summary.path) == (b"/logs", b"outputs/r1/_run/t1.md")
+    assert (ITEM.stdout.base, ITEM.stdout.path) == (b"/logs", b"scripthut_r1_t1.out")
+    assert (ITEM.stderr.base, ITEM.stderr.path) == (b"/elsewhere", b"t1.err")
+    assert (ITEM.manifest.base, ITEM.manifest.path) == (b"/logs", b"outputs/r1/_run/t1.manifest")
+
+
+def test_the_summary_comes_first_then_paths_by_their_bytes() -> None:
+    entries = [entry(b"b"), entry(b"a/z"), entry(b"task-summary.md"), entry(b"B")]
+
+    assert decided(entries) == ([b"task-summary.md", b"B", b"a/z", b"b"], {})
+
+
+def test_summaries_do_not_count_and_the_rest_is_over_count() -> None:
+    entries = [entry(b"%d" % number) for number in range(5)]
+    entries += [entry(b"task-summary.md"), entry(b"t1.md", place=Place.RUN_SUMMARY)]
+
+    taken, left = decided(entries)
+
+    assert taken == [b"t1.md", b"task-summary.md", b"0", b"1", b"2"]
+    assert left == {b"3": "over_count", b"4": "over_count"}
+
+
+def test_a_file_beyond_the_total_leaves_room_for_smaller_ones() -> None:
+    taken, left = decided([entry(b"a", 100), entry(b"b", 100), entry(b"c", 60), entry(b"d", 50)])
+
+    assert (taken, left) == ([b"a", b"b", b"d"], {b"c": "over_total"})
+
+
+def test_logs_are_outside_of_all_limits() -> None:
+    taken, left = decided([entry(b"o", 10**12, place=Place.STDOUT), entry(b"e", 10**12, place=Place.STDERR)])
+
+    assert (taken, left) == ([b"o", b"e"], {})
+
+
+def test_what_cannot_be_named_is_counted_by_reason() -> None:
+    unnamed = {FileState.OVER_COUNT: 90_000, FileState.TOO_DEEP: 7}
+
+    rows = choose(ITEM, Listing(unnamed=unnamed), LIMITS).left_out
+
+    assert {(row.path, row.state, row.count) for row in rows} == {
+        (b"/over_count", "over_count", 90_000),
+        (b"/too_deep", "too_deep", 7),
+    }
+
+
+def test_a_walk_that_was_cut_short_says_so() -> None:
+    (row,) = choose(ITEM, Listing(is_whole=False), LIMITS).left_out
+
+    assert row.reason == "too many to name; nobody looked beyond 50000 files"
+
+
+def test_only_what_another_try_may_cure_makes_a_collection_incomplete() -> None:
+    large = choose(ITEM, Listing(entries=[entry(b"a", 101)]), LIMITS).left_out
+    unreadable = choose(ITEM, Listing(entries=[entry(b"a", state=FileState.UNREADABLE)]), LIMITS).left_out
+
+    assert choosing.state_of([]) is OutputsState.NONE
+    assert choosing.state_of(large) is OutputsState.COLLECTED
+    assert choosing.state_of(unreadable) is OutputsState.INCOMPLETE
+
+
+def test_a_manifest_of_another_attempt_or_in_pieces_says_nothing() -> None:
+    fields = [b"scripthut-manifest-1", b"0", b"1", b"42", b"n", b"h", b"1", b"2", b"", b"1", b"1", b"missing", b""]
+    other_attempt = b"\0".join(fields)
+
+    assert choose(ITEM, Listing(manifest=other_attempt), LIMITS).left_out == ()
+    assert choose(ITEM, Listing(manifest=other_attempt[:-5]), LIMITS).left_out == ()
+    fields[2] = b"2"
+    (row,) = choose(ITEM, Listing(manifest=b"\0".join(fields)), LIMITS).left_out
+    assert (row.path, row.state) == (b"missing", FileState.NOT_YET_VISIBLE)
+
+
+@given(
+    st.lists(
+        st.tuples(st.binary(min_size=1, max_size=6), st.integers(0, 150), st.sampled_from(reader.STATES)),
+        unique_by=lambda one: one[0],
+        max_size=30,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_every_file_is_accounted_for_once_whatever_order_it_was_listed_in(
+    found: list[tuple[bytes, int, FileState | None]], shuffler: object
+) -> None:
+    entries = [entry(path, size_bytes, state=state) for path, size_bytes, state in found]
+    shuffled = list(entries)
+    shuffler.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    taken, left = decided(entries)
+
+    assert (taken, left) == decided(shuffled)
+    assert sorted([*taken, *left]) == sorted(path for path, _, _ in found)
+    sizes = {path: size_bytes for path, size_bytes, _ in found}
+    assert sum(sizes[path] for path in taken) <= LIMITS.max_total_bytes
+    assert len([path for path in taken if path != b"task-summary.md"]) <= LIMITS.max_files

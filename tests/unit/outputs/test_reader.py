@@ -1,0 +1,129 @@
+"""The program on the cluster and those who read its answers speak the same language."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripthut_common.clusters import CollectionLimits
+from scripthut_common.errors import BadOutput
+from scripthut_outputs import listing, reader, transfer
+from scripthut_outputs.ledger import FileState
+from scripthut_outputs.reader import HEAD
+from scripthut_outputs.transfer import Content, Ended, Started
+
+
+def run(mode: str, request: bytes) -> subprocess.CompletedProcess[bytes]:
+    argv = [sys.executable, "-I", "-S", "-c", reader.program_text(), mode, "60"]
+    return subprocess.run(argv, input=request, capture_output=True, check=False)
+
+
+def test_the_program_is_text_that_old_pythons_read() -> None:
+    ast.parse(reader.program_text(), feature_version=(3, 6))
+
+
+def test_the_program_fits_into_one_command_line() -> None:
+    assert len(reader.program_text()) < 32 * 1024
+
+
+@pytest.mark.parametrize("cut", [1, 8, 20, 60])
+def test_a_request_that_is_cut_is_refused(cut: int) -> None:
+    item = listing.locate(
+        "r", "t", output_dir="/l/outputs/r/t", run_summary_path=None, stdout_path=None, stderr_path=None, attempt=1
+    )
+    whole = listing.request([item], CollectionLimits())
+
+    done = run("list", whole[:-cut])
+
+    assert done.returncode != 0
+    assert b"the request is cut" in done.stderr
+
+
+def test_nothing_asked_is_nothing_answered() -> None:
+    assert run("send", transfer.request([])).stdout == b""
+    assert run("list", listing.request([], CollectionLimits())).stdout == b""
+
+
+@pytest.mark.parametrize("path", [b"../escape", b"a/../../escape", b"", b"a//b", b"./a", b"/etc/passwd"])
+def test_a_path_that_leaves_its_base_is_not_opened(path: bytes) -> None:
+    file = transfer.FileWanted(number=0, path=path, limit_bytes=10)
+    part = transfer.Part(base=b"/tmp", owner=reader.NOBODY, files=(file,))
+
+    done = run("send", transfer.request([part]))
+
+    (step,) = transfer.Stream().feed(done.stdout)
+    assert isinstance(step, Ended)
+    assert step.state is not None
+
+
+def test_an_unknown_base_has_no_files() -> None:
+    file = transfer.FileWanted(number=7, path=b"a", limit_bytes=10)
+    part = transfer.Part(base=b"/nowhere", owner=reader.NOBODY, files=(file,))
+
+    done = run("send", transfer.request([part]))
+
+    assert list(transfer.Stream().feed(done.stdout)) == [Ended(7, FileState.PURGED)]
+
+
+def record(tag: bytes, subject: int, state: int = 0, number: int = 0, body: bytes = b"") -> bytes:
+    return HEAD.pack(tag[0], subject, state, number, 1.5, len(body)) + body
+
+
+WHOLE = (
+    record(b"S", 0, number=5)
+    + record(b"D", 0, body=b"he")
+    + record(b"D", 0, body=b"llo")
+    + record(b"E", 0)
+    + record(b"E", 1, state=3)
+)
+
+
+@given(st.integers(1, 40))
+def test_a_stream_reads_the_same_however_it_is_cut(piece_bytes: int) -> None:
+    stream = transfer.Stream()
+    pieces = [WHOLE[start : start + piece_bytes] for start in range(0, len(WHOLE), piece_bytes)]
+
+    steps = [step for piece in pieces for step in stream.feed(piece)]
+
+    assert steps == [
+        Started(0, 5, 1.5),
+        Content(0, b"he"),
+        Content(0, b"llo"),
+        Ended(0, None),
+        Ended(1, FileState.UNREADABLE),
+    ]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        record(b"D", 0, body=b"x"),
+        record(b"E", 0),
+        record(b"S", 0) + record(b"S", 1),
+        record(b"S", 0) + record(b"E", 1),
+        record(b"E", 0, state=99),
+        record(b"?", 0),
+        HEAD.pack(ord("D"), 0, 0, 0, 0.0, 2**32 - 1),
+        b"Traceback (most recent call last)" * 3,
+    ],
+)
+def test_what_is_not_an_answer_is_refused(garbage: bytes) -> None:
+    with pytest.raises(BadOutput):
+        list(transfer.Stream().feed(garbage))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        record(b"E", 1),
+        record(b"F", 0, state=0xF0, body=b"x"),
+        record(b"F", 0, state=0x0F, body=b"x"),
+        record(b"?", 0),
+    ],
+)
+def test_what_is_not_a_listing_is_refused(garbage: bytes) -> None:
+    with pytest.raises(BadOutput):
+        list(listing.Answer().feed(garbage))
