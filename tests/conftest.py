@@ -9,7 +9,7 @@ again after it.
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
@@ -20,9 +20,20 @@ from tests.testbed.databases import Databases
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.processes import Daemon
 from tests.testbed.rabbitmq import RabbitMq
+from tests.testbed.services import Pair
 from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 from tests.testbed.vhosts import Vhosts
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of the pairs that a failed test used."""
+    report = yield
+    if report.failed:
+        pairs = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Pair)]
+        report.sections += [("logs of the pair", pair.logs()) for pair in pairs]
+    return report
 
 
 @pytest.fixture(scope="session")
