@@ -1,7 +1,5 @@
 """The application as its callers meet it: three people, a catalog to fill, a folder of blobs."""
 
-import hashlib
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +13,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common import events
 from scripthut_common.database import Database
-from scripthut_common.errors import NotFound
 from scripthut_common.events import CloudEvent, ItemEvent, ItemState, Outcome, Type
 from scripthut_common.health import Health
 from scripthut_common.supervision import Pulse
@@ -23,6 +20,7 @@ from scripthut_outputs import app
 from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
 from scripthut_outputs.app import Parts
+from scripthut_outputs.blobs import open_store
 from scripthut_outputs.catalog.applying import Applying
 from scripthut_outputs.catalog.changes import Cache, touch
 from scripthut_outputs.catalog.creating import Creating
@@ -38,37 +36,6 @@ TOKENS = {"ada": "token-of-ada-0123456789", "bob": "token-of-bob-0123456789", "r
 ORIGIN = "http://localhost:8080"
 
 
-class FolderBlobs:
-    """Blobs as files in one folder, as `blobs` keeps them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir()
-
-    def put(self, content: bytes) -> str:
-        sha256 = hashlib.sha256(content).hexdigest()
-        (self._folder / sha256).write_bytes(content)
-        return sha256
-
-    def remove(self, sha256: str) -> None:
-        (self._folder / sha256).unlink()
-
-    def local_path(self, sha256: str) -> str | None:
-        return str(self._folder / sha256)
-
-    async def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> bytes:
-        try:
-            content = (self._folder / sha256).read_bytes()
-        except FileNotFoundError as error:
-            raise NotFound(f"there is no blob {sha256}") from error
-        return content[start : None if length is None else start + length]
-
-    async def stream(self, sha256: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        content = await self.read(sha256, start=start, length=length)
-        for first in range(0, len(content), 65536):
-            yield content[first : first + 65536]
-
-
 class House:
     """Everything behind the door, and short words for filling and asking it."""
 
@@ -78,7 +45,7 @@ class House:
         lines = [f"{name} {'admin' if name == 'root' else 'user'} {token}\n" for name, token in TOKENS.items()]
         self.tokens_file.write_text("".join(lines))
         self.cache = Cache()
-        self.blobs = FolderBlobs(folder / "blobs")
+        self.blobs = open_store(str(folder / "blobs"))
         self.sessions = Sessions(b"key of the tests", days=1, is_secure=False)
         self.login_codes = LoginCodes(database)
         self.applying = Applying(database)
@@ -120,11 +87,24 @@ class House:
         for item in items:
             await self.applying.apply(said(item))
 
+    def keep(self, content: bytes) -> str:
+        """Put bytes into the blob store."""
+        batch = self.blobs.batch()
+        blob = batch.begin()
+        blob.write(content)
+        stored = blob.finish()
+        batch.settle()
+        return stored.sha256
+
+    def lose(self, sha256: str) -> None:
+        """Remove a blob behind the catalog's back."""
+        Path(str(self.blobs.local_path(sha256))).unlink()
+
     async def store(
         self, run_id: str, task_id: str, path: bytes, content: bytes, place: Place = Place.OUTPUT, **row: Any
     ) -> str:
         """Put a collected file into the ledger, rendered if it is Markdown."""
-        sha256 = self.blobs.put(content)
+        sha256 = self.keep(content)
         kind = row.pop("kind", kind_of(path))
         row = {"size_bytes": len(content), "stored_bytes": len(content), "sha256": sha256, "attempt": 1} | row
         row |= {"run_id": run_id, "task_id": task_id, "place": place, "path": path, "kind": kind}

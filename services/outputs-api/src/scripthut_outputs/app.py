@@ -11,7 +11,6 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
 from scripthut_common.health import Health
-from scripthut_common.tasks import MAX_DOCUMENT_BYTES
 from scripthut_outputs.access import Action
 from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
@@ -29,6 +28,8 @@ from scripthut_outputs.controllers.pages import errors, routes
 from scripthut_outputs.controllers.routing import Guard, asks
 from scripthut_outputs.controllers.runs import Runs
 from scripthut_outputs.controllers.summaries import Summaries
+
+_MAX_BODY_BYTES = 64 * 1024
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
         guards=[guard],
         dependencies={name: _given(getattr(parts, name)) for name in parts.__struct_fields__},
         exception_handlers={Exception: _respond},
-        request_max_body_size=MAX_DOCUMENT_BYTES,
+        request_max_body_size=_MAX_BODY_BYTES,
         openapi_config=OpenAPIConfig(
             title="ScriptHut Outputs",
             version="1",

@@ -8,7 +8,8 @@ from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter
 
-from scripthut_common.errors import InvalidInput, Problem
+from scripthut_common.errors import InvalidInput, LimitExceeded, Problem
+from scripthut_common.tasks import MAX_DOCUMENT_BYTES
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import visible_owner
 from scripthut_outputs.catalog import run_document
@@ -20,6 +21,7 @@ from .routing import asks
 from .shapes import RunJson, RunListJson, RunWithItemsJson, item_json, run_json
 
 _MAX_KEY_CHARACTERS = 255
+_MAX_IGNORED_BYTES = 4 * MAX_DOCUMENT_BYTES
 _IN_THE_LOOP_BYTES = 64 * 1024
 _IdempotencyKey = Annotated[str | None, HeaderParameter(name="idempotency-key")]
 
@@ -30,7 +32,12 @@ class Runs(Controller):
     path = "/runs"
     tags = ("runs",)
 
-    @post(opt=asks(Action.CREATE_RUN), status_code=201, summary="Create a run from a document")
+    @post(
+        opt=asks(Action.CREATE_RUN),
+        status_code=201,
+        summary="Create a run from a document",
+        request_max_body_size=None,
+    )
     async def create(
         self,
         request: Request[Actor, Any, Any],
@@ -43,7 +50,7 @@ class Runs(Controller):
         if idempotency_key is not None and not _is_key(idempotency_key):
             message = f"must be 1 to {_MAX_KEY_CHARACTERS} printable ASCII characters"
             raise InvalidInput("Idempotency-Key is wrong", [Problem(field="Idempotency-Key", message=message)])
-        body = await request.body()
+        body = await _read(request)
         if len(body) <= _IN_THE_LOOP_BYTES:
             document = run_document.read(body, clusters)
         else:
@@ -99,6 +106,25 @@ class Runs(Controller):
             )
 
         return await kept(reading.cache, run_id, ("run", cursor, limit), make)
+
+
+async def _read(request: Request[Actor, Any, Any]) -> bytes:
+    """Read a document's bytes. One that is too large is read on for a while: most clients send all before they listen.
+
+    Raises:
+        LimitExceeded: it is too large.
+    """
+    pieces: list[bytes] = []
+    size_bytes = 0
+    async for piece in request.stream():
+        size_bytes += len(piece)
+        if size_bytes <= MAX_DOCUMENT_BYTES:
+            pieces.append(piece)
+        elif size_bytes > _MAX_IGNORED_BYTES:
+            break
+    if size_bytes > MAX_DOCUMENT_BYTES:
+        raise LimitExceeded(f"a run document has at most {MAX_DOCUMENT_BYTES} bytes; this one has more")
+    return b"".join(pieces)
 
 
 def _is_key(text: str) -> bool:
