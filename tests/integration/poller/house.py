@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from scripthut_common import bus as buses
 from scripthut_common import supervision
@@ -14,6 +15,7 @@ from scripthut_common.bus import Message
 from scripthut_common.bus.memory import MemoryBus
 from scripthut_common.clusters import Cluster
 from scripthut_common.events import CloudEvent, ItemEvent, Type, decode
+from scripthut_common.health import Health
 from scripthut_common.supervision import Pulse
 from scripthut_poller import wiring
 from scripthut_poller.settings import Settings
@@ -21,13 +23,10 @@ from scripthut_poller.settings import Settings
 QUEUES = (buses.POLLER_COMMANDS, buses.POLLER_ANNOUNCEMENTS, buses.OUTPUTS_EVENTS)
 
 
-class House:
-    """A running poller and what it has published."""
+class Ear:
+    """Hears every event, and waits for some."""
 
-    def __init__(self, service: wiring.Service, bus: MemoryBus, pulse: Pulse) -> None:
-        self.service = service
-        self.bus = bus
-        self.pulse = pulse
+    def __init__(self) -> None:
         self.told: list[CloudEvent] = []
         self._news = asyncio.Condition()
 
@@ -38,22 +37,32 @@ class House:
             self.told.append(told)
             self._news.notify_all()
 
-    async def until(self, happened: Callable[[CloudEvent], bool], *, within_s: float = 60) -> CloudEvent:
+    async def until(self, happened: Callable[[CloudEvent], bool], *, within_s: float = 90) -> CloudEvent:
         """Wait for an event."""
         async with asyncio.timeout(within_s), self._news:
             await self._news.wait_for(lambda: any(happened(one) for one in self.told))
         return next(one for one in self.told if happened(one))
-
-    async def faults(self) -> dict[str, str]:
-        """What the poller says is wrong with it."""
-        checked = {name: await check() for name, check in self.service.checks.items()}
-        return self.pulse.faults | {name: fault for name, fault in checked.items() if fault}
 
     def items(self, type_: Type) -> dict[str, ItemEvent]:
         """The last event of a type, by task."""
         return {
             one.data.task_id: one.data for one in self.told if one.type is type_ and isinstance(one.data, ItemEvent)
         }
+
+
+class House(Ear):
+    """A running poller and what it has published."""
+
+    def __init__(self, service: wiring.Service, bus: MemoryBus, pulse: Pulse) -> None:
+        super().__init__()
+        self.service = service
+        self.bus = bus
+        self._health = Health(pulse, service.checks, CollectorRegistry(), fresh_s=0)
+
+    async def faults(self) -> dict[str, str]:
+        """What the poller says is wrong with it."""
+        _, report = await self._health.ready()
+        return {one.name: one.fault for one in report.faults}
 
 
 @asynccontextmanager

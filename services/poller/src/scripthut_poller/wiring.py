@@ -166,6 +166,8 @@ class _Plan:
         return await migrating.fault(self._database, MIGRATIONS)
 
     async def _check_clusters(self) -> str | None:
+        if await self._check_database():
+            return None
         left = await clusters.unserved(self._database, self._clusters)
         if not left:
             return None

@@ -1,0 +1,41 @@
+"""PostgreSQL goes away in the middle of a run: the poller stays up, says so, and carries on."""
+
+import asyncio
+from pathlib import Path
+
+from scripthut_common import migrating
+from scripthut_common.clusters import Cluster
+from scripthut_common.database import Database
+from scripthut_common.events import Outcome, Type
+from scripthut_common.tasks import TaskSpec
+from scripthut_poller.migrations import MIGRATIONS
+from tests.integration.poller.house import running, write_clusters
+from tests.integration.poller.told import part_of_run, request
+from tests.testbed.postgres import PostgresServer
+
+
+async def test_a_stopped_database_is_told_and_nothing_is_lost_or_doubled(
+    postgres: PostgresServer, here: Cluster, tmp_path: Path
+) -> None:
+    uri = postgres.databases.create()
+    database = Database(uri)
+    await migrating.upgrade(database, MIGRATIONS)
+    await database.close()
+    notes = tmp_path / "notes"
+    wanted = [TaskSpec(id=f"t{n}", command=f"echo {n} >> '{notes}'; sleep 4") for n in range(3)]
+    wanted += [TaskSpec(id="last", command=f"echo last >> '{notes}'", deps=("t0", "t1", "t2"))]
+
+    async with running(uri, write_clusters(tmp_path / "clusters.toml", here)) as house:
+        await house.bus.publish(request(part_of_run(wanted, log_dir=here.log_dir)))
+        await house.until(lambda one: one.type is Type.ITEM_STARTED)
+        await asyncio.to_thread(postgres.daemon.stop)
+        faults = await house.faults()
+        await asyncio.sleep(2)
+        faults |= await house.faults()
+        await asyncio.to_thread(postgres.daemon.start)
+        await house.until(lambda one: one.type is Type.RUN_COMPLETED)
+
+        assert "PostgreSQL" in faults["poller.database"]
+        assert "PostgreSQL" in faults["poller.relay"]
+        assert {one.outcome for one in house.items(Type.ITEM_COMPLETED).values()} == {Outcome.SUCCEEDED}
+        assert sorted(notes.read_text().split()) == ["0", "1", "2", "last"]
