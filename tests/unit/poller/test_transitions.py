@@ -172,6 +172,15 @@ def test_rule_7_the_scheduler_has_the_word_and_the_record_the_exit_code(outcome:
     assert (ended.outcome, ended.exit_code, ended.confirmed) == (outcome, 143, True)
 
 
+def test_rule_7_a_record_that_decided_keeps_its_exit_code_when_accounting_confirms_it_folded() -> None:
+    decided = after(standing(ItemState.RUNNING), trace=record(exit_code=137)).standing
+
+    confirmed = after(decided, trace=None, accounting=row(Outcome.FAILED, exit_code=9))
+
+    assert (confirmed.standing.exit_code, confirmed.standing.confirmed) == (137, True)
+    assert (confirmed.standing.revision, confirmed.tells) == (0, Type.ITEM_CHANGED)
+
+
 def test_rule_7_a_record_of_sigterm_alone_is_failed_with_signal_15() -> None:
     ended = after(standing(ItemState.SETTLING), trace=record(143)).standing
     assert (ended.outcome, ended.signal, ended.exit_code) == (Outcome.FAILED, 15, 143)

@@ -48,9 +48,9 @@ def weigh(standing: Standing, observation: Observation) -> Verdict | None:
 
 def _by_scheduler(standing: Standing, row: Accounted, outcome: Outcome, record: ExitRecord | None) -> Verdict:
     outcome = _cancelled_for_a_dependency(standing, row, outcome)
-    exit_code = row.exit_code
-    if record is not None and (outcome is not Outcome.SUCCEEDED or record.exit_code == 0):
-        exit_code = record.exit_code
+    exit_code, recorded = row.exit_code, _recorded_exit_code(standing, record)
+    if recorded is not None and (outcome is not Outcome.SUCCEEDED or recorded == 0):
+        exit_code = recorded
     return Verdict(
         outcome=outcome,
         evidence=Evidence.SCHEDULER,
@@ -77,6 +77,13 @@ def _by_record(record: ExitRecord) -> Verdict:
         ended_at=record.ended_at,
         node=record.host,
     )
+
+
+def _recorded_exit_code(standing: Standing, record: ExitRecord | None) -> int | None:
+    """Return what the task itself said, now or when its record decided: that is not read again for a confirmation."""
+    if record is not None:
+        return record.exit_code
+    return standing.exit_code if standing.evidence is Evidence.EXIT_RECORD else None
 
 
 def _matching_record(standing: Standing, observation: Observation) -> ExitRecord | None:
