@@ -12,6 +12,7 @@ from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_poller.migrations import MIGRATIONS
 from tests.integration.poller.bench import Bench
+from tests.integration.poller.trying_out import TryingOut
 
 
 @pytest.fixture
@@ -38,6 +39,14 @@ def here(tmp_path: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def bench(database: Database, here: Cluster, tmp_path: Path) -> Bench:
     return Bench(database, here, tmp_path)
+
+
+@pytest.fixture
+async def tryout(tmp_path: Path) -> AsyncIterator[TryingOut]:
+    """A cluster without a scheduler, asked directly."""
+    tryout = TryingOut(tmp_path)
+    yield tryout
+    await tryout.close()
 
 
 def _end_processes_of(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from scripthut_common.shell.local import LocalShell
 from scripthut_poller.asking import ask
 from scripthut_poller.localhost import processes, spool
+from scripthut_poller.localhost.limits import Terms
 from scripthut_poller.localhost.processes import Process
 from scripthut_poller.localhost.scheduler import Localhost
 from scripthut_poller.schedulers.job import Accounted, Action, Fate, Found, Job, Receipt, Submission
@@ -33,6 +34,16 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def waiting_for(flag: Path, then: str = "") -> str:
+    """Write a script that goes on once the flag is there."""
+    return f"while [ ! -e '{flag}' ]; do sleep 0.05; done; {then}"
+
+
+def content(path: str) -> bytes:
+    """Read a file."""
+    return Path(path).read_bytes()
+
+
 def names(folder: Path) -> list[str]:
     """List what lies in a folder."""
     return sorted(entry.name for entry in folder.iterdir())
@@ -41,10 +52,10 @@ def names(folder: Path) -> list[str]:
 class TryingOut:
     """One spool, asked through a real shell."""
 
-    def __init__(self, directory: Path, *, max_running: int = 4) -> None:
+    def __init__(self, directory: Path, *, max_running: int = 4, grace_s: float = 1.0) -> None:
         self.directory = directory
         self.place = spool.Spool(directory / "spool")
-        self.scheduler = Localhost(str(self.place.directory), max_running=max_running)
+        self.scheduler = Localhost(str(self.place.directory), Terms(max_running=max_running, grace_s=grace_s))
         self.shell = LocalShell()
 
     def job(self, tag: str, script: str, **values: Any) -> Submission:
@@ -129,6 +140,12 @@ class TryingOut:
         assert leader is not None
         return int(Path(f"/proc/{leader.pid}/stat").read_text().rpartition(")")[2].split()[1])
 
+    async def end_supervisor(self) -> None:
+        """Let the jobs alone with their runners."""
+        if self.is_supervised():
+            os.kill(self.supervisor(), signal.SIGTERM)
+        await eventually(lambda: not self.is_supervised())
+
     async def close(self) -> None:
         """End every job, then the supervisor."""
         if not self.place.live.is_dir():
@@ -137,7 +154,5 @@ class TryingOut:
         leaders = [leader for leader in map(self.leader, live) if leader is not None]
         await self.act(Action.CANCEL, *live)
         await self.ends(*live)
-        if self.is_supervised():
-            os.kill(self.supervisor(), signal.SIGTERM)
-        await eventually(lambda: not self.is_supervised())
+        await self.end_supervisor()
         assert not [leader for leader in leaders if processes.describe(leader.pid) == leader]

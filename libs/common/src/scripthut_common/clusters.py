@@ -41,7 +41,10 @@ class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One cluster as its operator describes it. `~` in `log_dir` is expanded on the cluster."""
+    """One cluster as its operator describes it. `~` in `log_dir` is expanded on the cluster.
+
+    `spool_dir` is where a localhost cluster keeps its jobs; else that is `.spool` in `log_dir`.
+    """
 
     scheduler: SchedulerKind
     name: str = ""

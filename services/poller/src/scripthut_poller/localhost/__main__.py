@@ -1,4 +1,4 @@
-"""The program behind this cluster, started by us: `answer SPOOL MAX_RUNNING IDLE_S WORD`, `supervise … LOCK`."""
+"""The program behind this cluster, started by us: `answer SPOOL TERMS WORD` or `supervise SPOOL TERMS LOCK`."""
 
 import sys
 from pathlib import Path
@@ -6,14 +6,15 @@ from pathlib import Path
 from scripthut_common.errors import BadOutput
 
 from .answering import answer
-from .spool import Spool
-from .supervising import Terms, supervise
+from .limits import Terms
+from .spool import Spool, load
+from .supervising import supervise
 
 
 def main() -> int:
     """Do what the command line says."""
-    task, directory, max_running, idle_s, last = sys.argv[1:]
-    place, terms = Spool(Path(directory)), Terms(max_running=int(max_running), idle_s=float(idle_s))
+    task, directory, terms_text, last = sys.argv[1:]
+    place, terms = Spool(Path(directory)), load(terms_text.encode(), Terms)
     if task == "supervise":
         supervise(place, terms, int(last))
         return 0

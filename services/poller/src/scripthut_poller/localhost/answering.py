@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,8 @@ from scripthut_common.errors import BadOutput
 from scripthut_poller.schedulers.job import Accounted, Accounts, Fate, Found, Job, JobState, Queue, Receipt, Submission
 
 from . import limits, spool
+from .limits import Terms
 from .spool import Entry, Spool
-from .supervising import Terms
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _KEPT = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
@@ -170,10 +171,10 @@ def _ensure_supervised(place: Spool, terms: Terms) -> None:
 
 
 def _start_supervisor(place: Spool, terms: Terms, lock: int) -> None:
-    program = [sys.executable, "-I", "-m", "scripthut_poller.localhost", "supervise", str(place.directory)]
+    program = [sys.executable, "-I", "-m", "scripthut_poller.localhost", "supervise"]
     with (place.directory / "supervisor.log").open("ab") as log:
         started = subprocess.Popen(
-            [*program, str(terms.max_running), str(terms.idle_s), str(lock)],
+            [*program, str(place.directory), spool.dump(terms).decode(), str(lock)],
             pass_fds=(lock,),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -189,7 +190,14 @@ def _start_supervisor(place: Spool, terms: Terms, lock: int) -> None:
 def _clean(environment: Mapping[str, str]) -> dict[str, str]:
     """Leave what a login has; settings and secrets of the services do not reach jobs."""
     kept = {name: value for name, value in environment.items() if name in _KEPT or name.startswith("LC_")}
-    return {"PATH": os.defpath} | kept
+    return {"PATH": os.defpath, "HOME": _home()} | kept
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # containers run accounts that no passwd knows
+        return "/"
 
 
 _REPLIES: Mapping[str, tuple[Any, Callable[[Spool, Any], object]]] = {

@@ -19,7 +19,6 @@ from . import limits, processes, spool
 from .journal import say
 
 _TICK_S = 0.2
-_GRACE_S = 10.0
 _RETRY_S = 1.0
 
 
@@ -39,8 +38,11 @@ NODE_FAILED = Verdict(outcome=Outcome.NODE_FAILED, word="NODE_FAIL")
 DEPENDENCY_FAILED = Verdict(outcome=Outcome.DEPENDENCY_FAILED, word="DependencyNeverSatisfied")
 
 
-def run(folder: Path, job_id: str) -> None:
-    """Run a job to its end, unless somebody else has it or had it."""
+def run(folder: Path, job_id: str, grace_s: float) -> None:
+    """Run a job to its end, unless somebody else has it or had it.
+
+    SIGTERM stays blocked, as the supervisor has it: when the machine goes down, the job's end can still be noted.
+    """
     os.setsid()
     lock = spool.try_lock(folder / spool.LOCK)
     if lock is None or {spool.STARTED, spool.FINAL} & spool.marks_of(folder):
@@ -54,7 +56,10 @@ def run(folder: Path, job_id: str) -> None:
         say(f"job {job_id} cannot be started: {error}")
         verdict, status = NOT_LAUNCHED, None
     else:
-        verdict, status = _attend(folder, child, limits.seconds(entry.submission.time_limit))
+        ending = _Ending(folder, limits.seconds(entry.submission.time_limit), grace_s)
+        verdict, status = _attend(child, ending)
+        if not (folder / spool.PROCESS).exists():
+            verdict, status = NOT_LAUNCHED, None
     _keep(folder, conclude(job_id, entry, verdict, started, status))
 
 
@@ -113,25 +118,53 @@ def _become(folder: Path, job_id: str, streams: tuple[int, int, int]) -> NoRetur
         os._exit(127)
 
 
-def _attend(folder: Path, child: int, limit_s: float | None) -> tuple[Verdict, int]:
-    """Wait for the job, end it when it is cancelled or takes too long, and then whatever it has left behind."""
-    ends_at = time.monotonic() + limit_s if limit_s is not None else float("inf")
-    verdict, kill_at = None, float("inf")
-    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+class _Ending:
+    """Why and when a job is ended before its time."""
+
+    def __init__(self, folder: Path, limit_s: float | None, grace_s: float) -> None:
+        self._folder = folder
+        self._grace_s = grace_s
+        self._due_at = time.monotonic() + limit_s if limit_s is not None else float("inf")
+        self._kill_at = float("inf")
+        self.verdict: Verdict | None = None
+
+    def press(self, child: int) -> None:
+        """Ask the job to end when it is cancelled or has had its time; end it when it does not."""
         now = time.monotonic()
-        if verdict is None:
-            verdict = CANCELLED if (folder / spool.CANCELLED).exists() else TIMED_OUT if now > ends_at else None
-            if verdict is not None:
-                kill_at = now + _GRACE_S
-                os.killpg(child, signal.SIGTERM)
-        elif now > kill_at:
-            os.killpg(child, signal.SIGKILL)
+        if self.verdict is not None:
+            if now > self._kill_at:
+                _signal(child, signal.SIGKILL)
+            return
+        if not (self._folder / spool.PROCESS).exists():  # it has no process group yet
+            return
+        if (self._folder / spool.CANCELLED).exists():
+            self.verdict = CANCELLED
+        elif now > self._due_at:
+            self.verdict = TIMED_OUT
+        if self.verdict is not None:
+            self._kill_at = now + self._grace_s
+            _signal(child, signal.SIGTERM)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    """Signal a process group; one that has changed its user (exec sudo) cannot be reached."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _attend(child: int, ending: _Ending) -> tuple[Verdict, int]:
+    """Wait for the job, then end whatever it has left behind.
+
+    While it is not yet reaped nobody else can bear its number.
+    """
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        ending.press(child)
         signal.sigtimedwait({signal.SIGCHLD}, _TICK_S)
     leader = processes.describe(child)
     if leader is not None:
         processes.end_session(leader)
     _, status = os.waitpid(child, 0)
-    return verdict or (FAILED if status else COMPLETED), status
+    return ending.verdict or (FAILED if status else COMPLETED), status
 
 
 def _keep(folder: Path, final: Accounted) -> None:

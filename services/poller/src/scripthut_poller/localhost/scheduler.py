@@ -1,6 +1,5 @@
 """Ask the cluster without a scheduler like any other: text in, text out."""
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,10 +13,12 @@ from scripthut_poller.schedulers import Question
 from scripthut_poller.schedulers.job import Accounts, Action, Found, Queue, Receipt, Submission
 
 from . import spool
+from .limits import Terms
 
 Told = TypeVar("Told")
 
-_TEXT = 'exec "$1" -I -m scripthut_poller.localhost answer "$2" "$3" "$4" "$5"'
+_TEXT = 'exec "$1" -I -m scripthut_poller.localhost answer "$2" "$3" "$4"'
+_LASTS_S = 100.0
 
 
 class Localhost:
@@ -25,16 +26,12 @@ class Localhost:
 
     Args:
         spool_dir: absolute; made when it is not there. One supervisor serves it, whoever asks.
+        terms: for the supervisor, when it has to be started.
         python: an interpreter that can import this package.
-        max_running: jobs that run at the same time.
-        idle_s: how long the supervisor stays when nothing is left to do.
     """
 
-    def __init__(
-        self, spool_dir: str, *, python: str = sys.executable, max_running: int | None = None, idle_s: float = 60.0
-    ) -> None:
-        slots = max_running if max_running is not None else min(4, os.cpu_count() or 1)
-        self._argv = (python, spool_dir, str(slots), str(idle_s))
+    def __init__(self, spool_dir: str, terms: Terms | None = None, *, python: str = sys.executable) -> None:
+        self._argv = (python, spool_dir, spool.dump(terms or Terms()).decode())
 
     def submit(self, submissions: Sequence[Submission]) -> Question[tuple[Receipt, ...]]:
         """See `Scheduler.submit`."""
@@ -70,7 +67,7 @@ class Localhost:
             return check(spool.load(answer.stdout, wanted))
 
         return Question(
-            program=Program(name=f"localhost {word}", text=_TEXT),
+            program=Program(name=f"localhost {word}", text=_TEXT, timeout_s=_LASTS_S, idle_timeout_s=_LASTS_S),
             argv=(*self._argv, word),
             stdin=spool.dump(list(asked)),
             parse=parse,

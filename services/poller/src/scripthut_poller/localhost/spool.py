@@ -138,6 +138,13 @@ class Spool:
         """Put away what cannot be read, so that it disturbs nobody."""
         (self.live / job_id).rename(self._broken / f"{job_id}.{secrets.token_hex(4)}")
 
+    def forget(self, before: float) -> None:
+        """Remove the jobs that were over before this time, in seconds since 1970."""
+        for job_id in _ids(self.done):
+            folder = self.done / job_id
+            if folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def poke(self) -> None:
         """Let the supervisor look."""
         self._poke.touch()

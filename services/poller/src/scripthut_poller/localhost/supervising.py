@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Iterable
@@ -10,26 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-import msgspec
-
 from scripthut_common.errors import BadOutput
 from scripthut_common.events import Outcome
 
 from . import processes, running, spool
 from .journal import say
+from .limits import Terms
 from .running import Verdict
 from .spool import Entry, Spool, Started
 
 _TICK_S = 0.1
 _LOOK_EVERY_S = 2.0
+_REMEMBERED_S = 30 * 86_400.0
 _SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM})
-
-
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """How many jobs run at the same time, and for how long the supervisor stays when there is nothing to do."""
-
-    max_running: int
-    idle_s: float
 
 
 def supervise(place: Spool, terms: Terms, lock: int) -> None:
@@ -37,6 +29,7 @@ def supervise(place: Spool, terms: Terms, lock: int) -> None:
     os.set_inheritable(lock, False)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     say(f"supervisor {os.getpid()} begins")
+    place.forget(time.time() - _REMEMBERED_S)
     Supervisor(place, terms, lock).serve()
     say(f"supervisor {os.getpid()} ends")
 
@@ -213,12 +206,11 @@ class Supervisor:
         del self._waiting[job_id]
 
     def _run(self, job_id: str) -> NoReturn:
-        """Be a job's runner, which the supervisor may not outlive."""
+        """Be a job's runner, which goes on when the supervisor is gone."""
         try:
             os.close(self._lock)
-            running.run(self._spool.live / job_id, job_id)
+            running.run(self._spool.live / job_id, job_id, self._terms.grace_s)
         except BaseException:  # noqa: BLE001  a runner never becomes a second supervisor
-            traceback.print_exc()
+            say(f"the runner of job {job_id} fails: {traceback.format_exc()}")
         finally:
-            sys.stderr.flush()
             os._exit(0)
