@@ -66,9 +66,11 @@ class House(Ear):
 
 
 @asynccontextmanager
-async def running(database_uri: str, clusters_file: Path) -> AsyncIterator[House]:
+async def running(
+    database_uri: str, clusters_file: Path, shells: wiring.Shells = wiring.open_shell
+) -> AsyncIterator[House]:
     bus, pulse, stop = MemoryBus(queues=QUEUES), Pulse(), asyncio.Event()
-    service = wiring.build(Settings(database_url=database_uri, clusters_file=str(clusters_file)), bus, pulse)
+    service = wiring.build(Settings(database_url=database_uri, clusters_file=str(clusters_file)), bus, pulse, shells)
     house = House(service, bus, pulse)
     listening = supervision.Loop(
         name="listener", step=lambda: bus.consume(buses.OUTPUTS_EVENTS, house.hear), interval_s=1, is_server=True
