@@ -78,7 +78,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
 
 def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer an error: people get a page, programs a problem document."""
-    is_page = request.url.path.startswith("/ui/")
+    is_page = f"{request.url.path}/".startswith("/ui/")
     return errors.respond(request, error) if is_page else problems.respond(request, error)
 
 

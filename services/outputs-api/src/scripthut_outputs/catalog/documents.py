@@ -54,7 +54,8 @@ class Documents:
         )
         new = insert(DOCUMENTS).from_select(["sha256", "renderer", "due_at"], stored.distinct())
         async with self._database.transaction() as connection:
-            return (await connection.execute(new.on_conflict_do_nothing())).rowcount
+            added = await connection.execute(new.on_conflict_do_nothing().returning(DOCUMENTS.c.sha256))
+            return len(added.all())
 
     async def claim(self, *, lease_s: float) -> Claimed | None:
         """Take the document that waits longest, for `lease_s` seconds; `None` when nothing waits."""

@@ -9,7 +9,7 @@ import msgspec
 from scripthut_common.errors import NotFound
 
 _FOLDER = Path(__file__).parents[2] / "static"
-_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
