@@ -134,7 +134,7 @@ async def test_a_store_that_is_away_only_postpones(house: House, documents: Docu
 
 async def test_a_document_whose_bytes_are_gone_says_so(house: House, documents: Documents, press: Press) -> None:
     sha256 = await keep(house, b"text")
-    house.blobs.remove(sha256)
+    house.lose(sha256)
 
     await Renderer(documents, house.blobs, press).step()
 
