@@ -20,13 +20,14 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers import login, operations, problems
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
-from scripthut_outputs.controllers.files import Blobs, Files
+from scripthut_outputs.controllers.files import Files
 from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.lanes import Lanes
 from scripthut_outputs.controllers.outputs import Outputs
 from scripthut_outputs.controllers.pages import errors, routes
 from scripthut_outputs.controllers.routing import Guard, asks
 from scripthut_outputs.controllers.runs import Runs
+from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.controllers.summaries import Summaries
 
 _MAX_BODY_BYTES = 64 * 1024

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 def host_name(host: str) -> str:
     """The name in a `Host` header without its port; an IPv6 address keeps its brackets."""
     if host.startswith("["):
-        return host.partition("]")[0].lower() + "]"
+        name, _, rest = host.partition("]")
+        return f"{name.lower()}]" if rest[:1] in {"", ":"} else host
     return host.partition(":")[0].lower()
 
 

@@ -14,9 +14,9 @@ from scripthut_outputs.catalog.views import Item
 from scripthut_outputs.ledger import FileState, Place
 
 from .answers import encoded
-from .files import Blobs
 from .routing import asks
 from .shapes import DetailJson, TaskJson, generates_source, older_status, task_json
+from .small import Blobs
 
 Tail = Annotated[int | None, QueryParameter(ge=1, le=10_000_000, description="only the last lines, so many")]
 _LOGS = {"output": Place.STDOUT, "error": Place.STDERR}

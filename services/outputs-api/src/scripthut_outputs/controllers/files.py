@@ -6,9 +6,8 @@ bytes of its name in the ledger; no path is ever joined.
 
 import os
 import re
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Protocol, cast, runtime_checkable
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -20,33 +19,23 @@ from scripthut_outputs.access import Action
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.ledger import FileState, LedgerRow
 
-from . import content, ranges
+from . import ranges
+from .content import headers_for
 from .problems import LeftOut, send_problem
 from .routing import Guard, require_ids
+from .small import Blobs, SmallBlobs
 
-ROUTE = re.compile(rb"/runs/([^/]+)/tasks/([^/]+)/outputs/file/(.*)", re.DOTALL)
-TEMPLATE = "/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"
+_ROUTE = re.compile(rb"/runs/([^/]+)/tasks/([^/]+)/outputs/file/(.*)", re.DOTALL)
 ACTION = Action.READ_RUN
 PATHSEND = "http.response.pathsend"
 Answer = Callable[[Send], Awaitable[None]]
-_MAX_SMALL_BYTES = 128 * 1024
-_MAX_HELD_BYTES = 32 * 1024 * 1024
 _METHODS = frozenset({"GET", "HEAD"})
 _CONDITIONS = frozenset({b"if-none-match", b"range", b"if-range"})
 
 
-@runtime_checkable
-class Blobs(Protocol):
-    """What serving asks of the blob store."""
-
-    def local_path(self, sha256: str) -> str | None:
-        """Where the blob lies on this machine; `None` when it lies elsewhere."""
-
-    async def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> bytes:
-        """The blob's bytes."""
-
-    def stream(self, sha256: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The blob's bytes in pieces."""
+def is_file(raw_path: bytes) -> bool:
+    """Tell addresses of files from others, cheaply; what is none after all is not found."""
+    return raw_path.startswith(b"/runs/") and b"/outputs/file/" in raw_path
 
 
 class _Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,32 +49,6 @@ class _Served(msgspec.Struct, frozen=True, kw_only=True):
     """The start of a 200 answer."""
 
 
-class Small:
-    """Small blobs that were asked for lately, so that pages full of plots do not wait for the disk's queue."""
-
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
-        self._held: OrderedDict[str, bytes] = OrderedDict()
-        self._size_bytes = 0
-
-    async def read(self, sha256: str) -> bytes:
-        """The blob's bytes, from memory where it can be."""
-        held = self._held.get(sha256)
-        if held is not None:
-            self._held.move_to_end(sha256)
-            return held
-        try:
-            read = await self._blobs.read(sha256)
-        except NotFound as error:
-            raise StoreUnavailable(f"the blob {sha256} is missing from the store") from error
-        if sha256 not in self._held:
-            self._held[sha256] = read
-            self._size_bytes += len(read)
-        while self._size_bytes > _MAX_HELD_BYTES:
-            self._size_bytes -= len(self._held.popitem(last=False)[1])
-        return read
-
-
 class Files:
     """Answers GET and HEAD of a file."""
 
@@ -93,10 +56,10 @@ class Files:
         self._reading = reading
         self._blobs = blobs
         self._guard = guard
-        self._small = Small(blobs)
+        self._small = SmallBlobs(blobs)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
-        """Serve one request whose raw path fits `ROUTE`."""
+        """Serve one request whose raw path `is_file`."""
         is_head = scope["method"] == "HEAD"
         try:
             served = await self._find(scope)
@@ -107,7 +70,7 @@ class Files:
             await answer(send)
 
     async def _find(self, scope: HTTPScope) -> _Served:
-        found = ROUTE.fullmatch(scope["raw_path"])
+        found = _ROUTE.fullmatch(scope["raw_path"])
         if found is None:
             raise NotFound("there is no such file")
         run, task, path = found.groups()
@@ -139,8 +102,9 @@ class Files:
         return await self._whole(served, scope)
 
     async def _whole(self, served: _Served, scope: HTTPScope) -> Answer:
-        if served.size_bytes <= _MAX_SMALL_BYTES:
-            return _at_once(served.whole, await self._small.read(served.sha256))
+        content = await self._small.read(served.sha256, served.size_bytes)
+        if content is not None:
+            return _at_once(served.whole, content)
         path = self._blobs.local_path(served.sha256)
         if path is None or PATHSEND not in (scope.get("extensions") or {}):
             return await self._streamed(served.whole, served, 0, served.size_bytes)
@@ -183,7 +147,7 @@ def _describe(row: LedgerRow) -> _Served:
         more = f": {row.reason}" if row.reason else ""
         raise LeftOut(f"this file was left out ({row.state}){more}")
     etag = f'"{row.sha256}"'.encode()
-    headers = [*content.headers_for(row.path), (b"etag", etag), (b"accept-ranges", b"bytes")]
+    headers = [*headers_for(row.path), (b"etag", etag), (b"accept-ranges", b"bytes")]
     length = (b"content-length", str(row.stored_bytes).encode())
     whole = {"type": "http.response.start", "status": 200, "headers": [*headers, length]}
     return _Served(sha256=row.sha256, size_bytes=row.stored_bytes, etag=etag, headers=headers, whole=whole)

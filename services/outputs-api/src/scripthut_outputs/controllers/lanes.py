@@ -25,7 +25,7 @@ class Lanes:
         """Pass one request on."""
         if scope["type"] != ScopeType.HTTP:
             await self._litestar(scope, receive, send)
-        elif files.ROUTE.fullmatch(scope["raw_path"]):
+        elif files.is_file(scope["raw_path"]):
             await self._files(scope, receive, send)
         else:
             await self._litestar(scope, receive, _with_defaults(send))

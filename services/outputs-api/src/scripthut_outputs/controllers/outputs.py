@@ -73,6 +73,11 @@ class Outputs(Controller):
 
         return await kept(reading.cache, run_id, ("older", task_id), make)
 
+    @get("/outputs/file/{path:path}", opt=asks(Action.READ_RUN), summary="The bytes of one file")
+    async def file(self, run_id: FromPath[str], task_id: FromPath[str], path: FromPath[str]) -> Response[bytes]:  # noqa: ARG002  for the schema
+        """Stand for the files in the schema; `files` answers them, by the exact bytes of their names."""
+        raise NotFound("there is no such file")
+
     @get("/outputs/rendered", opt=asks(Action.READ_RUN), summary="Show one Markdown file as HTML")
     async def rendered(
         self,

@@ -13,10 +13,10 @@ from scripthut_outputs.catalog.views import Contribution, RunSummary
 from scripthut_outputs.rendering import fill
 
 from .answers import encoded, kept
-from .files import Blobs
 from .inlining import Allowance, MaxInline
 from .routing import asks
 from .shapes import SectionJson, SummaryJson
+from .small import Blobs
 
 Format = Annotated[Literal["json", "md"], QueryParameter(name="format", description="md: as the tasks wrote it")]
 

@@ -8,8 +8,8 @@ import msgspec
 from scripthut_common.errors import NotFound, StoreUnavailable
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item, Panel
-from scripthut_outputs.controllers.files import Blobs
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
+from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import FileState, LedgerRow, Place
 
 from . import showing, text

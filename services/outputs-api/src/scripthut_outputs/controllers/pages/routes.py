@@ -13,9 +13,9 @@ from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import visible_owner
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers.answers import Cursor
-from scripthut_outputs.controllers.files import Blobs
 from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.routing import asks
+from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.rendering import RENDERER
 
