@@ -284,6 +284,8 @@ def test_a_job_that_slurm_cancelled_for_its_parent_is_dependency_failed() -> Non
     waiting = standing(ItemState.QUEUED, reason="Dependency")
     killed = row(Outcome.CANCELLED, word="CANCELLED", started_at=ago(5), ended_at=ago(5))
     assert after(waiting, accounting=killed).standing.outcome is Outcome.DEPENDENCY_FAILED
+    settling = after(waiting).standing
+    assert after(settling, accounting=killed).standing.outcome is Outcome.DEPENDENCY_FAILED
     by_hand = row(Outcome.CANCELLED, word="CANCELLED by 1002", ended_at=ago(5))
     assert after(waiting, accounting=by_hand).standing.outcome is Outcome.CANCELLED
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from scripthut_common.events import Evidence, ItemState, Outcome
+from scripthut_common.events import Evidence, Outcome
 from scripthut_common.manifest import ExitRecord
 from scripthut_poller.records import Trace
 from scripthut_poller.schedulers.job import Accounted
@@ -47,7 +47,8 @@ def weigh(standing: Standing, observation: Observation) -> Verdict | None:
 
 
 def _by_scheduler(standing: Standing, row: Accounted, outcome: Outcome, record: ExitRecord | None) -> Verdict:
-    outcome = _cancelled_for_a_dependency(standing, row, outcome)
+    if record is None and standing.started_at is None:
+        outcome = _cancelled_for_a_dependency(row, outcome)
     exit_code, recorded = row.exit_code, _recorded_exit_code(standing, record)
     if recorded is not None and (outcome is not Outcome.SUCCEEDED or recorded == 0):
         exit_code = recorded
@@ -105,11 +106,10 @@ def _last_execution(standing: Standing, accounting: Answers) -> Accounted | None
     return row if row.submitted_at >= standing.job_submitted_at - _SAME_SUBMISSION else None
 
 
-def _cancelled_for_a_dependency(standing: Standing, row: Accounted, outcome: Outcome) -> Outcome:
-    """Slurm cancels the dependents of a failed job itself: `CANCELLED` with nobody named, never begun."""
-    was_waiting = (standing.reason or "").startswith("Dependency") or standing.state is ItemState.SUBMITTED
+def _cancelled_for_a_dependency(row: Accounted, outcome: Outcome) -> Outcome:
+    """Slurm cancels the dependents of a failed job itself: `CANCELLED`, never begun, nobody named as by `scancel`."""
     is_by_slurm = row.word == "CANCELLED" and (row.started_at is None or row.started_at == row.ended_at)
-    return Outcome.DEPENDENCY_FAILED if outcome is Outcome.CANCELLED and was_waiting and is_by_slurm else outcome
+    return Outcome.DEPENDENCY_FAILED if outcome is Outcome.CANCELLED and is_by_slurm else outcome
 
 
 def _reason(outcome: Outcome, exit_code: int | None, signal: int | None) -> str | None:
