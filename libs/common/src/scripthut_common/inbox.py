@@ -1,10 +1,15 @@
-"""Events already taken: the row that makes taking one twice harmless."""
+"""Events already taken: the row that makes taking one twice harmless. Kept for 30 days."""
 
-from sqlalchemy import Column, Index, MetaData, Table, Text, func
+from datetime import timedelta
+
+from sqlalchemy import Column, Index, MetaData, Table, Text, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .database import UtcTime
+from .database import Database, UtcTime
+
+_KEPT_DAYS = 30
+_PRUNED_AT_ONCE = 10_000
 
 
 def define(metadata: MetaData) -> Table:
@@ -33,3 +38,16 @@ class Inbox:
             .returning(self._table.c.message_id)
         )
         return added.first() is not None
+
+    async def prune(self, database: Database) -> bool:
+        """Drop rows older than 30 days; `True` when there may be more."""
+        table = self._table
+        old = (
+            select(table.c.message_id)
+            .where(table.c.taken_at < func.now() - timedelta(days=_KEPT_DAYS))
+            .order_by(table.c.taken_at)
+            .limit(_PRUNED_AT_ONCE)
+        )
+        async with database.transaction() as connection:
+            dropped = await connection.execute(delete(table).where(table.c.message_id.in_(old.scalar_subquery())))
+        return dropped.rowcount == _PRUNED_AT_ONCE

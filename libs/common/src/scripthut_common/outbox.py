@@ -3,11 +3,12 @@
 Published rows stay as the event log for 30 days.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -16,8 +17,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Row,
+    Select,
     Table,
     Text,
+    bindparam,
+    delete,
+    exists,
     func,
     or_,
     select,
@@ -30,6 +36,10 @@ from .bus import Message, message_of
 from .database import Database, UtcTime
 from .events import CloudEvent
 
+_KEPT_DAYS = 30
+_PRUNED_AT_ONCE = 10_000
+_MAX_ERROR_CHARACTERS = 2000
+
 
 class Leaving(msgspec.Struct, frozen=True, kw_only=True):
     """A claimed outbox row. `failures`: how often publishing it failed for its own sake."""
@@ -37,6 +47,14 @@ class Leaving(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     failures: int
     message: Message
+
+
+class Aside(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that failed for its own sake and lets others pass."""
+
+    number: int
+    error: str
+    delay_s: float
 
 
 def define(metadata: MetaData) -> Table:
@@ -66,14 +84,31 @@ class Outbox:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._insert = _insert_from_arrays(table, self.channel)
+
+    @property
+    def owner(self) -> str:
+        """The service whose events these are, by its schema."""
+        return self._table.schema or "public"
+
+    @property
+    def channel(self) -> str:
+        """Notified when events were added, with the commit that makes them true."""
+        return f"{self.owner}_outbox"
 
     async def add(self, connection: AsyncConnection, events: Sequence[CloudEvent]) -> None:
         """Write events that become true with the caller's transaction; one said before is left as it is."""
-        if events:
-            rows = [msgspec.structs.asdict(message_of(event)) for event in events]
-            for row in rows:
-                row["message_id"] = row.pop("id")
-            await connection.execute(insert(self._table).on_conflict_do_nothing(), rows)
+        if not events:
+            return
+        messages = [message_of(event) for event in events]
+        values = {
+            "ids": [message.id for message in messages],
+            "exchanges": [message.exchange for message in messages],
+            "keys": [message.routing_key for message in messages],
+            "bodies": [message.body for message in messages],
+            "mandatories": [message.mandatory for message in messages],
+        }
+        await connection.execute(self._insert, values)
 
     async def claim(self, database: Database, *, limit: int, lease_s: float) -> list[Leaving]:
         """Take the oldest unpublished rows for `lease_s` seconds; no transaction stays open."""
@@ -87,10 +122,11 @@ class Outbox:
             .order_by(table.c.number)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            .cte("free")
         )
         claim = (
             update(table)
-            .where(table.c.number.in_(free.scalar_subquery()))
+            .where(table.c.number == free.c.number)
             .values(claimed_until=func.now() + timedelta(seconds=lease_s))
             .returning(
                 table.c.number,
@@ -104,43 +140,78 @@ class Outbox:
         )
         async with database.transaction() as connection:
             rows = (await connection.execute(claim)).all()
-        return sorted(
-            (
-                Leaving(
-                    number=row.number,
-                    failures=row.failures,
-                    message=Message(
-                        id=row.message_id,
-                        exchange=row.exchange,
-                        routing_key=row.routing_key,
-                        body=row.body,
-                        mandatory=row.mandatory,
-                    ),
-                )
-                for row in rows
-            ),
-            key=lambda leaving: leaving.number,
+        return sorted(map(_leaving, rows), key=lambda leaving: leaving.number)
+
+    async def settle(
+        self, database: Database, *, published: Sequence[int], waiting: Sequence[int], aside: Sequence[Aside]
+    ) -> None:
+        """Note what became of claimed rows: they left; the bus was away; they failed for their own sake."""
+        async with database.transaction() as connection:
+            await self._update(connection, published, {"published_at": func.now(), "error": None})
+            await self._update(connection, waiting, {"claimed_until": None})
+            for row in aside:
+                values = {
+                    "failures": self._table.c.failures + 1,
+                    "error": row.error.replace("\0", "")[:_MAX_ERROR_CHARACTERS],
+                    "claimed_until": func.now() + timedelta(seconds=row.delay_s),
+                }
+                await self._update(connection, [row.number], values)
+
+    async def stuck(self, database: Database) -> str | None:
+        """Say which events cannot leave for their own sake, for `/health/ready`."""
+        table = self._table
+        failing = select(func.count(), func.min(table.c.error)).where(
+            table.c.published_at.is_(None), table.c.failures > 0
         )
+        async with database.transaction() as connection:
+            count, error = (await connection.execute(failing)).one()
+        return f"{count} events cannot be published: {error}" if count else None
 
-    async def mark_published(self, database: Database, numbers: Sequence[int]) -> None:
-        """Note that these rows have left."""
-        await self._update(database, numbers, published_at=func.now(), error=None)
-
-    async def release(self, database: Database, numbers: Sequence[int]) -> None:
-        """Give back rows that could not leave through no fault of theirs: the broker was away."""
-        await self._update(database, numbers, claimed_until=None)
-
-    async def step_aside(self, database: Database, number: int, *, error: str, delay_s: float) -> None:
-        """Let other rows pass one that failed for its own sake; it is due again after `delay_s`."""
-        await self._update(
-            database,
-            [number],
-            failures=self._table.c.failures + 1,
-            error=error[:2000],
-            claimed_until=func.now() + timedelta(seconds=delay_s),
+    async def prune(self, database: Database) -> bool:
+        """Drop rows published longer than 30 days ago; `True` when there may be more."""
+        table = self._table
+        old = (
+            select(table.c.number)
+            .where(
+                table.c.added_at < func.now() - timedelta(days=_KEPT_DAYS),
+                table.c.published_at.is_not(None),
+            )
+            .order_by(table.c.added_at)
+            .limit(_PRUNED_AT_ONCE)
         )
+        async with database.transaction() as connection:
+            dropped = await connection.execute(delete(table).where(table.c.number.in_(old.scalar_subquery())))
+        return dropped.rowcount == _PRUNED_AT_ONCE
 
-    async def _update(self, database: Database, numbers: Sequence[int], **values: object) -> None:
+    async def _update(self, connection: AsyncConnection, numbers: Sequence[int], values: Mapping[str, object]) -> None:
         if numbers:
-            async with database.transaction() as connection:
-                await connection.execute(update(self._table).where(self._table.c.number.in_(numbers)).values(**values))
+            chosen = self._table.c.number == func.any(bindparam("numbers", list(numbers), ARRAY(BigInteger)))
+            await connection.execute(update(self._table).where(chosen).values(**values))
+
+
+def _insert_from_arrays(table: Table, channel: str) -> Select[tuple[None]]:
+    """One statement of five parameters for any number of rows, and a notification if any was new."""
+    arrays = (
+        bindparam("ids", type_=ARRAY(Text)),
+        bindparam("exchanges", type_=ARRAY(Text)),
+        bindparam("keys", type_=ARRAY(Text)),
+        bindparam("bodies", type_=ARRAY(LargeBinary)),
+        bindparam("mandatories", type_=ARRAY(Boolean)),
+    )
+    names = ["message_id", "exchange", "routing_key", "body", "mandatory"]
+    given = func.unnest(*arrays).table_valued(*names, joins_implicitly=True).render_derived()
+    added = (
+        insert(table)
+        .from_select(names, select(*(given.c[name] for name in names)))
+        .on_conflict_do_nothing()
+        .returning(table.c.number)
+        .cte("added")
+    )
+    return select(func.pg_notify(channel, "")).where(exists(select(added.c.number)))
+
+
+def _leaving(row: Row[tuple[int, int, str, str, str, bytes, bool]]) -> Leaving:
+    message = Message(
+        id=row.message_id, exchange=row.exchange, routing_key=row.routing_key, body=row.body, mandatory=row.mandatory
+    )
+    return Leaving(number=row.number, failures=row.failures, message=message)

@@ -87,6 +87,8 @@ async def run(
     Raises:
         SettingsError: of a loop that cannot work as it is set up.
     """
+    if len({loop.name for loop in loops}) < len(loops):
+        raise ValueError(f"loops share a name: {sorted(loop.name for loop in loops)}")
     tasks: list[asyncio.Task[None]] = []
     watchdog = threading.Timer(grace_s, _give_up, (tasks, end_process))
     watchdog.daemon = True

@@ -55,6 +55,8 @@ def configure(environ: Mapping[str, str], stream: TextIO = sys.stderr) -> None:
         )
     )
     logging.basicConfig(handlers=[output], level=logging.WARNING, force=True)
+    # Every attempt to reconnect is an error to aiormq; `bus.amqp` tells an outage once.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     for name in _OURS:
         logging.getLogger(name).setLevel(level)
 

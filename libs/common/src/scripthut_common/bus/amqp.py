@@ -9,18 +9,22 @@ from contextlib import contextmanager, suppress
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.connection import make_url
 from aio_pika.exceptions import PublishError
 
-from scripthut_common.errors import BusUnavailable, Error, SettingsError, Unroutable
+from scripthut_common.errors import BadMessage, BusUnavailable, Error, SettingsError, Unroutable
 from scripthut_common.retrying import RECONNECTING
 
 from . import QUEUES, Message, Queue, Take, check_size
 from .taking import Fate, Rules, Taker
 from .topology import DEAD, DEAD_QUEUE_ARGUMENTS, TOPICS, dead_name, queue_arguments
 
+_ADDRESS_RULE = "the address of RabbitMQ must be as amqp://user:password@host:5672/vhost"
 _CONNECT_TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 5.0
 _HEARTBEAT_S = 20
+# RabbitMQ 3.10 makes a dead queue of one that is declared again while it is being deleted.
+_DELETING_S = 1.0
 _PUBLISHING = "publishing"
 _EXCHANGE_HEADER = "x-scripthut-exchange"
 _KEY_HEADER = "x-scripthut-routing-key"
@@ -37,7 +41,7 @@ class AmqpBus:
         url: `amqp://user:password@host:port/vhost` or `amqps://…`.
         queues: declared, each with its dead-letter queue, on every new connection.
         rules: how patient consumers are.
-        publish_timeout_s: how long `publish` waits for a connection and for the broker's confirmation.
+        publish_timeout_s: how long `publish` waits for the broker's confirmation.
 
     Raises:
         SettingsError: `url` is no such URL.
@@ -51,8 +55,12 @@ class AmqpBus:
         rules: Rules = Rules(),  # noqa: B008  frozen
         publish_timeout_s: float = 30.0,
     ) -> None:
-        if not url.startswith(("amqp://", "amqps://")):
-            raise SettingsError("the address of RabbitMQ must begin with amqp:// or amqps://")
+        try:
+            parsed = make_url(url)
+        except ValueError as error:
+            raise SettingsError(_ADDRESS_RULE) from error
+        if parsed.scheme not in {"amqp", "amqps"} or not parsed.host:
+            raise SettingsError(_ADDRESS_RULE)
         self._url = url
         self._queues = {queue.name: queue for queue in queues}
         self._rules = rules
@@ -61,6 +69,7 @@ class AmqpBus:
         self._outages: dict[str, str] = {}
         self._publisher: _Link | None = None
         self._opening = asyncio.Lock()
+        self._refused_at = 0.0
 
     async def publish(self, message: Message) -> None:
         """See `Bus.publish`."""
@@ -111,9 +120,17 @@ class AmqpBus:
             return await _Link.open(self._url, self._queues.values())
 
     async def _publishing_link(self) -> "_Link":
+        began_at = time.monotonic()
         async with self._opening:
-            if self._publisher is None or not self._publisher.is_open:
+            if self._publisher is not None and self._publisher.is_open:
+                return self._publisher
+            if self._refused_at > began_at:
+                raise BusUnavailable(self._outages.get(_PUBLISHING, "RabbitMQ is away"))
+            try:
                 self._publisher = await self._connect(_PUBLISHING)
+            finally:
+                # Those who waited for this attempt share its failure.
+                self._refused_at = time.monotonic()
             return self._publisher
 
     async def _send(self, exchange: str, key: str, envelope: aio_pika.Message, *, is_mandatory: bool) -> None:
@@ -123,6 +140,7 @@ class AmqpBus:
             try:
                 await link.publish(exchange, key, envelope, self._publish_timeout_s, is_mandatory=is_mandatory)
             except Unroutable:
+                await asyncio.sleep(_DELETING_S)
                 await link.declare(self._queues.values(), unless_since=began_at)
                 await link.publish(exchange, key, envelope, self._publish_timeout_s, is_mandatory=is_mandatory)
 
@@ -231,25 +249,32 @@ class _Link:
 
         Raises:
             Unroutable: it is mandatory and no queue took it.
+            BadMessage: AMQP cannot carry it, as a routing key of more than 255 bytes.
             BusUnavailable: not confirmed.
         """
-        try:
-            with _fence():
-                target = await self._channel.get_exchange(exchange, ensure=False)
+        with _fence():
+            target = await self._channel.get_exchange(exchange, ensure=False)
+            try:
                 await target.publish(envelope, key, mandatory=is_mandatory, timeout=timeout_s)
-        except PublishError as error:
-            raise Unroutable(f"no queue is bound to {key} on {exchange}") from error
+            except PublishError as error:
+                raise Unroutable(f"no queue is bound to {key} on {exchange}") from error
+            except (ValueError, TypeError) as error:
+                raise BadMessage(f"RabbitMQ cannot carry {envelope.message_id}: {error}") from error
 
     async def consume(self, queue: Queue) -> _Arriving:
         """Let messages arrive; `None` follows the last one, when the channel or the queue is gone."""
         arriving: _Arriving = asyncio.Queue()
         with _fence():
-            bare = await self._channel.get_underlay_channel()
-            bare.on_consumer_cancel_callbacks.add(lambda _: arriving.put_nowait(None))
-            self._channel.close_callbacks.add(lambda *_: arriving.put_nowait(None))
-            await self._channel.set_qos(prefetch_count=queue.prefetch)
-            await (await self._channel.get_queue(queue.name, ensure=False)).consume(arriving.put)
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await self._start(queue, arriving)
         return arriving
+
+    async def _start(self, queue: Queue, arriving: "_Arriving") -> None:
+        bare = await self._channel.get_underlay_channel()
+        bare.on_consumer_cancel_callbacks.add(lambda _: arriving.put_nowait(None))
+        self._channel.close_callbacks.add(lambda *_: arriving.put_nowait(None))
+        await self._channel.set_qos(prefetch_count=queue.prefetch)
+        await (await self._channel.get_queue(queue.name, ensure=False)).consume(arriving.put)
 
     async def close(self) -> None:
         with suppress(BusUnavailable), _fence():
@@ -262,7 +287,7 @@ def _fence() -> Iterator[None]:
     """Translate everything that aio-pika raises."""
     try:
         yield
-    except (Error, PublishError):
+    except Error:
         raise
     except TimeoutError as error:
         raise BusUnavailable("RabbitMQ did not answer in time") from error
