@@ -112,6 +112,20 @@ async def test_an_end_is_told_at_once_and_settles_what_was_owed(database: Databa
     assert [one[0] for one in await _told(database)] == [Type.ITEM_SUBMITTED, Type.ITEM_CHANGED, Type.ITEM_COMPLETED]
 
 
+async def test_what_a_scheduler_says_is_kept_whatever_its_bytes(database: Database, watched: list[Item]) -> None:
+    said = "no\0\udcff\x1b[31m|\n" + "x" * 100_000
+
+    await _move(database, watched[0], Type.ITEM_CHANGED, reason=said, node=said, scheduler_word=said)
+
+    kept = (await _again(database)).reason
+    assert kept is not None
+    assert kept.startswith("no\N{SYMBOL FOR NULL}?\x1b[31m|\nx")
+    assert len(kept) == 2000
+    changed = (await events(database, Type.ITEM_CHANGED))[0].data
+    assert isinstance(changed, ItemEvent)
+    assert changed.reason == kept
+
+
 async def test_waiting_alone_is_kept_and_not_told(database: Database, watched: list[Item]) -> None:
     await _move(database, watched[0], waited_s=12.5)
 

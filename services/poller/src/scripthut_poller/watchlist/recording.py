@@ -22,6 +22,8 @@ from scripthut_poller.tables import ITEMS, OUTBOX, RUNS
 from .items import SOURCE, Item, Key
 
 outbox = Outbox(OUTBOX)
+_SAID = ("reason", "scheduler_word", "node")
+_MAX_SAID_CHARACTERS = 2000
 _WRITTEN = (
     "state", "outcome", "confirmed", "evidence", "exit_code", "signal", "reason", "scheduler_word", "job_id",
     "job_submitted_at", "attempt", "revision", "sequence", "submitted_at", "started_at", "ended_at", "node",
@@ -74,12 +76,23 @@ async def record(connection: AsyncConnection, changes: Sequence[Change]) -> set[
     run_ids = {change.after.run_id for change in changes if change.before.state != change.after.state or change.tells}
     await lock_runs(connection, run_ids)
     now = await database.now(connection)
-    numbered = [_numbered(change, now) for change in changes]
+    numbered = [_numbered(_readable(change), now) for change in changes]
     written = await _update(connection, numbered)
     told = [one.after.told(one.tells, now) for one in numbered if one.tells and one.after.key in written]
     await outbox.add(connection, told)
     await _settle_runs(connection, run_ids, now)
     return written
+
+
+def _readable(change: Change) -> Change:
+    """Bound and clean what schedulers and nodes said: their bytes need not fit a database or an event."""
+    said = {name: _plain(text) for name in _SAID if (text := getattr(change.after, name))}
+    return msgspec.structs.replace(change, after=msgspec.structs.replace(change.after, **said)) if said else change
+
+
+def _plain(text: str) -> str:
+    cut = text[:_MAX_SAID_CHARACTERS].replace("\0", "\N{SYMBOL FOR NULL}")
+    return cut.encode("utf-8", "replace").decode("utf-8")
 
 
 def _numbered(change: Change, now: datetime) -> Change:
