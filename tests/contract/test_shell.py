@@ -193,3 +193,11 @@ async def test_more_programs_than_sessions_wait_their_turn(shell: RemoteShell) -
 
     assert [answer.stdout for answer in answers] == [f"{number}\n".encode() for number in range(30)]
     assert shell.commands_run == 30
+
+
+async def test_our_own_settings_are_not_for_programs(shell: RemoteShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIPTHUT_OUTPUTS_DATABASE_URL", "postgresql://secret")
+
+    answer = await shell.run(program("env"))
+
+    assert b"secret" not in answer.stdout

@@ -146,7 +146,7 @@ class Scene:
     @property
     def step(self) -> Step:
         """One step of the cluster's loop."""
-        return next(loop.step for loop in self.collector.loops() if loop.name == f"collect-{self.name}")
+        return next(loop.step for loop in self.collector.loops() if loop.name == f"outputs.collect.{self.name}")
 
     async def collect(self) -> None:
         """Collect until nothing is due."""

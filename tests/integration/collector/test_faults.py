@@ -194,29 +194,31 @@ async def test_files_that_grow_or_vanish_meanwhile_are_named(scene: Scene, shell
     assert (await scene.item("t1")).outputs_state == "incomplete"
 
 
-async def test_without_python_the_reason_is_said_and_nothing_is_lost(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_python_the_reason_is_said_and_nothing_is_lost(scene: Scene) -> None:
     for number in range(4):
         await scene.task(f"t{number}", {b"a": b"x"})
-    with monkeypatch.context() as patched:
-        patched.setenv("PATH", "/nowhere")
-        await scene.collect()
+    with_python, scene.shell = scene.shell, LocalShell(environment={"PATH": "/nowhere"})
+    scene.reopen()
+
+    await scene.collect()
 
     collection = await scene.collection("t1")
     assert (collection.failures, collection.lease) == (1, None)
     assert "python3 is missing on this host" in collection.reason
+    assert "python3 is missing on this host" in str(await scene.cluster_error())
     assert scene.shell.commands_run == 1
 
+    scene.shell = with_python
+    scene.reopen()
     await scene.make_due()
     await scene.collect()
     assert [await scene.stored(f"t{number}") for number in range(4)] == [{b"a": b"x"}] * 4
+    assert await scene.cluster_error() is None
 
 
-async def test_an_item_that_hangs_costs_no_other_its_outputs(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _hang_on("hanging", tmp_path / "bin", monkeypatch)
+async def test_an_item_that_hangs_costs_no_other_its_outputs(scene: Scene, tmp_path: Path) -> None:
+    path = f"{_hanging_on('hanging', tmp_path / 'bin')}:{os.environ['PATH']}"
+    scene.shell = LocalShell(environment={"PATH": path})
     names = ["a", "b", "hanging", "x", "y", "z"]
     for name in names:
         await scene.task(name, {b"a": name.encode()})
@@ -232,8 +234,8 @@ async def test_an_item_that_hangs_costs_no_other_its_outputs(
     assert "was silent for 1 s" in collection.reason
 
 
-def _hang_on(word: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a python3 first that answers the beginning of a request that has this word, and then no more."""
+def _hanging_on(word: str, folder: Path) -> Path:
+    """Make a python3 that answers the beginning of a request that has this word, and then no more."""
     folder.mkdir()
     program = folder / "python3"
     program.write_text(
@@ -243,7 +245,7 @@ def _hang_on(word: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         f'exec {sys.executable} "$@" < "$request"\n'
     )
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
 
 
 @pytest.fixture

@@ -4,30 +4,51 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
+
+from scripthut_common.tasks import RESERVED_ENV_PREFIX
 
 from . import Program
 from .bounded import Arrivals, BoundedShell, Running
 
 
 class LocalShell(BoundedShell):
-    """Runs programs as this process's own user, each in a session of its own."""
+    """Runs programs as this process's own user, each in a session of its own.
 
-    def __init__(self, name: str = "localhost", *, max_sessions: int = 8) -> None:
+    Args:
+        name: the cluster's.
+        max_sessions: how many programs run at the same time.
+        environment: what programs see; by default what we see, without our settings.
+    """
+
+    def __init__(
+        self, name: str = "localhost", *, max_sessions: int = 8, environment: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(f"cluster '{name}'", max_sessions)
+        self._environment = environment
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""
 
     async def _start(self, line: str, stdin: bytes, program: Program) -> Running:
+        environment = own_environment() if self._environment is None else self._environment
         transport, protocol = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _LocalRun(program.max_stderr_bytes), "/bin/sh", "-c", line, start_new_session=True
+            lambda: _LocalRun(program.max_stderr_bytes), "/bin/sh", "-c", line, start_new_session=True, env=environment
         )
         pipe = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
         if stdin:
             pipe.write(stdin)
         pipe.close()  # closes once everything is written
         return protocol
+
+
+def own_environment() -> dict[str, str]:
+    """Give our environment without our settings, which hold secrets; with our own python3 if there is no other."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(RESERVED_ENV_PREFIX)}
+    return {**ours, "PATH": f"{ours.get('PATH', os.defpath)}:{Path(sys.executable).parent}"}
 
 
 class _LocalRun(asyncio.SubprocessProtocol):

@@ -60,10 +60,10 @@ class Collector:
     def loops(self) -> list[Loop]:
         """What is to run; a cluster looks at once when something of it is wanted."""
         collecting = [
-            Loop(name=f"collect-{name}", step=cluster.step, interval_s=self._interval_s, wake=self._wakes[name])
+            Loop(name=f"outputs.collect.{name}", step=cluster.step, interval_s=self._interval_s, wake=self._wakes[name])
             for name, cluster in self._clusters.items()
         ]
-        return [*collecting, Loop(name="collections-wanted", step=self._listen, interval_s=_RELISTEN_S, is_server=True)]
+        return [*collecting, Loop(name="outputs.wanted", step=self._listen, interval_s=_RELISTEN_S, is_server=True)]
 
     def close(self) -> None:
         """End the threads once they have done what they are doing."""

@@ -31,6 +31,7 @@ class ClusterCollector:
         self._collections = collections
         self._keeping = keeping
         self._open: dict[tuple[str, str], Claim] = {}
+        self._trouble: str | None = None
         self._noted: str | None = "nothing yet"
 
     async def step(self) -> bool:
@@ -44,6 +45,7 @@ class ClusterCollector:
         await self._give_back()
         claims = await self._collections.claim_due(self._cluster, limit=_MAX_ITEMS, lease_s=_LEASE_S)
         self._open = {claim.key: claim for claim in claims}
+        self._trouble = None
         fault = await self._collect_claims(claims)
         if fault is not None:
             await self._give_back()
@@ -51,7 +53,7 @@ class ClusterCollector:
                 await self._note(str(fault))
             raise fault
         if claims:
-            await self._note(None)
+            await self._note(self._trouble)
         return bool(claims)
 
     async def _collect_claims(self, claims: Sequence[Claim]) -> TransientError | None:
@@ -118,6 +120,7 @@ class ClusterCollector:
             await self._collect(claims[middle:])
             return
         # A reader that does not even begin says nothing of any one item: each is tried alone next time.
+        self._trouble = str(fault) if isinstance(fault, BadOutput) and not has_moved else self._trouble
         for claim in claims:
             await self._fail(claim, fault)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from scripthut_common import supervision
 from scripthut_common.clusters import Cluster
 from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreachable
 from scripthut_common.shell import MIB, Program, RemoteShell
@@ -69,6 +70,7 @@ class Trips:
             ) as pieces:
                 async for piece in pieces:
                     listings.extend(answer.feed(piece))
+                    supervision.beat()
             if len(listings) < len(wanted):
                 fault = BadOutput("the reader ended before the last item")
         except _FAULTS as error:
@@ -113,6 +115,7 @@ class Trips:
             async with self._shell.stream(program, *self._argv("send"), stdin=request) as pieces:
                 async for piece in pieces:
                     await self._on_disk(partial(receiver.feed, piece))
+                    supervision.beat()
         except _FAULTS as error:
             return error
         return None if receiver.is_complete else BadOutput("the reader ended before the last file")
