@@ -338,6 +338,27 @@ def write_manifest(scene: Scene, seen: list[tuple[bytes, int]]) -> None:
     path.write_bytes(b"\0".join([*head, *fields, b""]))
 
 
+async def test_a_maze_of_long_names_is_counted_and_harms_nobody(scene: Scene) -> None:
+    folder = await scene.task("t1", {b"a": b"x"})
+    await scene.task("t2", {b"b": b"y"})
+    parent = os.open(folder, os.O_RDONLY)
+    for depth in range(30):
+        name = os.urandom(120).hex()
+        os.mkdir(name, dir_fd=parent)
+        deeper = os.open(name, os.O_RDONLY, dir_fd=parent)
+        os.close(parent)
+        parent = deeper
+        os.close(os.open(f"file-{depth}", os.O_CREAT, dir_fd=parent))
+    os.close(parent)
+
+    await scene.collect()
+
+    states = await scene.states("t1")
+    assert states[b"a"] == "stored"
+    assert sum(row.count for row in (await scene.ledger("t1")).values()) == 31
+    assert await scene.stored("t2") == {b"b": b"y"}
+
+
 async def test_large_files_pass_whole(scene: Scene) -> None:
     files = {b"large": os.urandom(9 * 1024 * 1024 + 17), b"small": b"x"}
     await scene.task("t1", files)

@@ -77,6 +77,15 @@ def test_what_cannot_be_named_is_counted_by_reason() -> None:
     }
 
 
+def test_a_path_too_long_to_be_a_key_is_counted() -> None:
+    entries = [entry(b"d/" * 900 + b"x"), entry(b"e/" * 900 + b"x"), entry(b"a")]
+
+    choice = choose(ITEM, Listing(entries=entries), LIMITS)
+
+    assert [kept.path for kept in choice.take] == [b"a"]
+    assert [(row.path, row.count) for row in choice.left_out] == [(b"/too_deep", 2)]
+
+
 def test_a_walk_that_was_cut_short_says_so() -> None:
     (row,) = choose(ITEM, Listing(is_whole=False), LIMITS).left_out
 

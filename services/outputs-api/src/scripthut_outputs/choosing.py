@@ -1,5 +1,6 @@
 """Choose what to keep of a listing, and say why not for the rest: the same files for the same listing. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from math import isfinite
 from posixpath import join
@@ -14,7 +15,8 @@ from .ledger import FileState, LedgerRow, OutputsState, Place, kind_of
 from .listing import MAX_WALKED, Entry, Item, Listing
 
 SUMMARY = layout.TASK_SUMMARY_NAME.encode()
-_MAX_PATH_BYTES = 4096
+# A longer one could not be a key of the ledger: an entry of PostgreSQL's indexes takes 2,704 bytes.
+MAX_PATH_BYTES = 1536
 _GONE = "the task saw it when it ended; it was gone or not yet visible when outputs were collected"
 _TO_CURE = frozenset(
     {FileState.UNREADABLE, FileState.CHANGED_WHILE_READING, FileState.NOT_YET_VISIBLE, FileState.PURGED}
@@ -33,7 +35,11 @@ def choose(item: Item, listing: Listing, limits: CollectionLimits) -> Choice:
     take: list[Entry] = []
     left_out: list[LedgerRow] = []
     count, total = 0, 0
+    unnamed = Counter(listing.unnamed)
     for entry in sorted(listing.entries, key=_order):
+        if len(entry.path) > MAX_PATH_BYTES:
+            unnamed[entry.state or FileState.TOO_DEEP] += 1
+            continue
         is_log = entry.place in {Place.STDOUT, Place.STDERR}
         is_summary = entry.place is Place.RUN_SUMMARY or entry.path == SUMMARY
         state = entry.state
@@ -45,7 +51,7 @@ def choose(item: Item, listing: Listing, limits: CollectionLimits) -> Choice:
         take.append(entry)
         if not is_log:
             count, total = count + (not is_summary), total + entry.size_bytes
-    left_out += _unnamed(item, listing) + _not_yet_visible(item, listing, limits)
+    left_out += _unnamed(item, unnamed, is_whole=listing.is_whole) + _not_yet_visible(item, listing, limits)
     return Choice(take=tuple(take), left_out=tuple(left_out))
 
 
@@ -101,10 +107,10 @@ def _reason(entry: Entry, state: FileState, limits: CollectionLimits) -> str | N
             return None
 
 
-def _unnamed(item: Item, listing: Listing) -> list[LedgerRow]:
-    if not listing.is_whole:
-        listing.unnamed.setdefault(FileState.OVER_COUNT, 1)
-    at_least = "" if listing.is_whole else f"; nobody looked beyond {MAX_WALKED} files"
+def _unnamed(item: Item, unnamed: Counter[FileState], *, is_whole: bool) -> list[LedgerRow]:
+    if not is_whole and not unnamed[FileState.OVER_COUNT]:
+        unnamed[FileState.OVER_COUNT] = 1
+    at_least = "" if is_whole else f"; nobody looked beyond {MAX_WALKED} files"
     return [
         LedgerRow(
             place=Place.OUTPUT,
@@ -116,7 +122,7 @@ def _unnamed(item: Item, listing: Listing) -> list[LedgerRow]:
             remote_path=join(item.output.base, item.output.path).decode("utf-8", "replace"),
             reason=f"too many to name{at_least}",
         )
-        for state, count in sorted(listing.unnamed.items())
+        for state, count in sorted(unnamed.items())
     ]
 
 
@@ -140,7 +146,7 @@ def _not_yet_visible(item: Item, listing: Listing, limits: CollectionLimits) -> 
 
 def _is_plausible(seen: manifest.Entry) -> bool:
     """Whether what an author claims of a file is something that a listing could have said."""
-    is_path = 0 < len(seen.path) <= _MAX_PATH_BYTES and not {b"", b".", b".."} & set(seen.path.split(b"/"))
+    is_path = 0 < len(seen.path) <= MAX_PATH_BYTES and not {b"", b".", b".."} & set(seen.path.split(b"/"))
     return is_path and 0 <= seen.size_bytes < 2**63 and isfinite(seen.modified_at)
 
 

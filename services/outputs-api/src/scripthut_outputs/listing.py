@@ -3,7 +3,7 @@
 Request: the limits; the number of items; for each five pairs of base directory and path below it (output directory,
 summary fragment, standard output, standard error, exit record; empty: there is none).
 Answer, for each item in turn: `O` the owner, `F` for each file named, `C` a count of unnamed ones by state, `T` when
-the walk was cut short, `M` the exit record, `E`.
+the walk was cut short, `M` the exit record, `E`; `A` only says that a long walk goes on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -154,6 +154,8 @@ class Answer:
                 listing.is_whole = False
             case b"M":
                 listing.manifest = record.body
+            case b"A":
+                pass
             case _:
                 raise BadOutput(f"the reader's answer is garbled at a record {record.tag!r}")
 

@@ -137,7 +137,11 @@ class ClusterCollector:
     async def _keep(self, results: Sequence[Result]) -> None:
         if not results:
             return
-        lost = await self._keeping.finish(results)
+        try:
+            lost = await self._keeping.finish(results)
+        except InvalidInput as error:
+            await self._keep_alone(results, error)
+            return
         for result in results:
             self._open.pop(result.claim.key, None)
         log.info(
@@ -148,6 +152,16 @@ class ClusterCollector:
             files=sum(len(result.stored) for result in results),
             stored_bytes=sum(row.stored_bytes or 0 for result in results for row in result.stored),
         )
+
+    async def _keep_alone(self, results: Sequence[Result], error: InvalidInput) -> None:
+        """Write results that do not fit the catalog together one by one; the one that does not fit fails."""
+        if len(results) == 1:
+            if not results[0].rows:
+                raise error
+            await self._keep([Result(claim=results[0].claim, state=OutputsState.FAILED, reason=str(error))])
+            return
+        for result in results:
+            await self._keep([result])
 
     async def _give_back(self) -> None:
         """Release what a fault left claimed; leases end by themselves if the database is away too long."""

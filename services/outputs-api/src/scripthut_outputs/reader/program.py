@@ -15,10 +15,11 @@ import signal
 import stat
 import struct
 import sys
+import time
 
 TYPE_CHECKING = False  # the real one would load all of typing at every start
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
     Found = tuple[bytes, int, int, float]  # path, state, size, modified
@@ -30,6 +31,7 @@ NOBODY = 0xFFFFFFFF  # nothing tells whose the files must be
 SUMMARY = b"task-summary.md"
 PIECE_BYTES = 256 * 1024
 DEEPEST = 64
+QUIET_S = 5.0
 OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -121,6 +123,7 @@ class Lister:
         self.max_walked = request.number()
         self.max_named = request.number()
         self.max_manifest = request.number()
+        self.told_at = time.monotonic()
 
     def run(self) -> None:
         """Answer the whole request; each item leaves as soon as it is complete."""
@@ -130,7 +133,7 @@ class Lister:
 
     def item(self, item: int, paths: "list[tuple[bytes, bytes]]") -> None:
         """List one item; `paths` are (base, path below it), empty where there is none."""
-        owner, found, is_whole = self.outputs(*paths[OUTPUT])
+        owner, found, is_whole = self.outputs(item, *paths[OUTPUT])
         self.tell(b"O", item, 0, owner)
         found.sort(key=lambda entry: (entry[0] != SUMMARY, entry[1] != REGULAR, entry[0]))
         for name, state, size, modified in found[: self.max_named]:
@@ -144,10 +147,11 @@ class Lister:
         self.tell(b"E", item)
 
     def tell(
-        self, tag: bytes, item: int, state: int = 0, number: int = 0, time: float = 0.0, text: bytes = b""
+        self, tag: bytes, item: int, state: int = 0, number: int = 0, modified: float = 0.0, text: bytes = b""
     ) -> None:
         """Write one record."""
-        self.out.write(HEAD.pack(tag[0], item, state, number, time, len(text)) + text)
+        self.told_at = time.monotonic()
+        self.out.write(HEAD.pack(tag[0], item, state, number, modified, len(text)) + text)
 
     def count(self, item: int, unnamed: "list[Found]") -> None:
         """Write how many more there are, by state."""
@@ -157,7 +161,13 @@ class Lister:
         for state in sorted(counts):
             self.tell(b"C", item, state, counts[state])
 
-    def outputs(self, base: bytes, path: bytes) -> "tuple[int, list[Found], bool]":
+    def alive(self, item: int) -> None:
+        """Say that a long walk goes on, lest somebody thinks that it hangs."""
+        if time.monotonic() - self.told_at > QUIET_S:
+            self.tell(b"A", item)
+            self.out.flush()
+
+    def outputs(self, item: int, base: bytes, path: bytes) -> "tuple[int, list[Found], bool]":
         """Give the directory's owner, what lies below it, and whether that is all."""
         if not path:
             return NOBODY, [], True
@@ -166,7 +176,7 @@ class Lister:
         except OSError as fault:
             state = state_of(fault)
             return NOBODY, [] if state == MISSING else [(b".", state, 0, 0.0)], True
-        walk = Walk(os.fstat(fd).st_uid, self.max_depth, self.max_walked)
+        walk = Walk(os.fstat(fd).st_uid, self.max_depth, self.max_walked, lambda: self.alive(item))
         walk.directory(fd, b"", 1)
         return walk.owner, walk.found, len(walk.found) < self.max_walked
 
@@ -213,10 +223,11 @@ class Lister:
 class Walk:
     """Every file below a directory, however many; `owner` is whose they have to be."""
 
-    def __init__(self, owner: int, max_depth: int, max_walked: int) -> None:
+    def __init__(self, owner: int, max_depth: int, max_walked: int, alive: "Callable[[], None]") -> None:
         self.owner = owner
         self.max_depth = max_depth
         self.max_walked = max_walked
+        self.alive = alive
         self.found: list[Found] = []
 
     def directory(self, fd: int, prefix: bytes, depth: int) -> None:
@@ -234,6 +245,7 @@ class Walk:
 
     def entry(self, fd: int, prefix: bytes, name: bytes, depth: int) -> None:
         """Note one name, or walk into it."""
+        self.alive()
         path = prefix + name
         try:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -265,9 +277,11 @@ class Sender:
                 self.tell(b"E", number, self.file(number, base, owner, self.request.text(), is_tail, limit))
             self.out.flush()
 
-    def tell(self, tag: bytes, number: int, state: int = 0, size: int = 0, time: float = 0.0, length: int = 0) -> None:
+    def tell(
+        self, tag: bytes, number: int, state: int = 0, size: int = 0, modified: float = 0.0, length: int = 0
+    ) -> None:
         """Write one record's head."""
-        self.out.write(HEAD.pack(tag[0], number, state, size, time, length))
+        self.out.write(HEAD.pack(tag[0], number, state, size, modified, length))
 
     def file(self, number: int, base: bytes, owner: int, path: bytes, is_tail: int, limit: int) -> int:
         """Send one file; give its last state."""
