@@ -31,7 +31,7 @@ class Bench:
         self.submitted = 0
         self._cluster = cluster
         self.submitting = self.another_life()
-        self.watching = Watching(database, cluster, open_scheduler(cluster), self.shell, lambda: None)
+        self.watching = Watching(database, cluster, open_scheduler(cluster), self.shell)
 
     def another_life(self) -> Submitting:
         """Make what a process has after its start."""
@@ -41,7 +41,7 @@ class Bench:
     def watching_by(self, clock: Callable[[], float], *, interval_s: float) -> Watching:
         """Watch by another clock."""
         cluster = msgspec.structs.replace(self._cluster, poll_interval_s=interval_s)
-        return Watching(self.database, cluster, open_scheduler(cluster), self.shell, lambda: None, clock=clock)
+        return Watching(self.database, cluster, open_scheduler(cluster), self.shell, clock=clock)
 
     def task(self, id_: str, *deps: str) -> TaskSpec:
         return TaskSpec(id=id_, command=f"echo ran >> {self.notes}/{id_}", deps=deps)

@@ -34,9 +34,9 @@ class Relay:
         """The loops that a service with an outbox runs: publish, hear of new events, drop old rows."""
         owner = self._outbox.owner
         return [
-            Loop(name=f"{owner} relay", step=self.step, interval_s=_POLL_S, wake=self._wake),
-            Loop(name=f"{owner} relay wake-up", step=self._hear, interval_s=_POLL_S, is_server=True),
-            Loop(name=f"{owner} outbox pruning", step=self._prune, interval_s=_PRUNE_S),
+            Loop(name=f"{owner}.relay", step=self.step, interval_s=_POLL_S, wake=self._wake),
+            Loop(name=f"{owner}.relay-wake-up", step=self._hear, interval_s=_POLL_S, is_server=True),
+            Loop(name=f"{owner}.outbox-pruning", step=self._prune, interval_s=_PRUNE_S),
         ]
 
     async def step(self) -> bool:

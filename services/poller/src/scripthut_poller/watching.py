@@ -32,7 +32,6 @@ class Watching:
     """Watches one cluster.
 
     Args:
-        changed: called when events were written, so that they leave at once.
         clock: monotonic seconds.
     """
 
@@ -42,7 +41,6 @@ class Watching:
         cluster: Cluster,
         scheduler: Scheduler,
         shell: RemoteShell,
-        changed: Callable[[], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -50,7 +48,6 @@ class Watching:
         self._cluster = cluster
         self._scheduler = scheduler
         self._shell = shell
-        self._changed = changed
         self._clock = clock
         self._due_at = clock()
         self._started_at = clock() - SOON_S
@@ -116,8 +113,6 @@ class Watching:
         fault = found.fault
         self._note("degraded" if fault else "reachable", fault)
         await rounds.record_round(self._database, self._cluster.name, changes, self._seen)
-        if any(change.tells for change in changes):
-            self._changed()
 
     def _note(self, state: str, fault: str | None) -> None:
         """Keep how the round went; log it when it went otherwise than the last."""

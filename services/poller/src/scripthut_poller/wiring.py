@@ -31,7 +31,6 @@ from .submitting import Submitting
 from .watching import Watching
 from .watchlist import clusters, recording
 
-_RELAY_EVERY_S = 1.0
 _SUBMIT_EVERY_S = 2.0
 _WATCH_TICK_S = 0.25
 
@@ -96,7 +95,6 @@ class _Plan:
         self._database = Database(settings.database_url, pool_size=5 + 2 * len(self._clusters))
         self._shells = {name: shells(cluster) for name, cluster in self._clusters.items()}
         self._homes = Homes(self._database, self._shells)
-        self._leaving = asyncio.Event()
         self._to_submit = {name: asyncio.Event() for name in self._clusters}
 
     def service(self) -> Service:
@@ -124,22 +122,18 @@ class _Plan:
             await self._bus.consume(buses.POLLER_ANNOUNCEMENTS, registering.take)
 
         return [
-            Loop(name="poller.relay", step=relay.step, interval_s=_RELAY_EVERY_S, wake=self._leaving),
+            *relay.loops(),
             Loop(name="poller.commands", step=commands, interval_s=1.0, is_server=True),
             Loop(name="poller.announcements", step=announcements, interval_s=1.0, is_server=True),
         ]
 
     def _watching(self, cluster: Cluster) -> Watching:
         shell = self._shells[cluster.name]
-        return Watching(self._database, cluster, open_scheduler(cluster), shell, self._leaving.set)
+        return Watching(self._database, cluster, open_scheduler(cluster), shell)
 
     def _submit_loop(self, cluster: Cluster, watching: Watching) -> Loop:
-        def submitted() -> None:
-            watching.soon()
-            self._leaving.set()
-
         submitting = Submitting(
-            self._database, cluster, open_scheduler(cluster), self._shells[cluster.name], self._homes, submitted
+            self._database, cluster, open_scheduler(cluster), self._shells[cluster.name], self._homes, watching.soon
         )
         return Loop(
             name=f"poller.submit.{cluster.name}",
@@ -149,8 +143,7 @@ class _Plan:
         )
 
     def _wake(self, cluster: str) -> None:
-        """Let a cluster's submissions go on, and events leave."""
-        self._leaving.set()
+        """Let a cluster's submissions go on at once."""
         if cluster in self._to_submit:
             self._to_submit[cluster].set()
 
