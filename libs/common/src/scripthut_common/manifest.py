@@ -6,6 +6,7 @@ output directory for each file, and a last empty field. A record is its author's
 """
 
 from datetime import UTC, datetime
+from math import isfinite
 
 import msgspec
 
@@ -14,7 +15,10 @@ from .errors import BadOutput
 MAGIC = b"scripthut-manifest-1"
 MAX_FILES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
+HEAD_BYTES = 4096
 _HEAD_FIELDS = 9
+_MAX_ATTEMPT = 1_000_000
+_MAX_SIZE = 2**63 - 1
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,24 +56,51 @@ def parse(body: bytes) -> ExitRecord:
         raise BadOutput("exit record is cut or not one of ours")
     try:
         return _parse_fields(fields[1:-1])
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         raise BadOutput(f"exit record is garbled: {error}") from error
+
+
+def parse_head(begin: bytes) -> ExitRecord:
+    """Read a record without its files from its first `HEAD_BYTES`.
+
+    Raises:
+        BadOutput: it is cut within the head, or garbled.
+    """
+    fields = begin.split(b"\0", _HEAD_FIELDS)
+    if fields[0] != MAGIC or len(fields) <= _HEAD_FIELDS:
+        raise BadOutput("exit record is cut or not one of ours")
+    return parse(b"\0".join([*fields[:_HEAD_FIELDS], b""]))
 
 
 def _parse_fields(fields: list[bytes]) -> ExitRecord:
     code, attempt, job_id, nonce, host, started, ended, flags = fields[: _HEAD_FIELDS - 1]
     listed = fields[_HEAD_FIELDS - 1 :]
     return ExitRecord(
-        exit_code=int(code),
-        attempt=int(attempt),
+        exit_code=_count(code, 255),
+        attempt=_count(attempt, _MAX_ATTEMPT),
         job_id=job_id.decode("ascii"),
         nonce=nonce.decode("ascii"),
         host=host.decode("utf-8", "replace"),
-        started_at=datetime.fromtimestamp(float(started), UTC),
-        ended_at=datetime.fromtimestamp(float(ended), UTC),
+        started_at=datetime.fromtimestamp(_seconds(started), UTC),
+        ended_at=datetime.fromtimestamp(_seconds(ended), UTC),
         flags=frozenset(flags.decode("ascii").split(",")) - {""},
         entries=tuple(
-            Entry(size_bytes=int(size), modified_at=float(mtime), path=path)
+            Entry(size_bytes=_count(size, _MAX_SIZE), modified_at=_seconds(mtime), path=path)
             for size, mtime, path in zip(listed[::3], listed[1::3], listed[2::3], strict=True)
         ),
     )
+
+
+def _count(text: bytes, most: int) -> int:
+    """Read a number that a wrapper may write; a claim that no column could hold is none."""
+    value = int(text)
+    if not 0 <= value <= most:
+        raise ValueError(f"{text[:40]!r} is not from 0 to {most}")
+    return value
+
+
+def _seconds(text: bytes) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text[:40]!r} is not a time")
+    return value

@@ -234,4 +234,8 @@ def _fates(ready: Sequence[Ready], receipts: Sequence[Receipt]) -> dict[Key, Han
 
 
 def _deferred(ready: Sequence[Ready], receipts: Sequence[Receipt]) -> list[Key]:
-    return [one.item.key for one, receipt in zip(ready, receipts, strict=True) if receipt.fate is Fate.DEFERRED]
+    return [
+        one.item.key
+        for one, receipt in zip(ready, receipts, strict=True)
+        if receipt.fate in {Fate.DEFERRED, Fate.ORPHANED}
+    ]

@@ -26,6 +26,7 @@ from .migrations import MIGRATIONS
 from .registering import Registering
 from .requesting import Requesting
 from .schedulers import Scheduler
+from .schedulers.slurm import Slurm
 from .settings import ProcessSettings, Settings
 from .submitting import Submitting
 from .watching import Watching
@@ -66,9 +67,11 @@ def open_shell(cluster: Cluster) -> RemoteShell:
 
 def open_scheduler(cluster: Cluster) -> Scheduler:
     """Choose the words for a cluster's scheduler."""
-    if cluster.scheduler is SchedulerKind.LOCALHOST:
-        return localhost.of_cluster(cluster)
-    raise NotImplementedError(cluster.scheduler)
+    match cluster.scheduler:
+        case SchedulerKind.SLURM:
+            return Slurm()
+        case SchedulerKind.LOCALHOST:
+            return localhost.of_cluster(cluster)
 
 
 def build(settings: Settings, bus: Bus, pulse: Pulse, shells: Shells = open_shell) -> Service:  # noqa: ARG001  as the other service

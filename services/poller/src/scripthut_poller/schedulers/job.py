@@ -122,13 +122,15 @@ class Fate(StrEnum):
     REFUSED = "refused"
     DEFERRED = "deferred"
     UNSURE = "unsure"
+    ORPHANED = "orphaned"
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The scheduler's answer to one submission.
 
     `ACCEPTED` has the job id and the cluster's clock just before the submission. `REFUSED`: never will be.
-    `DEFERRED`: nothing was submitted, a later try may succeed. `UNSURE`: it may be in; look the tag up.
+    `DEFERRED`: nothing was submitted, a later try may succeed. `ORPHANED`: the same, because a parent in the batch
+    was not accepted. `UNSURE`: it may be in; look the tag up.
     """
 
     tag: str

@@ -1,0 +1,109 @@
+"""The fixed programs that run Slurm's commands on its login node. POSIX sh.
+
+Users' settings (`SQUEUE_FORMAT`, `SACCT_FORMAT` …) in a login node's profile would change the answers, so they go.
+"""
+
+from scripthut_common.shell import MIB, Program
+
+_PLAIN = """
+export LC_ALL=C SLURM_TIME_FORMAT=%s
+for name in $(env | sed -n -e 's/^\\(SQUEUE_[A-Z_]*\\)=.*/\\1/p' -e 's/^\\(SACCT_[A-Z_]*\\)=.*/\\1/p' \\
+    -e 's/^\\(SCANCEL_[A-Z_]*\\)=.*/\\1/p'); do unset "$name"; done
+"""
+
+# The state poll asks for no field that a user writes. The order is that of `rows.queue`. -a: partitions that are
+# hidden or not open to us hold jobs too.
+QUEUE = Program(
+    name="slurm-queue",
+    text=_PLAIN
+    + """
+date +%s || exit
+exec squeue -a -h -u "$(id -u)" -O 'JobID:|,State:|,RestartCnt:|,SubmitTime:|,StartTime:|,BatchHost:|,Reason:|'
+""",
+)
+
+# $1: ids, comma-separated. -D: a requeued job has a record for each execution. The order is that of `rows.accounts`.
+ACCOUNTING = Program(
+    name="slurm-accounting",
+    text=_PLAIN
+    + """
+date +%s || exit
+exec sacct -n -P -D -j "$1" -o JobIDRaw,State,ExitCode,Submit,Start,End,Partition,NodeList
+""",
+)
+
+# $1: a random mark, $2: since when (epoch seconds of another clock, hence ten minutes more). Comments and command
+# lines are users' text: in the queue every record begins with the mark, in accounting fields are separated by it.
+# -E now with states selects by end time; without, jobs that never became eligible would not show.
+FIND = Program(
+    name="slurm-find",
+    text=_PLAIN
+    + """
+now=$(date +%s) || exit
+echo "$now"
+squeue -a -h -u "$(id -u)" -o "$1|%A|%V|%k" || exit
+echo "$1$1"
+exec sacct -n -P -X -D --delimiter="$1" -u "$(id -u)" -S "now-$((now - $2 + 600))seconds" -E now \\
+    -s CD,F,TO,CA,NF,OOM,PR,BF,DL -o JobIDRaw,Submit,SubmitLine,State
+""",
+)
+
+# $1: how many. Standard input: for each job nine lines (a backslash begins an octal escape), then the script by its
+# length. Nothing is submitted of which not every byte has come. When slurmctld does not answer, or after a minute,
+# the rest is left for another time: nobody waits for an answer any more.
+SUBMIT = Program(
+    name="slurm-submit",
+    timeout_s=115.0,
+    text="""
+export LC_ALL=C
+count=$1 index=0 reason='' began=$(date +%s) || exit
+line() {
+    IFS= read -r line || exit 65
+    case $line in *\\\\*) line=$(printf '%b.' "$line"); line=${line%.} ;; esac
+}
+tell() {
+    printf '%s %s %s\\n%s' "$1" "$now" "${#2}" "$2"
+}
+resolve() {
+    for parent in $parents; do
+        eval "id=\\$id_$parent"
+        [ -n "$id" ] || return 1
+        after=$after${after:+:}$id
+    done
+}
+submit() {
+    said=$(mkdir -p -- "$log_dir" "$records_dir" 2>&1) || { tell folder "$said"; return; }
+    set -- --parsable "--comment=scripthut:$tag" "--job-name=$job_name"
+    set -- "$@" "--output=$out" "--error=$err" --open-mode=append
+    [ "$held" = 0 ] || set -- "$@" --hold
+    [ -z "$after" ] || set -- "$@" "--dependency=afterok:$after" --kill-on-invalid-dep=yes
+    said=$(printf '%s' "$script" | sbatch "$@" 2>&1)
+    status=$?
+    tell "$status" "$said"
+    case $said in *'contact slurm controller'* | *'timed out'*) reason='slurmctld does not answer' ;; esac
+    [ "$status" = 0 ] || return
+    id=$(printf '%s\\n' "$said" | sed -n 's/^\\([0-9][0-9]*\\)\\(;.*\\)\\{0,1\\}$/\\1/p')
+    case $id in '' | *[!0-9]*) ;; *) eval "id_$index=$id" ;; esac
+}
+while [ "$index" -lt "$count" ]; do
+    line; tag=$line
+    line; log_dir=$line
+    line; records_dir=$line
+    line; out=$line
+    line; err=$line
+    line; job_name=$line
+    line; after=$line
+    line; parents=$line
+    line; held=${line%% *} size=${line##* }
+    script=$(head -c "$size"; printf .) && script=${script%.}
+    [ "${#script}" = "$size" ] || exit 65
+    now=$(date +%s) || exit
+    [ $((now - began)) -lt 60 ] || reason=${reason:-'submitting takes too long'}
+    if [ -n "$reason" ]; then tell later "$reason"; elif resolve; then submit; else tell orphan ''; fi
+    index=$((index + 1))
+done
+""",
+)
+
+RELEASE = Program(name="slurm-release", text='export LC_ALL=C\nexec scontrol release "$1"\n')
+CANCEL = Program(name="slurm-cancel", text=_PLAIN + 'exec scancel "$@"\n', max_stderr_bytes=MIB)

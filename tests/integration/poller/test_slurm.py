@@ -1,0 +1,417 @@
+"""The words of Slurm on real Slurm, over real sshd: submit, watch, account, look up, cancel."""
+
+import asyncio
+import os
+import pwd
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+
+from scripthut_common import layout
+from scripthut_common.clusters import Cluster, SchedulerKind
+from scripthut_common.errors import BadOutput
+from scripthut_common.events import Outcome
+from scripthut_common.shell.ssh import SshShell
+from scripthut_common.tasks import TaskSpec
+from scripthut_poller import records, wrapper
+from scripthut_poller.records import Claim, Trace, Wanted
+from scripthut_poller.schedulers import Question
+from scripthut_poller.schedulers.job import ABSENT, Accounted, Action, Fate, JobState, Receipt, Seen, Submission
+from scripthut_poller.schedulers.slurm import Slurm
+from tests.testbed.accounts import ALICE
+from tests.testbed.slurm import SlurmCluster
+from tests.testbed.sshd import Sshd
+
+Told = TypeVar("Told")
+NONCE = "a1b2c3"
+
+
+class Bed:
+    """Slurm as the poller sees it, and a fresh log directory of Alice's in it."""
+
+    def __init__(self, shell: SshShell, log_dir: Path, run_id: str) -> None:
+        self.shell = shell
+        self.log_dir = log_dir
+        self.run_id = run_id
+        self.slurm = Slurm()
+
+    async def ask(self, question: Question[Told]) -> Told:
+        return question.parse(await self.shell.run(question.program, *question.argv, stdin=question.stdin))
+
+    def submission(self, task_id: str, command: str, **more: Any) -> Submission:
+        fields = {name: more.pop(name) for name in ("partition", "time_limit", "memory", "cpus") if name in more}
+        task = TaskSpec(id=task_id, command=command, env=more.pop("env", {}))
+        log_dir, run_id = str(self.log_dir), self.run_id
+        script = wrapper.batch_script(task, run_id=run_id, log_dir=log_dir, working_dir=log_dir, nonce=NONCE)
+        return Submission(
+            tag=f"{run_id}/{task_id}",
+            script=script,
+            log_dir=log_dir,
+            records_dir=layout.records_dir(log_dir, run_id),
+            stdout_path=layout.stdout_path(log_dir, run_id, task_id),
+            stderr_path=layout.stderr_path(log_dir, run_id, task_id),
+            job_name=task_id,
+            **fields,
+            **more,
+        )
+
+    async def submit(self, *submissions: Submission) -> list[Receipt]:
+        receipts = await self.ask(self.slurm.submit(submissions))
+        return list(receipts)
+
+    async def run(self, task_id: str, command: str, **more: Any) -> str:
+        """Submit one task and return its job id."""
+        (receipt,) = await self.submit(self.submission(task_id, command, **more))
+        assert receipt.job_id is not None, receipt
+        return receipt.job_id
+
+    @staticmethod
+    async def until(condition: Callable[[], Awaitable[Told | None]]) -> Told:
+        """Ask again until there is an answer."""
+        async with asyncio.timeout(60):
+            while (answer := await condition()) is None:  # noqa: ASYNC110  Slurm sets no event
+                await asyncio.sleep(0.1)
+        return answer
+
+    async def sighted(self, job_id: str, state: JobState) -> Seen:
+        async def look() -> Seen | None:
+            sighting = (await self.ask(self.slurm.queue([job_id]))).look(job_id)
+            return sighting if isinstance(sighting, Seen) and sighting.job.state is state else None
+
+        return await self.until(look)
+
+    async def left(self, *job_ids: str) -> None:
+        """Wait until the queue holds none of these jobs; accounting takes up to 5 s more."""
+
+        async def look() -> bool | None:
+            queue = await self.ask(self.slurm.queue(job_ids))
+            return None if any(job_id in queue.jobs for job_id in job_ids) else True
+
+        await self.until(look)
+
+    async def ended(self, job_id: str) -> Accounted:
+        """Wait until accounting has the job's end."""
+
+        async def look() -> Accounted | None:
+            rows = (await self.ask(self.slurm.accounting([job_id]))).look(job_id)
+            return rows[-1] if isinstance(rows, tuple) and rows[-1].outcome else None
+
+        return await self.until(look)
+
+    async def trace(self, task_id: str) -> Trace:
+        where = layout.records_dir(str(self.log_dir), self.run_id)
+        wanted = Wanted(records_dir=where, run_id=self.run_id, task_id=task_id, nonce=NONCE)
+        return (await self.ask(records.read([wanted])))[self.run_id, task_id]
+
+    async def claimed(self, task_id: str) -> Claim:
+        """Wait until the task has begun."""
+
+        async def look() -> Claim | None:
+            return (await self.trace(task_id)).claim
+
+        return await self.until(look)
+
+    def logs(self, task_id: str) -> tuple[str, str]:
+        log_dir = str(self.log_dir)
+        paths = layout.stdout_path(log_dir, self.run_id, task_id), layout.stderr_path(log_dir, self.run_id, task_id)
+        return Path(paths[0]).read_text(), Path(paths[1]).read_text()
+
+
+@pytest.fixture
+async def bed(slurm: SlurmCluster, sshd: Sshd) -> AsyncIterator[Bed]:
+    cluster = Cluster(
+        name="testbed",
+        scheduler=SchedulerKind.SLURM,
+        host=sshd.host,
+        port=sshd.port,
+        user=ALICE,
+        key_file=str(sshd.key(ALICE)),
+        known_hosts_file=str(sshd.known_hosts),
+    )
+    run_id = f"r{os.urandom(6).hex()}"
+    shell = SshShell(cluster)
+    yield Bed(shell, slurm.directory_of(ALICE) / run_id, run_id)
+    await shell.close()
+
+
+async def test_a_job_is_seen_from_its_submission_to_its_accounting(bed: Bed) -> None:
+    job_id = await bed.run(
+        "t1", 'echo out; echo err >&2; until [ -e go ]; do sleep 0.1; done; echo x > "$SCRIPTHUT_OUTPUT_DIR/x"'
+    )
+
+    seen = await bed.sighted(job_id, JobState.RUNNING)
+    (bed.log_dir / "go").touch()
+    accounted = await bed.ended(job_id)
+    trace = await bed.trace("t1")
+
+    now = datetime.now(UTC)
+    assert (seen.job.word, seen.job.restarts, seen.job.node) == ("RUNNING", 0, "n1")
+    assert seen.job.submitted_at == accounted.submitted_at
+    assert seen.job.started_at == accounted.started_at
+    assert (accounted.outcome, accounted.exit_code, accounted.word) == (Outcome.SUCCEEDED, 0, "COMPLETED")
+    assert accounted.ended_at is not None
+    assert now - timedelta(minutes=1) < accounted.ended_at <= now
+    assert trace.record is not None
+    assert (trace.record.exit_code, trace.record.job_id, trace.record.attempt) == (0, job_id, 1)
+    assert bed.logs("t1") == ("out\n", "err\n")
+
+
+async def test_a_job_that_is_over_is_absent_from_the_queue(bed: Bed) -> None:
+    job_id = await bed.run("t1", "true")
+    await bed.left(job_id)
+
+    queue = await bed.ask(bed.slurm.queue([job_id]))
+
+    assert queue.look(job_id) == ABSENT
+
+
+async def test_a_batch_is_submitted_in_one_command_with_its_dependencies(bed: Bed) -> None:
+    parent = bed.submission("parent", "echo parent >> order", is_held=True)
+    tags = (parent.tag,)
+    child = bed.submission("child", "echo child >> order", after_tags=tags)
+    commands = bed.shell.commands_run
+
+    receipts = await bed.submit(parent, child)
+    held, waiting = [receipt.job_id or "" for receipt in receipts]
+
+    assert bed.shell.commands_run == commands + 1
+    assert [receipt.fate for receipt in receipts] == [Fate.ACCEPTED, Fate.ACCEPTED]
+    assert (await bed.sighted(held, JobState.QUEUED)).job.reason == "JobHeldUser"
+    assert (await bed.sighted(waiting, JobState.QUEUED)).job.reason == "Dependency"
+    assert await bed.ask(bed.slurm.act(Action.RELEASE, [held])) == {}
+    await bed.left(held, waiting)
+    assert (bed.log_dir / "order").read_text() == "parent\nchild\n"
+
+
+async def test_releasing_or_cancelling_what_is_over_is_no_complaint(bed: Bed) -> None:
+    job_id = await bed.run("t1", "true")
+    await bed.left(job_id)
+
+    for action in Action:
+        assert await bed.ask(bed.slurm.act(action, [job_id, "4000000"])) == {}
+
+
+async def test_what_belongs_to_others_is_a_complaint(bed: Bed, slurm: SlurmCluster) -> None:
+    other = slurm.run("sbatch", "--parsable", "--hold", "--chdir=/", "--output=/dev/null", stdin="#!/bin/sh\n").strip()
+
+    complaints = [await bed.ask(bed.slurm.act(action, [other])) for action in Action]
+
+    slurm.run("scancel", other)
+    assert [list(complaint) for complaint in complaints] == [[other], [other]]
+    assert "denied" in complaints[1][other].lower()
+
+
+async def test_the_child_of_a_failed_parent_is_cancelled_by_slurm(bed: Bed) -> None:
+    failing = bed.submission("failing", "exit 3", is_held=True)
+    child = bed.submission("child", "echo never > never", after_tags=(failing.tag,))
+    parent_id, child_id = [receipt.job_id or "" for receipt in await bed.submit(failing, child)]
+    await bed.ask(bed.slurm.act(Action.RELEASE, [parent_id]))
+
+    accounted = await bed.ended(child_id)
+
+    assert (await bed.ended(parent_id)).exit_code == 3
+    assert (accounted.outcome, accounted.word, accounted.started_at) == (Outcome.CANCELLED, "CANCELLED", None)
+    assert not (bed.log_dir / "never").exists()
+
+
+async def test_refusals_say_why_and_leave_the_others_alone(bed: Bed) -> None:
+    refused = bed.submission("refused", "true", partition="nope", is_held=True)
+    orphan = bed.submission("orphan", "true", after_tags=(refused.tag,))
+    fine = bed.submission("fine", "true")
+
+    receipts = await bed.submit(refused, orphan, fine)
+
+    assert [receipt.fate for receipt in receipts] == [Fate.REFUSED, Fate.ORPHANED, Fate.ACCEPTED]
+    assert receipts[0].message == (
+        "invalid partition specified: nope; Batch job submission failed: Invalid partition name specified"
+    )
+
+
+async def test_a_cut_batch_submits_nothing_that_has_not_come_whole(bed: Bed) -> None:
+    one, two = bed.submission("one", "echo one >> ran"), bed.submission("two", "echo two >> ran")
+    question = bed.slurm.submit([one, two])
+
+    answer = await bed.shell.run(question.program, *question.argv, stdin=question.stdin[:-1])
+
+    assert answer.exit_status == 65
+    with pytest.raises(BadOutput):
+        question.parse(answer)
+    found = await bed.ask(bed.slurm.find([one.tag, two.tag], datetime.now(UTC)))
+    assert list(found.jobs) == [one.tag]
+
+
+async def test_tags_are_found_in_queue_and_accounting_and_nowhere_else(bed: Bed, slurm: SlurmCluster) -> None:
+    waiting = await bed.run("waiting", "true", is_held=True)
+    cancelled = await bed.run("cancelled", "true", is_held=True)
+    await bed.ask(bed.slurm.act(Action.CANCEL, [cancelled]))
+    over = await bed.run("over", "true")
+    await bed.ended(over)
+    await bed.ended(cancelled)
+    forged = f"--comment=scripthut:{bed.run_id}/missing"
+    slurm.submit("#!/bin/sh\n", f"--job-name=x {forged}", f"--comment=\n{forged}\n| {forged}", "--output=/dev/null")
+
+    found = await bed.ask(
+        bed.slurm.find(
+            [f"{bed.run_id}/{name}" for name in ("waiting", "over", "cancelled", "missing")], datetime.now(UTC)
+        )
+    )
+
+    assert found.jobs == {
+        f"{bed.run_id}/waiting": (waiting,),
+        f"{bed.run_id}/over": (over,),
+        f"{bed.run_id}/cancelled": (cancelled,),
+    }
+    await bed.ask(bed.slurm.act(Action.CANCEL, [waiting]))
+
+
+PLACES = (
+    "a%j",
+    "100%",
+    "%%",
+    "back\\slash",
+    "back\\%j",
+    "end\\",
+    "a b",
+    "nl\nx",
+    "q'uo\"te",
+    "$(touch x)",
+    "-lead",
+    "ü☃",
+)
+
+
+async def test_logs_lie_where_they_should_whatever_the_path(bed: Bed) -> None:
+    beds = [Bed(bed.shell, bed.log_dir / name, bed.run_id) for name in PLACES]
+    receipts = await bed.submit(*[one.submission(f"t{i}", "echo out; echo err >&2") for i, one in enumerate(beds)])
+
+    await bed.left(*[receipt.job_id or "" for receipt in receipts])
+
+    assert [one.logs(f"t{i}") for i, one in enumerate(beds)] == [("out\n", "err\n")] * len(PLACES)
+    assert all([(await one.trace(f"t{i}")).record for i, one in enumerate(beds)])
+
+
+async def test_endings_read_as_slurm_tells_them_and_records_know_better(bed: Bed) -> None:
+    endings = ["exit 0", "exit 3", "exit 137", "kill -SEGV $$", "exec sh -c 'exit 4'"]
+    receipts = await bed.submit(*[bed.submission(f"t{i}", command) for i, command in enumerate(endings)])
+
+    ends = [await bed.ended(receipt.job_id or "") for receipt in receipts]
+    found = [(await bed.trace(f"t{i}")).record for i in range(len(endings))]
+
+    assert [(end.outcome, end.exit_code) for end in ends] == [
+        (Outcome.SUCCEEDED, 0),
+        (Outcome.FAILED, 3),
+        (Outcome.FAILED, 9),
+        (Outcome.FAILED, 11),
+        (Outcome.FAILED, 4),
+    ]
+    assert [record and record.exit_code for record in found] == [0, 3, 137, 139, 4]
+
+
+async def test_a_cancelled_job_reads_as_cancelled_and_leaves_a_record(bed: Bed) -> None:
+    job_id = await bed.run("t1", "sleep 600")
+    await bed.sighted(job_id, JobState.RUNNING)
+    await bed.claimed("t1")
+
+    assert await bed.ask(bed.slurm.act(Action.CANCEL, [job_id])) == {}
+    accounted = await bed.ended(job_id)
+
+    assert accounted.outcome is Outcome.CANCELLED
+    assert accounted.word == f"CANCELLED by {pwd.getpwnam(ALICE).pw_uid}"
+    record = (await bed.trace("t1")).record
+    assert record is not None
+    assert record.exit_code == 143
+
+
+async def test_a_claim_names_its_job_while_there_is_no_record(bed: Bed) -> None:
+    job_id = await bed.run("t1", "until [ -e go ]; do sleep 0.1; done")
+    await bed.sighted(job_id, JobState.RUNNING)
+
+    claim = await bed.claimed("t1")
+
+    assert (claim.job_id, claim.attempt) == (job_id, 1)
+    (bed.log_dir / "go").touch()
+    await bed.left(job_id)
+
+
+async def test_a_job_submitted_twice_runs_once(bed: Bed) -> None:
+    submission = bed.submission("t1", "echo once >> count")
+    jobs = [receipt.job_id or "" for receipt in (*await bed.submit(submission), *await bed.submit(submission))]
+
+    outcomes = {(await bed.ended(job_id)).outcome for job_id in jobs}
+
+    assert outcomes == {Outcome.SUCCEEDED, Outcome.FAILED}
+    assert (bed.log_dir / "count").read_text() == "once\n"
+
+
+async def test_a_requeued_job_is_another_attempt(bed: Bed, slurm: SlurmCluster) -> None:
+    job_id = await bed.run("t1", "echo $SCRIPTHUT_ATTEMPT >> attempts; [ $SCRIPTHUT_ATTEMPT = 2 ] || sleep 600")
+    await bed.sighted(job_id, JobState.RUNNING)
+    await bed.claimed("t1")
+
+    slurm.run("scontrol", "requeue", job_id)
+    seen = await bed.sighted(job_id, JobState.QUEUED)
+    rows = (await bed.ask(bed.slurm.accounting([job_id]))).look(job_id)
+    slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+    accounted = await bed.ended(job_id)
+
+    assert seen.job.restarts == 1
+    assert isinstance(rows, tuple)
+    assert rows[0].outcome is None
+    assert accounted.outcome is Outcome.SUCCEEDED
+    assert (bed.log_dir / "attempts").read_text() == "1\n2\n"
+    record = (await bed.trace("t1")).record
+    assert record is not None
+    assert record.attempt == 2
+
+
+async def test_settings_in_a_profile_change_no_answer(bed: Bed) -> None:
+    job_id = await bed.run("t1", "true", is_held=True)
+    question = bed.slurm.queue([job_id])
+    profile = (
+        "export SQUEUE_STATES=RUNNING SQUEUE_FORMAT=%j SQUEUE_USERS=root SQUEUE_PARTITION=low SCANCEL_STATE=RUNNING\n"
+    )
+    upset = msgspec.structs.replace(question.program, text=profile + question.program.text)
+
+    queue = question.parse(await bed.shell.run(upset))
+
+    assert isinstance(queue.look(job_id), Seen)
+    cancel = bed.slurm.act(Action.CANCEL, [job_id])
+    upset = msgspec.structs.replace(cancel.program, text=profile + cancel.program.text)
+    assert cancel.parse(await bed.shell.run(upset, *cancel.argv)) == {}
+    assert (await bed.ended(job_id)).outcome is Outcome.CANCELLED
+
+
+async def _unanswered(bed: Bed, questions: Sequence[Question[Any]]) -> list[BadOutput]:
+    """Ask all at once what cannot be answered: Slurm's commands wait for ten seconds each."""
+    answers = await asyncio.gather(*map(bed.ask, questions), return_exceptions=True)
+    return [answer for answer in answers if isinstance(answer, BadOutput)]
+
+
+async def test_no_answer_is_made_up_while_slurm_is_away(bed: Bed, slurm: SlurmCluster) -> None:
+    asking = bed.slurm
+    questions: list[Question[Any]] = [
+        asking.queue(["1"]),
+        asking.find(["r/t"], datetime.now(UTC)),
+        asking.act(Action.CANCEL, ["1"]),
+        asking.act(Action.RELEASE, ["1"]),
+    ]
+
+    with slurm.without(slurm.slurmctld):
+        submissions = [bed.submission(f"t{number}", "true") for number in range(3)]
+        faults, receipts = await asyncio.gather(_unanswered(bed, questions), bed.submit(*submissions))
+
+    assert len(faults) == len(questions)
+    assert [receipt.fate for receipt in receipts] == [Fate.DEFERRED] * 3
+
+
+async def test_no_answer_is_made_up_while_accounting_is_away(bed: Bed, slurm: SlurmCluster) -> None:
+    questions: list[Question[Any]] = [bed.slurm.accounting(["1"]), bed.slurm.find(["r/t"], datetime.now(UTC))]
+
+    with slurm.without(slurm.slurmdbd):
+        faults = await _unanswered(bed, questions)
+
+    assert len(faults) == len(questions)
