@@ -11,7 +11,7 @@ from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.controllers.pages import assets
 from scripthut_outputs.ledger import FileState, Kind, OutputsState, Place
 from scripthut_outputs.tables import CLUSTERS, COLLECTIONS, FILES, ITEMS
-from tests.integration.outputs.house import House, ended, item
+from tests.integration.outputs.house import House, document, ended, item
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -142,8 +142,8 @@ async def test_a_document_that_waits_says_so_and_the_page_asks_again(house: Hous
     async with house.database.transaction() as connection:
         await connection.execute(update(ITEMS).values(outputs_state=OutputsState.COLLECTED))
         stored = {"run_id": "r1", "task_id": "t0", "place": Place.OUTPUT, "attempt": 1, "stored_bytes": 4}
-        document = {"path": b"task-summary.md", "kind": Kind.MARKDOWN, "state": FileState.STORED, "sha256": "0" * 64}
-        await connection.execute(insert(FILES).values(stored | document))
+        summary = {"path": b"task-summary.md", "kind": Kind.MARKDOWN, "state": FileState.STORED, "sha256": "0" * 64}
+        await connection.execute(insert(FILES).values(stored | summary))
 
     page = await house.get("/ui/runs/r1")
 
@@ -174,6 +174,14 @@ async def test_a_cluster_that_cannot_be_watched_is_told_of(house: House) -> None
         assert "Cluster daint cannot be watched" in said
         assert "no &lt;route&gt; to host" in said
         assert "elsewhere" not in said
+
+
+async def test_the_page_of_a_task_shows_its_command(house: House) -> None:
+    run = (await house.post("/runs", document({"id": "t0", "command": "echo '<b>' && sleep 1"}))).json()
+
+    page = await house.get(f"/ui/runs/{run['run_id']}/tasks/t0")
+
+    assert "echo &#39;&lt;b&gt;&#39; &amp;&amp; sleep 1</pre>" in page.text
 
 
 async def test_a_run_of_many_tasks_comes_page_by_page_with_folded_panels(house: House) -> None:

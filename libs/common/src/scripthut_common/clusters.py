@@ -35,7 +35,6 @@ class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_files: int = 1000
     max_file_bytes: int = 10 * MIB
     max_total_bytes: int = 200 * MIB
-    max_rendered_bytes: int = MIB
     log_tail_bytes: int = MIB
     max_named_rows: int = 10_000
 

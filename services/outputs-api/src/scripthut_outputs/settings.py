@@ -47,6 +47,8 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
 
     `allowed_hosts`: names by which browsers may address us, without ports; what DNS rebinding would forge.
     `cors_origins`: other origins whose pages may read us with a token; none unless named.
+    `max_rendered_bytes`: so much of a document is rendered, by `render_workers` processes that a document may hold
+    for `render_timeout_s` and fill by `render_memory_bytes`.
     """
 
     clusters_file: str
@@ -55,6 +57,10 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] = ()
     metrics_need_no_token: bool = False
     max_inline_html_bytes: int = 2 * MIB
+    max_rendered_bytes: Annotated[int, msgspec.Meta(ge=1024)] = MIB
+    render_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    render_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * MIB)] = 512 * MIB
+    render_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     database_connections: Annotated[int, msgspec.Meta(ge=1)] = 8
 
 

@@ -189,7 +189,12 @@ class _Plan:
 
     def _collecting(self) -> Collecting:
         shells = {name: self._open_shell(cluster) for name, cluster in self._clusters.items()}
-        press = Press()
+        press = Press(
+            workers=self._settings.render_workers,
+            timeout_s=self._settings.render_timeout_s,
+            memory_bytes=self._settings.render_memory_bytes,
+            max_bytes=self._settings.max_rendered_bytes,
+        )
         return Collecting(
             collector=Collector(self._database, self._blobs, self._clusters, shells, renderer=RENDERER),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),

@@ -132,6 +132,7 @@ def test_a_panel_of_a_task_that_left_nothing_is_an_empty_page() -> None:
         run=showing.run_card(samples.run()),
         panel=panel,
         facts=(),
+        command="",
         banners=(),
         is_later=False,
         next_url=None,

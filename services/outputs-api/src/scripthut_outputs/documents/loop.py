@@ -50,9 +50,10 @@ class Renderer:
         self._clock = clock
         self._look_at = clock()
 
-    def loops(self, count: int = 1) -> list[Loop]:
-        """As many loops as documents shall be rendered at a time."""
-        return [Loop(name=f"documents-{number}", step=self.step, interval_s=0.5) for number in range(1, count + 1)]
+    def loops(self) -> list[Loop]:
+        """As many loops as the press renders documents at a time."""
+        numbers = range(1, self._press.workers + 1)
+        return [Loop(name=f"outputs.documents.{number}", step=self.step, interval_s=0.5) for number in numbers]
 
     async def step(self) -> bool:
         """Render the document that waits longest; answer whether there was one."""

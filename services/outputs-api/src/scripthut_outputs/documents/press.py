@@ -8,10 +8,12 @@ from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
 
+from scripthut_common.supervision import beat
 from scripthut_outputs.rendering import Rendered, escape, render
 
 MIB = 1024 * 1024
 _DOCUMENTS_PER_PROCESS = 200
+_BEAT_EVERY_S = 10.0
 
 
 class Press:
@@ -27,6 +29,7 @@ class Press:
     def __init__(
         self, *, workers: int = 1, timeout_s: float = 30.0, memory_bytes: int = 512 * MIB, max_bytes: int = MIB
     ) -> None:
+        self.workers = workers
         self.max_bytes = max_bytes
         self.timeout_s = timeout_s
         self._memory_bytes = memory_bytes
@@ -45,7 +48,8 @@ class Press:
         )
         try:
             done = asyncio.wrap_future(running)
-            await asyncio.wait([done])
+            while not (await asyncio.wait([done], timeout=_BEAT_EVERY_S))[0]:
+                beat()
         finally:
             running.cancel()  # type: ignore[no-untyped-call]  # pebble leaves it out
         error = done.exception()

@@ -35,11 +35,12 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything on the page of a task. `facts` are terms with a text or a time."""
+    """Everything on the page of a task. `facts` are terms with a text or a time; `command` is empty if unknown."""
 
     run: showing.RunCard
     panel: showing.TaskPanel
     facts: tuple[tuple[str, str | datetime], ...]
+    command: str
     next_url: str | None
     is_moving: bool
 
@@ -104,6 +105,7 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         run=run,
         panel=panel,
         facts=_facts(item),
+        command=text.log(str((item.definition or {}).get("command", "")).encode("utf-8", "replace")),
         next_url=outputs.next and f"{panel.row.url}?cursor={outputs.next}",
         is_moving=item.ended_at is None or item.outputs_state in showing.MOVING or panel.is_waiting,
     )
