@@ -64,6 +64,15 @@ class House(Ear):
         _, report = await self._health.ready()
         return {one.name: one.fault for one in report.faults}
 
+    async def until_it_says(self, *words: str) -> str:
+        """Wait until readiness speaks of all these words."""
+        async with asyncio.timeout(60):
+            while True:
+                said = " ".join(f"{name}: {fault}" for name, fault in (await self.faults()).items())
+                if all(word in said for word in words):
+                    return said
+                await asyncio.sleep(0.2)
+
 
 @asynccontextmanager
 async def running(

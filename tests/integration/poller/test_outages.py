@@ -29,13 +29,9 @@ async def test_a_stopped_database_is_told_and_nothing_is_lost_or_doubled(
         await house.bus.publish(request(part_of_run(wanted, log_dir=here.log_dir)))
         await house.until(lambda one: one.type is Type.ITEM_STARTED)
         await asyncio.to_thread(postgres.daemon.stop)
-        faults = await house.faults()
-        await asyncio.sleep(2)
-        faults |= await house.faults()
+        await house.until_it_says("poller.database: PostgreSQL", "poller.relay: PostgreSQL", "poller.watch.here")
         await asyncio.to_thread(postgres.daemon.start)
         await house.until(lambda one: one.type is Type.RUN_COMPLETED)
 
-        assert "PostgreSQL" in faults["poller.database"]
-        assert "PostgreSQL" in faults["poller.relay"]
         assert {one.outcome for one in house.items(Type.ITEM_COMPLETED).values()} == {Outcome.SUCCEEDED}
         assert sorted(notes.read_text().split()) == ["0", "1", "2", "last"]
