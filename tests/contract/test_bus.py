@@ -335,6 +335,22 @@ async def test_what_a_stopped_consumer_held_is_taken_by_the_next(bench: Bench) -
         await publishing
 
 
+async def test_burying_is_insisted_on_until_it_works() -> None:
+    attempts: list[Exception | None] = [DatabaseUnavailable("down"), BadMessage("no text"), KeyError("bug"), None]
+    buried: list[str] = []
+
+    async def bury(_queue: Queue, found: Message, reason: str) -> None:
+        if (error := attempts.pop(0)) is not None:
+            raise error
+        buried.append(f"{found.id}: {reason}")
+
+    bus = MemoryBus(bury=bury, queues=(QUEUE,), rules=RULES)
+    async with consuming(bus, (QUEUE, Taken(lambda *_: BadMessage("not a readable event")).take)):
+        await bus.publish(message(1))
+
+    assert buried == ["id-1: not a readable event"]
+
+
 async def test_check_says_nothing_when_the_bus_works(bench: Bench) -> None:
     bus = bench.bus()
 

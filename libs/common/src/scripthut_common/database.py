@@ -154,6 +154,11 @@ class Database:
         await self._engine.dispose()
 
 
+def storable(words: str, max_characters: int = 2000) -> str:
+    """Make words of unknown origin into a text that PostgreSQL can hold."""
+    return words[:max_characters].replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="backslashreplace").decode()
+
+
 async def notify(connection: AsyncConnection, channel: str, payload: str = "") -> None:
     """Tell listeners of `channel`, when this transaction commits."""
     await connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload})

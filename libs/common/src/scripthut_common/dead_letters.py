@@ -4,7 +4,7 @@ from sqlalchemy import Column, Index, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import insert
 
 from .bus import Message, Queue
-from .database import Database, UtcTime
+from .database import Database, UtcTime, storable
 
 
 def define(metadata: MetaData) -> Table:
@@ -42,7 +42,7 @@ class DeadLetters:
             "exchange": message.exchange,
             "routing_key": message.routing_key,
             "body": message.body,
-            "reason": reason.replace("\0", "\N{SYMBOL FOR NULL}"),
+            "reason": storable(reason),
         }
         async with self._database.transaction() as connection:
             await connection.execute(insert(self._table).values(row).on_conflict_do_nothing())

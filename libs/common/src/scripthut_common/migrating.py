@@ -19,6 +19,7 @@ from .database import Database
 from .errors import Conflict
 
 _LOCK_TIMEOUT = "60s"
+_TIMEOUT_S = 3600.0
 
 
 class Migrations(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ async def upgrade(database: Database, migrations: Migrations, revision: str = "h
         DatabaseUnavailable: the server is away, or another process holds the tables.
         Conflict: the schema stands at a revision that this program does not know.
     """
-    async with database.transaction() as connection:
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
         await connection.run_sync(_migrate, migrations, revision, is_upgrade=True)
 
 
@@ -52,7 +53,7 @@ async def downgrade(database: Database, migrations: Migrations, revision: str = 
         DatabaseUnavailable: the server is away, or another process holds the tables.
         Conflict: the schema stands at a revision that this program does not know.
     """
-    async with database.transaction() as connection:
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
         await connection.run_sync(_migrate, migrations, revision, is_upgrade=False)
 
 
@@ -60,9 +61,15 @@ async def fault(database: Database, migrations: Migrations) -> str | None:
     """Say why this program cannot work on the schema as it is; `None` when it can."""
     async with database.transaction() as connection:
         current = await connection.run_sync(lambda sync: _context(sync, migrations).get_current_revision())
-    newest = _scripts(migrations).get_current_head()
+    scripts = _scripts(migrations)
+    newest = scripts.get_current_head()
     if current == newest:
         return None
+    if current not in {None, *(script.revision for script in scripts.walk_revisions())}:
+        return (
+            f"the schema {migrations.schema} is at revision {current}, which this program does not know: "
+            "run the newer version that made it"
+        )
     return (
         f"the schema {migrations.schema} is at revision {current or 'none'}, this program needs {newest}: "
         f"run {migrations.command}"

@@ -33,12 +33,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .bus import Message, message_of
-from .database import Database, UtcTime
+from .database import Database, UtcTime, storable
 from .events import CloudEvent
 
 _KEPT_DAYS = 30
 _PRUNED_AT_ONCE = 10_000
-_MAX_ERROR_CHARACTERS = 2000
 
 
 class Leaving(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +151,7 @@ class Outbox:
             for row in aside:
                 values = {
                     "failures": self._table.c.failures + 1,
-                    "error": row.error.replace("\0", "")[:_MAX_ERROR_CHARACTERS],
+                    "error": storable(row.error),
                     "claimed_until": func.now() + timedelta(seconds=row.delay_s),
                 }
                 await self._update(connection, [row.number], values)

@@ -60,9 +60,10 @@ class Taker:
                 await self._attempt(message, reason)
             except TransientError as error:
                 self._note_failure(error)
-            except PermanentError as error:
-                reason = str(error)
             except Exception as error:
+                if isinstance(error, PermanentError) and reason is None:
+                    reason = str(error)
+                    continue
                 log.exception("message_not_taken", queue=self._queue.name, message_id=message.id, delivery=delivery)
                 if delivery < self._rules.delivery_limit or reason is not None:
                     await asyncio.sleep(self._rules.redelivering.delay_s(delivery))
