@@ -16,6 +16,7 @@ from scripthut_common.shell import Answer, Program
 from scripthut_common.shell.ssh import SshShell
 from tests.testbed import ports
 from tests.testbed.accounts import ALICE, BOB
+from tests.testbed.delay import DelayedPort
 from tests.testbed.sshd import Sshd
 
 HELLO = Program(name="hello", text="echo hello", timeout_s=30)
@@ -152,6 +153,20 @@ async def test_a_connection_cut_in_the_middle_of_an_answer_concludes_nothing_and
 
         own_sshd.daemon.start()
         assert (await shell.run(HELLO)).stdout == b"hello\n"
+
+
+async def test_a_connection_that_died_silently_is_given_up_and_replaced(own_sshd: Sshd) -> None:
+    with DelayedPort(own_sshd.port, 0) as between:
+        cluster = cluster_of(own_sshd, port=between.port, check_host_key=False, connect_timeout_s=1)
+        async with opened(cluster) as shell:
+            assert (await shell.run(HELLO)).stdout == b"hello\n"
+            between.daemon.pause()
+
+            with pytest.raises(Unreachable, match="the connection has been dead for 1 s"):
+                await shell.run(HELLO)
+
+            between.daemon.resume()
+            assert (await shell.run(HELLO)).stdout == b"hello\n"
 
 
 async def test_all_programs_share_one_connection_below_the_servers_session_limit(
