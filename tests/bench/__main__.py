@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from tests.bench import collecting
+from tests.bench import collecting, serving
 from tests.bench.table import Row, render
 
-BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {"collecting": collecting.measure}
+BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
+    "serving": serving.measure,
+    "collecting": collecting.measure,
+}
 
 
 async def main(names: list[str]) -> None:

@@ -19,7 +19,6 @@ from scripthut_common.supervision import Pulse
 from scripthut_outputs import app
 from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
-from scripthut_outputs.app import Parts
 from scripthut_outputs.blobs import open_store
 from scripthut_outputs.catalog.applying import Applying
 from scripthut_outputs.catalog.changes import Cache, touch
@@ -28,6 +27,7 @@ from scripthut_outputs.catalog.login_codes import LoginCodes
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
+from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.ledger import FileState, Place, kind_of
 from scripthut_outputs.rendering import RENDERER, render
 from scripthut_outputs.tables import DOCUMENTS, FILES

@@ -1,50 +1,27 @@
 """Put the controllers together into the ASGI application."""
 
-from collections.abc import Collection
 from typing import Any
 
-import msgspec
 from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
-from scripthut_common.health import Health
 from scripthut_outputs.access import Action
-from scripthut_outputs.access.sessions import Sessions
-from scripthut_outputs.access.tokens import Tokens
-from scripthut_outputs.catalog.creating import Creating
-from scripthut_outputs.catalog.login_codes import LoginCodes
-from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers import login, operations, problems
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
-from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.lanes import Lanes
 from scripthut_outputs.controllers.outputs import Outputs
 from scripthut_outputs.controllers.pages import errors, routes
+from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import Guard, asks
 from scripthut_outputs.controllers.runs import Runs
-from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.controllers.summaries import Summaries
 
 _MAX_BODY_BYTES = 64 * 1024
-
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the application is made of; handlers receive these by name."""
-
-    reading: Reading
-    creating: Creating
-    blobs: Blobs
-    clusters: Collection[str]
-    login_codes: LoginCodes
-    tokens: Tokens
-    sessions: Sessions
-    health: Health
-    max_inline: MaxInline
 
 
 def build(parts: Parts, rules: Rules) -> ASGIApp:
@@ -64,7 +41,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
             routes.ROUTER,
         ],
         guards=[guard],
-        dependencies={name: _given(getattr(parts, name)) for name in parts.__struct_fields__},
+        dependencies={"parts": Provide(lambda: parts, use_cache=True, sync_to_thread=False)},
         exception_handlers={Exception: _respond},
         request_max_body_size=_MAX_BODY_BYTES,
         openapi_config=OpenAPIConfig(
@@ -81,7 +58,3 @@ def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
     """Answer an error: people get a page, programs a problem document."""
     is_page = f"{request.url.path}/".startswith("/ui/")
     return errors.respond(request, error) if is_page else problems.respond(request, error)
-
-
-def _given(part: Any) -> Provide:
-    return Provide(lambda: part, use_cache=True, sync_to_thread=False)

@@ -28,7 +28,6 @@ from scripthut_common.supervision import Loop, Pulse
 from . import app
 from .access.sessions import Sessions
 from .access.tokens import Tokens, read_key
-from .app import Parts
 from .blobs import open_store
 from .catalog.applying import Applying
 from .catalog.changes import Cache, Listener
@@ -39,6 +38,7 @@ from .catalog.reading import Reading
 from .collector import Collector
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
+from .controllers.parts import Parts
 from .documents.loop import Renderer
 from .documents.press import Press
 from .intake import Intake

@@ -9,14 +9,13 @@ from litestar.params import FromPath, QueryParameter
 
 from scripthut_common.events import ItemState
 from scripthut_outputs.access import Action
-from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item
 from scripthut_outputs.ledger import FileState, Place
 
 from .answers import encoded
+from .parts import Parts
 from .routing import asks
 from .shapes import DetailJson, TaskJson, generates_source, older_status, task_json
-from .small import Blobs
 
 Tail = Annotated[int | None, QueryParameter(ge=1, le=10_000_000, description="only the last lines, so many")]
 _LOGS = {"output": Place.STDOUT, "error": Place.STDERR}
@@ -30,10 +29,10 @@ class Details(Controller):
 
     @get(opt=asks(Action.READ_RUN), summary="Show one task")
     async def show(
-        self, run_id: FromPath[str], task_id: FromPath[str], reading: NamedDependency[Reading]
+        self, run_id: FromPath[str], task_id: FromPath[str], parts: NamedDependency[Parts]
     ) -> Response[TaskJson]:
         """Show one task with its definition; values of its environment are never among it."""
-        return encoded(task_json(await reading.item(run_id, task_id)))
+        return encoded(task_json(await parts.reading.item(run_id, task_id)))
 
     @get("/detail/{kind:str}", opt=asks(Action.READ_RUN), summary="Show one text about a task")
     async def detail(
@@ -41,14 +40,13 @@ class Details(Controller):
         run_id: FromPath[str],
         task_id: FromPath[str],
         kind: FromPath[Literal["output", "error", "script", "json", "generated"]],
-        reading: NamedDependency[Reading],
-        blobs: NamedDependency[Blobs],
+        parts: NamedDependency[Parts],
         tail: Tail = None,
     ) -> Response[DetailJson]:
         """Show standard output or error, the script, the definition or the generated list."""
-        item = await reading.item(run_id, task_id)
+        item = await parts.reading.item(run_id, task_id)
         if kind in _LOGS:
-            content, error, path = await _log(reading, blobs, item, _LOGS[kind])
+            content, error, path = await _log(parts, item, _LOGS[kind])
         else:
             content, error, path = _text(item, kind)
         if content is not None and tail is not None:
@@ -56,15 +54,15 @@ class Details(Controller):
         return encoded(_detail(item, content, error, path))
 
 
-async def _log(reading: Reading, blobs: Blobs, item: Item, place: Place) -> tuple[str | None, str | None, str | None]:
+async def _log(parts: Parts, item: Item, place: Place) -> tuple[str | None, str | None, str | None]:
     """Give what we hold of a log, or why nothing, and where it lies on the cluster."""
     path = item.stdout_path if place is Place.STDOUT else item.stderr_path
-    row = await reading.log(item.run_id, item.task_id, place)
+    row = await parts.reading.log(item.run_id, item.task_id, place)
     if row is None:
         return None, _why_no_log(item), path
     if row.state is not FileState.STORED or row.sha256 is None:
         return None, f"not collected ({row.state})" + (f": {row.reason}" if row.reason else ""), path
-    return (await blobs.read(row.sha256)).decode("utf-8", "replace"), None, path
+    return (await parts.blobs.read(row.sha256)).decode("utf-8", "replace"), None, path
 
 
 def _why_no_log(item: Item) -> str:

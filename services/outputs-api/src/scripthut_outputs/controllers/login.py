@@ -9,10 +9,9 @@ from litestar.params import QueryParameter
 
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.sessions import Sessions
-from scripthut_outputs.access.tokens import Tokens
-from scripthut_outputs.catalog.login_codes import LoginCodes
 
 from .pages import templating
+from .parts import Parts
 from .routing import asks
 
 HOME = "/ui/"
@@ -23,37 +22,34 @@ _Next = Annotated[str, QueryParameter(name="next", max_length=2000)]
 
 @get("/login", opt=asks(Action.ENTER), include_in_schema=False)
 async def enter(
-    login_codes: NamedDependency[LoginCodes],
-    sessions: NamedDependency[Sessions],
+    parts: NamedDependency[Parts],
     code: _Code = None,
     then: _Next = HOME,
 ) -> Response[str]:
     """Use the code of a login link, or show the form."""
     if code is None:
         return _form(None, then)
-    actor = await login_codes.use(code)
+    actor = await parts.login_codes.use(code)
     if actor is None:
         return _form("This link was used already, or is too old. Ask for a new one, or paste your token.", then, 403)
-    return _welcome(sessions, actor, then)
+    return _welcome(parts.sessions, actor, then)
 
 
 @post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
-async def log_in(
-    request: Request[Actor, Any, Any], tokens: NamedDependency[Tokens], sessions: NamedDependency[Sessions]
-) -> Response[str]:
+async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts]) -> Response[str]:
     """Begin a session for the bearer of a token."""
     form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=10)
     then = form.get("next", [HOME])[0]
-    actor = tokens.actor_of(form.get("token", [""])[0].strip().encode())
+    actor = parts.tokens.actor_of(form.get("token", [""])[0].strip().encode())
     if actor is None:
         return _form("This token is not known here.", then, 403)
-    return _welcome(sessions, actor.name, then)
+    return _welcome(parts.sessions, actor.name, then)
 
 
 @post("/logout", opt=asks(Action.ENTER), include_in_schema=False)
-async def log_out(sessions: NamedDependency[Sessions]) -> Response[str]:
+async def log_out(parts: NamedDependency[Parts]) -> Response[str]:
     """End the session in this browser."""
-    return Response("", status_code=303, headers={"location": "/login", "set-cookie": sessions.removal})
+    return Response("", status_code=303, headers={"location": "/login", "set-cookie": parts.sessions.removal})
 
 
 @get("/", opt=asks(Action.ENTER), include_in_schema=False)

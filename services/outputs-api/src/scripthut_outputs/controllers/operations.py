@@ -7,31 +7,32 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from scripthut_common.health import Health, Report
+from scripthut_common.health import Report
 from scripthut_outputs.access import Action
 
 from .answers import JSON
+from .parts import Parts
 from .routing import asks
 
 
 @get("/health/live", opt=asks(Action.ENTER), tags=["operations"], summary="Does the process live")
-async def live(health: NamedDependency[Health]) -> Response[Report]:
+async def live(parts: NamedDependency[Parts]) -> Response[Report]:
     """503 when a loop was silent too long: restart the process."""
-    status, report = health.live()
+    status, report = parts.health.live()
     return _report(status, report)
 
 
 @get("/health/ready", opt=asks(Action.ENTER), tags=["operations"], summary="Can it work just now")
-async def ready(health: NamedDependency[Health]) -> Response[Report]:
+async def ready(parts: NamedDependency[Parts]) -> Response[Report]:
     """503 with everything that does not work just now."""
-    status, report = await health.ready()
+    status, report = await parts.health.ready()
     return _report(status, report)
 
 
 @get("/metrics", opt=asks(Action.READ_METRICS), tags=["operations"], summary="What it counted")
-async def metrics(health: NamedDependency[Health]) -> Response[str]:
+async def metrics(parts: NamedDependency[Parts]) -> Response[str]:
     """All metrics in Prometheus's text format."""
-    counted: Response[Any] = Response(health.metrics(), media_type=CONTENT_TYPE_LATEST)
+    counted: Response[Any] = Response(parts.health.metrics(), media_type=CONTENT_TYPE_LATEST)
     return counted
 
 

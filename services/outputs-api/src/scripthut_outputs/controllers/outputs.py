@@ -10,14 +10,13 @@ from litestar.params import FromPath, QueryParameter
 
 from scripthut_common.errors import NotFound
 from scripthut_outputs.access import Action
-from scripthut_outputs.catalog.creating import Creating
-from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import OutputFile, TaskOutputs
 from scripthut_outputs.ledger import FileState, Place
 from scripthut_outputs.rendering import fill
 
 from .answers import MAX_LIMIT, Cursor, Limit, encoded, kept
-from .inlining import Allowance, MaxInline
+from .inlining import Allowance
+from .parts import Parts
 from .routing import asks
 from .shapes import (
     OlderOutputJson,
@@ -44,34 +43,32 @@ class Outputs(Controller):
         self,
         run_id: FromPath[str],
         task_id: FromPath[str],
-        reading: NamedDependency[Reading],
-        max_inline: NamedDependency[MaxInline],
+        parts: NamedDependency[Parts],
         cursor: Cursor = None,
         limit: Limit = 1000,
     ) -> Response[OutputsJson]:
         """Every file of the ledger, stored or left out with its reason; the task summary first."""
 
         async def make() -> OutputsJson:
-            found = await reading.outputs(run_id, task_id, limit=limit, cursor=cursor)
-            return _outputs(found, Allowance(max_inline))
+            found = await parts.reading.outputs(run_id, task_id, limit=limit, cursor=cursor)
+            return _outputs(found, Allowance(parts.max_inline))
 
-        return await kept(reading.cache, run_id, ("outputs", task_id, cursor, limit), make)
+        return await kept(parts.reading.cache, run_id, ("outputs", task_id, cursor, limit), make)
 
     @get("/detail/outputs", opt=asks(Action.READ_RUN), summary="List a task's stored outputs, older shape")
     async def older(
         self,
         run_id: FromPath[str],
         task_id: FromPath[str],
-        reading: NamedDependency[Reading],
-        max_inline: NamedDependency[MaxInline],
+        parts: NamedDependency[Parts],
     ) -> Response[OlderOutputsJson]:
         """Every stored file, in the shape that existing frontends read."""
 
         async def make() -> OlderOutputsJson:
-            found = await reading.outputs(run_id, task_id, limit=MAX_LIMIT, cursor=None)
-            return _older_outputs(found, Allowance(max_inline))
+            found = await parts.reading.outputs(run_id, task_id, limit=MAX_LIMIT, cursor=None)
+            return _older_outputs(found, Allowance(parts.max_inline))
 
-        return await kept(reading.cache, run_id, ("older", task_id), make)
+        return await kept(parts.reading.cache, run_id, ("older", task_id), make)
 
     @get("/outputs/file/{path:path}", opt=asks(Action.READ_RUN), summary="The bytes of one file")
     async def file(self, run_id: FromPath[str], task_id: FromPath[str], path: FromPath[str]) -> Response[bytes]:  # noqa: ARG002  for the schema
@@ -83,12 +80,12 @@ class Outputs(Controller):
         self,
         run_id: FromPath[str],
         task_id: FromPath[str],
-        reading: NamedDependency[Reading],
+        parts: NamedDependency[Parts],
         path_b64: Annotated[str, QueryParameter(name="path")],
     ) -> Response[RenderedJson]:
         """Show the document that an answer was too small to hold."""
         path = decode_path(path_b64)
-        found = await reading.rendered(run_id, task_id, Place.OUTPUT, path)
+        found = await parts.reading.rendered(run_id, task_id, Place.OUTPUT, path)
         html = None if found.html is None else fill(found.html, run_id=run_id, task_id=task_id, path=path)
         return encoded(RenderedJson(path=path.decode("utf-8", "replace"), rendered_html=html))
 
@@ -97,12 +94,11 @@ class Outputs(Controller):
         self,
         run_id: FromPath[str],
         task_id: FromPath[str],
-        creating: NamedDependency[Creating],
-        reading: NamedDependency[Reading],
+        parts: NamedDependency[Parts],
     ) -> Response[TaskJson]:
         """Ask for it; what is stored already stays."""
-        await creating.collect_again(run_id, task_id)
-        return encoded(task_json(await reading.item(run_id, task_id)), status_code=202)
+        await parts.creating.collect_again(run_id, task_id)
+        return encoded(task_json(await parts.reading.item(run_id, task_id)), status_code=202)
 
 
 def decode_path(path_b64: str) -> bytes:

@@ -1,7 +1,6 @@
 """Runs: create, cancel, list, show."""
 
 import asyncio
-from collections.abc import Collection
 from typing import Annotated, Any
 
 from litestar import Controller, Request, Response, get, post
@@ -13,10 +12,9 @@ from scripthut_common.tasks import MAX_DOCUMENT_BYTES
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import visible_owner
 from scripthut_outputs.catalog import run_document
-from scripthut_outputs.catalog.creating import Creating
-from scripthut_outputs.catalog.reading import Reading
 
 from .answers import Cursor, Limit, encoded, kept
+from .parts import Parts
 from .routing import asks
 from .shapes import RunJson, RunListJson, RunWithItemsJson, item_json, run_json
 
@@ -41,9 +39,7 @@ class Runs(Controller):
     async def create(
         self,
         request: Request[Actor, Any, Any],
-        clusters: NamedDependency[Collection[str]],
-        creating: NamedDependency[Creating],
-        reading: NamedDependency[Reading],
+        parts: NamedDependency[Parts],
         idempotency_key: _IdempotencyKey = None,
     ) -> Response[RunJson]:
         """Create the run; the same request again finds it (200)."""
@@ -52,11 +48,11 @@ class Runs(Controller):
             raise InvalidInput("Idempotency-Key is wrong", [Problem(field="Idempotency-Key", message=message)])
         body = await _read(request)
         if len(body) <= _IN_THE_LOOP_BYTES:
-            document = run_document.read(body, clusters)
+            document = run_document.read(body, parts.clusters)
         else:
-            document = await asyncio.to_thread(run_document.read, body, clusters)
-        created = await creating.create(document, owner=request.user.name, idempotency_key=idempotency_key)
-        run = await reading.run(created.run_id)
+            document = await asyncio.to_thread(run_document.read, body, parts.clusters)
+        created = await parts.creating.create(document, owner=request.user.name, idempotency_key=idempotency_key)
+        run = await parts.reading.run(created.run_id)
         status_code = 201 if created.is_new else 200
         return encoded(run_json(run), status_code=status_code, location=f"/runs/{created.run_id}")
 
@@ -65,34 +61,33 @@ class Runs(Controller):
         self,
         request: Request[Actor, Any, Any],
         run_id: FromPath[str],
-        creating: NamedDependency[Creating],
-        reading: NamedDependency[Reading],
+        parts: NamedDependency[Parts],
     ) -> Response[RunJson]:
         """Ask for it; the items say when it has happened."""
-        await creating.cancel(run_id, requested_by=request.user.name)
-        return encoded(run_json(await reading.run(run_id)), status_code=202)
+        await parts.creating.cancel(run_id, requested_by=request.user.name)
+        return encoded(run_json(await parts.reading.run(run_id)), status_code=202)
 
     @get(opt=asks(Action.LIST_RUNS), summary="List runs, newest first")
     async def index(
         self,
         request: Request[Actor, Any, Any],
-        reading: NamedDependency[Reading],
+        parts: NamedDependency[Parts],
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Response[RunListJson]:
         """List those that the caller may see."""
-        found = await reading.runs(owner=visible_owner(request.user), limit=limit, cursor=cursor)
+        found = await parts.reading.runs(owner=visible_owner(request.user), limit=limit, cursor=cursor)
         return encoded(RunListJson(runs=tuple(run_json(run) for run in found.runs), next=found.next))
 
     @get("/{run_id:str}", opt=asks(Action.READ_RUN), summary="Show a run with its items in submission order")
     async def show(
-        self, run_id: FromPath[str], reading: NamedDependency[Reading], cursor: Cursor = None, limit: Limit = 1000
+        self, run_id: FromPath[str], parts: NamedDependency[Parts], cursor: Cursor = None, limit: Limit = 1000
     ) -> Response[RunWithItemsJson]:
         """Show a run and a page of its items."""
 
         async def make() -> RunWithItemsJson:
-            run = await reading.run(run_id)
-            found = await reading.items(run_id, limit=limit, cursor=cursor)
+            run = await parts.reading.run(run_id)
+            found = await parts.reading.items(run_id, limit=limit, cursor=cursor)
             return RunWithItemsJson(
                 run_id=run.run_id,
                 name=run.name,
@@ -105,7 +100,7 @@ class Runs(Controller):
                 next=found.next,
             )
 
-        return await kept(reading.cache, run_id, ("run", cursor, limit), make)
+        return await kept(parts.reading.cache, run_id, ("run", cursor, limit), make)
 
 
 async def _read(request: Request[Actor, Any, Any]) -> bytes:

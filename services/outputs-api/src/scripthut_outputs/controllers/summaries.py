@@ -8,12 +8,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from scripthut_outputs.access import Action
-from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Contribution, RunSummary
 from scripthut_outputs.rendering import fill
 
 from .answers import encoded, kept
-from .inlining import Allowance, MaxInline
+from .inlining import Allowance
+from .parts import Parts
 from .routing import asks
 from .shapes import SectionJson, SummaryJson
 from .small import Blobs
@@ -31,29 +31,27 @@ class Summaries(Controller):
     async def show(
         self,
         run_id: FromPath[str],
-        reading: NamedDependency[Reading],
-        blobs: NamedDependency[Blobs],
-        max_inline: NamedDependency[MaxInline],
+        parts: NamedDependency[Parts],
         kind: Format = "json",
     ) -> Response[SummaryJson]:
         """Show one section for each task that contributed."""
         if kind == "md":
-            found = await reading.summary(run_id)
-            markdown = b"".join([part async for part in _raw(found, blobs)])
+            found = await parts.reading.summary(run_id)
+            markdown = b"".join([part async for part in _raw(found, parts.blobs)])
             plain: Response[Any] = Response(markdown, media_type="text/markdown; charset=utf-8")
             return plain
 
         async def make() -> SummaryJson:
-            return _summary(await reading.summary(run_id), Allowance(max_inline))
+            return _summary(await parts.reading.summary(run_id), Allowance(parts.max_inline))
 
-        return await kept(reading.cache, run_id, ("summary",), make)
+        return await kept(parts.reading.cache, run_id, ("summary",), make)
 
     @get("/{task_id:str}", opt=asks(Action.READ_RUN), summary="Show one task's section of the run's summary")
     async def section(
-        self, run_id: FromPath[str], task_id: FromPath[str], reading: NamedDependency[Reading]
+        self, run_id: FromPath[str], task_id: FromPath[str], parts: NamedDependency[Parts]
     ) -> Response[SectionJson]:
         """Show the section that an answer was too small to hold."""
-        found = await reading.contribution(run_id, task_id)
+        found = await parts.reading.contribution(run_id, task_id)
         return encoded(_section(run_id, found, _filled(run_id, found)))
 
 

@@ -13,9 +13,8 @@ from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import visible_owner
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers.answers import Cursor
-from scripthut_outputs.controllers.inlining import MaxInline
+from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
-from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.rendering import RENDERER
 
@@ -36,15 +35,15 @@ async def static(version: FromPath[str], name: FromPath[str]) -> Response[bytes]
 
 
 @get("/", opt=asks(Action.LIST_RUNS), include_in_schema=False)
-async def runs(request: _Request, reading: NamedDependency[Reading], cursor: Cursor = None) -> Response[str]:
+async def runs(request: _Request, parts: NamedDependency[Parts], cursor: Cursor = None) -> Response[str]:
     """List the runs that the reader may see, newest first."""
-    found = await reading.runs(owner=visible_owner(request.user), limit=_RUNS_A_PAGE, cursor=cursor)
+    found = await parts.reading.runs(owner=visible_owner(request.user), limit=_RUNS_A_PAGE, cursor=cursor)
     cards = tuple(showing.run_card(run) for run in found.runs)
     clusters = frozenset(card.cluster for card in cards)
     html = templating.write(
         "runs.html",
         runs=cards,
-        banners=showing.banners(await reading.clusters(), clusters),
+        banners=showing.banners(await parts.reading.clusters(), clusters),
         is_later=cursor is not None,
         next_url=found.next and f"/ui/?cursor={found.next}",
         viewer=request.user.name,
@@ -57,20 +56,18 @@ async def runs(request: _Request, reading: NamedDependency[Reading], cursor: Cur
 async def run(
     request: _Request,
     run_id: FromPath[str],
-    reading: NamedDependency[Reading],
-    blobs: NamedDependency[Blobs],
-    max_inline: NamedDependency[MaxInline],
+    parts: NamedDependency[Parts],
     cursor: Cursor = None,
 ) -> Response[str]:
     """Show a run."""
-    head = await reading.head(run_id)
-    banners = showing.banners(await reading.clusters(), frozenset({head.cluster}))
+    head = await parts.reading.head(run_id)
+    banners = showing.banners(await parts.reading.clusters(), frozenset({head.cluster}))
 
     async def make() -> bytes:
-        found = await gathering.run_page(reading, blobs, max_inline, run_id, cursor)
+        found = await gathering.run_page(parts.reading, parts.blobs, parts.max_inline, run_id, cursor)
         return _page("run.html", request, found, banners, cursor, is_moving=found.is_moving)
 
-    return await _kept(request, reading, run_id, ("run", cursor, head.version, banners), make)
+    return await _kept(request, parts.reading, run_id, ("run", cursor, head.version, banners), make)
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
@@ -78,21 +75,19 @@ async def task(
     request: _Request,
     run_id: FromPath[str],
     task_id: FromPath[str],
-    reading: NamedDependency[Reading],
-    blobs: NamedDependency[Blobs],
-    max_inline: NamedDependency[MaxInline],
+    parts: NamedDependency[Parts],
     cursor: Cursor = None,
 ) -> Response[str]:
     """Show one task with all its files."""
-    head = await reading.head(run_id)
-    item = await reading.item(run_id, task_id)
-    banners = showing.banners(await reading.clusters(), frozenset({head.cluster}))
+    head = await parts.reading.head(run_id)
+    item = await parts.reading.item(run_id, task_id)
+    banners = showing.banners(await parts.reading.clusters(), frozenset({head.cluster}))
 
     async def make() -> bytes:
-        found = await gathering.task_page(reading, blobs, max_inline, item, cursor)
+        found = await gathering.task_page(parts.reading, parts.blobs, parts.max_inline, item, cursor)
         return _page("task.html", request, found, banners, cursor, is_moving=found.is_moving)
 
-    return await _kept(request, reading, run_id, ("task", task_id, cursor, head.version, banners), make)
+    return await _kept(request, parts.reading, run_id, ("task", task_id, cursor, head.version, banners), make)
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}/{place:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
@@ -101,11 +96,10 @@ async def log(
     run_id: FromPath[str],
     task_id: FromPath[str],
     place: FromPath[Literal["stdout", "stderr"]],
-    reading: NamedDependency[Reading],
-    blobs: NamedDependency[Blobs],
+    parts: NamedDependency[Parts],
 ) -> Response[str]:
     """Show all that is kept of standard output or error."""
-    found = await gathering.log_page(reading, blobs, run_id, task_id, Place(place))
+    found = await gathering.log_page(parts.reading, parts.blobs, run_id, task_id, Place(place))
     return _fresh(request, templating.write("log.html", viewer=request.user.name, **msgspec.structs.asdict(found)))
 
 

@@ -1,0 +1,29 @@
+"""What every handler is given: one struct, since Litestar starts a task for each of several dependencies."""
+
+from collections.abc import Collection
+
+import msgspec
+
+from scripthut_common.health import Health
+from scripthut_outputs.access.sessions import Sessions
+from scripthut_outputs.access.tokens import Tokens
+from scripthut_outputs.catalog.creating import Creating
+from scripthut_outputs.catalog.login_codes import LoginCodes
+from scripthut_outputs.catalog.reading import Reading
+
+from .inlining import MaxInline
+from .small import Blobs
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the application is made of; handlers ask for `parts: NamedDependency[Parts]`."""
+
+    reading: Reading
+    creating: Creating
+    blobs: Blobs
+    clusters: Collection[str]
+    login_codes: LoginCodes
+    tokens: Tokens
+    sessions: Sessions
+    health: Health
+    max_inline: MaxInline
