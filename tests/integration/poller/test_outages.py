@@ -1,6 +1,7 @@
 """PostgreSQL goes away in the middle of a run: the poller stays up, says so, and carries on."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from scripthut_common import migrating
@@ -12,6 +13,12 @@ from scripthut_poller.migrations import MIGRATIONS
 from tests.integration.poller.house import running, write_clusters
 from tests.integration.poller.told import part_of_run, request
 from tests.testbed.postgres import PostgresServer
+
+
+async def _ten_times() -> AsyncIterator[None]:
+    for _ in range(10):
+        yield
+        await asyncio.sleep(0.1)
 
 
 async def test_a_stopped_database_is_told_and_nothing_is_lost_or_doubled(
@@ -30,6 +37,7 @@ async def test_a_stopped_database_is_told_and_nothing_is_lost_or_doubled(
         await house.until(lambda one: one.type is Type.ITEM_STARTED)
         await asyncio.to_thread(postgres.daemon.stop)
         await house.until_it_says("poller.database: PostgreSQL", "poller.relay: PostgreSQL", "poller.watch.here")
+        assert all(["poller.watch.here" in await house.faults() async for _ in _ten_times()])
         await asyncio.to_thread(postgres.daemon.start)
         await house.until(lambda one: one.type is Type.RUN_COMPLETED)
 

@@ -60,6 +60,11 @@ class Watching:
         """What was wrong in the last round, while there is something to watch."""
         return None if self._is_idle else self._seen.error
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a round."""
+        return self._clock() >= self._due_at
+
     def soon(self) -> None:
         """Let the next round come soon: jobs were submitted, and short ones are over before the usual time."""
         self._due_at = min(self._due_at, max(self._clock(), self._started_at) + SOON_S)
@@ -70,7 +75,7 @@ class Watching:
         Raises:
             DatabaseUnavailable: nothing was concluded.
         """
-        if self._clock() < self._due_at:
+        if not self.is_due:
             return
         self._started_at = self._clock()
         self._due_at = self._started_at + self._cluster.poll_interval_s

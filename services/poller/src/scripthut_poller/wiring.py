@@ -8,7 +8,7 @@ import msgspec
 
 from scripthut_common import bus as buses
 from scripthut_common import clusters as clusters_file
-from scripthut_common import migrating
+from scripthut_common import migrating, supervision
 from scripthut_common.bus import Bus
 from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.clusters import Cluster, SchedulerKind
@@ -172,7 +172,14 @@ class _Plan:
 
 
 def _watch_loop(name: str, watching: Watching) -> Loop:
-    return Loop(name=f"poller.watch.{name}", step=watching.step, interval_s=_WATCH_TICK_S)
+    async def step() -> None:
+        # A step that only looked at the clock would pass for one that works again.
+        while not watching.is_due:
+            supervision.beat()
+            await asyncio.sleep(_WATCH_TICK_S)
+        await watching.step()
+
+    return Loop(name=f"poller.watch.{name}", step=step, interval_s=_WATCH_TICK_S)
 
 
 def _check_of(watching: Watching) -> Check:
