@@ -14,6 +14,7 @@ from litestar.types import Send
 
 from scripthut_common.errors import (
     Conflict,
+    DatabaseUnavailable,
     InvalidInput,
     LimitExceeded,
     NotAllowed,
@@ -41,6 +42,8 @@ _HEADERS = {
 }
 # One text for all that is not there and all that is not yours: the answers must not tell them apart.
 _NOT_FOUND = "there is no such thing here, or none that you may see"
+# Where the database is, and what its driver says of it, is for the log and for `/health/ready`.
+_NO_DATABASE = "this service cannot reach its database just now; it goes on by itself when that is back"
 
 log = structlog.get_logger()
 
@@ -66,11 +69,10 @@ def describe(error: Exception) -> ProblemDocument:
         return ProblemDocument(
             title="Internal Server Error", status=500, detail="a fault of ours; the log of the service says more"
         )
-    is_hidden = status is HTTPStatus.NOT_FOUND and not isinstance(error, LeftOut)
     return ProblemDocument(
         title=status.phrase,
         status=status,
-        detail=_NOT_FOUND if is_hidden else error.detail if isinstance(error, HTTPException) else str(error),
+        detail=_detail_of(error, status),
         errors=error.problems if isinstance(error, InvalidInput) else (),
     )
 
@@ -101,6 +103,18 @@ def _status_of(error: Exception) -> HTTPStatus | None:
     if isinstance(error, HTTPException):
         return HTTPStatus(error.status_code)
     return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), None)
+
+
+def _detail_of(error: Exception, status: HTTPStatus) -> str:
+    match error:
+        case HTTPException() if status is not HTTPStatus.NOT_FOUND:
+            return error.detail
+        case DatabaseUnavailable():
+            return _NO_DATABASE
+        case _ if status is HTTPStatus.NOT_FOUND and not isinstance(error, LeftOut):
+            return _NOT_FOUND
+        case _:
+            return str(error)
 
 
 def _headers_of(error: Exception, problem: ProblemDocument) -> dict[str, str]:
