@@ -63,7 +63,7 @@ async def test_strangers_get_no_answer_from_any_route(house: House) -> None:
             for method in handler.http_methods - {"OPTIONS"}:
                 if path not in ENTRANCES:
                     answer = await client.request(method, filled)
-                    assert answer.status_code == (303 if path.startswith("/ui/") else 401), (method, filled)
+                    assert answer.status_code == (303 if path.startswith("/ui") else 401), (method, filled)
                     assert answer.headers.get("location", "/login").startswith("/login"), (method, filled)
         assert (await client.get("/runs/r1/tasks/t0/outputs/file/a.txt")).status_code == 401
 
@@ -265,7 +265,9 @@ async def test_health_is_told_to_everybody(house: House) -> None:
 async def test_the_schema_names_the_endpoints(house: House) -> None:
     schema = (await house.get("/schema/openapi.json")).json()
 
-    assert "/runs/{run_id}/tasks/{task_id}/outputs" in schema["paths"]
+    assert "/runs/{run_id}/tasks/{task_id}/outputs/file/{path}" in schema["paths"]
+    asked = schema["paths"]["/runs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert "tasks" in schema["components"]["schemas"][asked["$ref"].rpartition("/")[2]]["properties"]
     assert (await house.get("/schema/openapi.json", None)).status_code == 401
 
 

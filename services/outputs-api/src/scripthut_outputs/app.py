@@ -2,14 +2,11 @@
 
 from typing import Any
 
-from litestar import Litestar, Request, Response, Router
+from litestar import Litestar, Request, Response
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
-from scripthut_outputs.access import Action
-from scripthut_outputs.controllers import login, operations, problems
+from scripthut_outputs.controllers import login, operations, problems, schema
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
@@ -17,7 +14,7 @@ from scripthut_outputs.controllers.lanes import Lanes
 from scripthut_outputs.controllers.outputs import Outputs
 from scripthut_outputs.controllers.pages import errors, routes
 from scripthut_outputs.controllers.parts import Parts
-from scripthut_outputs.controllers.routing import Guard, asks
+from scripthut_outputs.controllers.routing import Guard
 from scripthut_outputs.controllers.runs import Runs
 from scripthut_outputs.controllers.summaries import Summaries
 
@@ -44,12 +41,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
         dependencies={"parts": Provide(lambda: parts, use_cache=True, sync_to_thread=False)},
         exception_handlers={Exception: _respond},
         request_max_body_size=_MAX_BODY_BYTES,
-        openapi_config=OpenAPIConfig(
-            title="ScriptHut Outputs",
-            version="1",
-            openapi_router=Router("/schema", route_handlers=[], opt=asks(Action.READ_SCHEMA)),
-            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
-        ),
+        openapi_config=schema.config(),
         logging_config=None,
     )
 

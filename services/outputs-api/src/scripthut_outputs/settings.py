@@ -55,7 +55,6 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     blobs_dir: str
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     cors_origins: tuple[str, ...] = ()
-    metrics_need_no_token: bool = False
     max_inline_html_bytes: int = 2 * MIB
     max_rendered_bytes: Annotated[int, msgspec.Meta(ge=1024)] = MIB
     render_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
