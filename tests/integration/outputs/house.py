@@ -61,6 +61,7 @@ class House:
             sessions=self.sessions,
             health=Health(Pulse(), {}, CollectorRegistry()),
             max_inline=MaxInline(size_bytes=2 * 1024 * 1024),
+            bus_fault=lambda: None,
         )
         self.rules = Rules(
             allowed_hosts=frozenset({"localhost"}), cors_origins=frozenset({b"https://friend.example.org"})

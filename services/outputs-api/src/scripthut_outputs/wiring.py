@@ -216,6 +216,7 @@ class _Plan:
             sessions=Sessions(key, days=settings.session_days, is_secure=settings.url.startswith("https://")),
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),
+            bus_fault=lambda: self._bus.fault,
         )
         return app.build(parts, _rules(settings))
 

@@ -164,6 +164,13 @@ def test_banners_speak_of_the_named_clusters_alone() -> None:
     assert showing.banners([lost], frozenset({"fine"})) == ()
 
 
+def test_a_banner_says_that_the_broker_is_away_in_words_for_readers() -> None:
+    (told,) = showing.banners([], frozenset({"fine"}), is_bus_away=True)
+
+    assert "states below may be old" in told.title
+    assert "message broker" in told.detail
+
+
 def test_a_task_that_runs_shows_since_when() -> None:
     running = samples.item(state=ItemState.RUNNING, outcome=None, ended_at=None)
 

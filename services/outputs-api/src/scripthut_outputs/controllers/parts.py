@@ -1,6 +1,6 @@
 """What every handler is given: one struct, since Litestar starts a task for each of several dependencies."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -16,7 +16,10 @@ from .small import Blobs
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the application is made of; handlers ask for `parts: NamedDependency[Parts]`."""
+    """What the application is made of; handlers ask for `parts: NamedDependency[Parts]`.
+
+    `bus_fault` says why events do not arrive just now, without asking anybody; `None` when they do.
+    """
 
     reading: Reading
     creating: Creating
@@ -27,3 +30,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Sessions
     health: Health
     max_inline: MaxInline
+    bus_fault: Callable[[], str | None]

@@ -43,7 +43,7 @@ async def runs(request: _Request, parts: NamedDependency[Parts], cursor: Cursor 
     html = templating.write(
         "runs.html",
         runs=cards,
-        banners=showing.banners(await parts.reading.clusters(), clusters),
+        banners=await _banners(parts, clusters),
         is_later=cursor is not None,
         next_url=found.next and f"/ui/?cursor={found.next}",
         viewer=request.user.name,
@@ -61,7 +61,7 @@ async def run(
 ) -> Response[str]:
     """Show a run."""
     head = await parts.reading.head(run_id)
-    banners = showing.banners(await parts.reading.clusters(), frozenset({head.cluster}))
+    banners = await _banners(parts, frozenset({head.cluster}))
 
     async def make() -> bytes:
         found = await gathering.run_page(parts.reading, parts.blobs, parts.max_inline, run_id, cursor)
@@ -81,7 +81,7 @@ async def task(
     """Show one task with all its files."""
     head = await parts.reading.head(run_id)
     item = await parts.reading.item(run_id, task_id)
-    banners = showing.banners(await parts.reading.clusters(), frozenset({head.cluster}))
+    banners = await _banners(parts, frozenset({head.cluster}))
 
     async def make() -> bytes:
         found = await gathering.task_page(parts.reading, parts.blobs, parts.max_inline, item, cursor)
@@ -104,6 +104,11 @@ async def log(
 
 
 ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log])
+
+
+async def _banners(parts: Parts, clusters: frozenset[str]) -> tuple[showing.Banner, ...]:
+    is_bus_away = parts.bus_fault() is not None
+    return showing.banners(await parts.reading.clusters(), clusters, is_bus_away=is_bus_away)
 
 
 def _page(

@@ -156,9 +156,12 @@ class TaskPanel(_View, frozen=True, kw_only=True):
         return any(document.is_waiting for document in (self.summary, *self.documents) if document)
 
 
-def banners(clusters: Sequence[ClusterView], names: frozenset[str]) -> tuple[Banner, ...]:
-    """Say what is wrong with the clusters that a page is about."""
+def banners(clusters: Sequence[ClusterView], names: frozenset[str], *, is_bus_away: bool = False) -> tuple[Banner, ...]:
+    """Say what is wrong with the clusters that a page is about, and with the way that news of them takes to us."""
     told = []
+    if is_bus_away:
+        detail = "This service cannot reach its message broker just now; it catches up by itself when that is back."
+        told.append(Banner(title="No news arrives from any cluster: states below may be old", detail=detail))
     for cluster in clusters:
         if cluster.name not in names:
             continue
