@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from math import isfinite
 from posixpath import join
 
 import msgspec
@@ -137,17 +136,16 @@ def _not_yet_visible(item: Item, listing: Listing, limits: CollectionLimits) -> 
     if record.attempt != item.attempt:
         return []
     listed = {entry.path for entry in listing.entries if entry.place is Place.OUTPUT}
-    missing = {seen.path: seen for seen in record.entries if seen.path not in listed and _is_plausible(seen)}
+    missing = {seen.path: seen for seen in record.entries if seen.path not in listed and _is_plain(seen.path)}
     return [
         row_of(item, _entry(seen), FileState.NOT_YET_VISIBLE, reason=_GONE)
         for seen in list(missing.values())[: limits.max_named_rows]
     ]
 
 
-def _is_plausible(seen: manifest.Entry) -> bool:
-    """Whether what an author claims of a file is something that a listing could have said."""
-    is_path = 0 < len(seen.path) <= MAX_PATH_BYTES and not {b"", b".", b".."} & set(seen.path.split(b"/"))
-    return is_path and 0 <= seen.size_bytes < 2**63 and isfinite(seen.modified_at)
+def _is_plain(path: bytes) -> bool:
+    """Whether a path that an author claims is one that a listing could have given."""
+    return 0 < len(path) <= MAX_PATH_BYTES and not {b"", b".", b".."} & set(path.split(b"/"))
 
 
 def _entry(seen: manifest.Entry) -> Entry:

@@ -71,15 +71,22 @@ class SshShell(BoundedShell):
             await run.end()
             raise
         except TimeoutError as error:
-            connection.abort()
+            self._drop(connection)
             waited_s = self._cluster.connect_timeout_s
             raise Unreachable(f"{self._where}: the connection has been dead for {waited_s:g} s") from error
         except asyncssh.ChannelOpenError as error:
             raise NoConnection(f"{self._where}: {self._explain_no_session(connection, error)}") from error
         except (asyncssh.Error, OSError) as error:
+            self._drop(connection)
             raise Unreachable(f"{self._where}: the connection was lost: {_one_line(error)}") from error
         run.send(stdin)
         return run
+
+    def _drop(self, connection: asyncssh.SSHClientConnection) -> None:
+        """End a dead connection, so that the next program opens another; asyncssh takes a moment to call it closed."""
+        connection.abort()
+        if self._connection is connection:
+            self._connection = None
 
     async def _open_session(self, connection: asyncssh.SSHClientConnection, run: "_SshRun", line: str) -> None:
         # sshd frees a session a moment after we see it closed: a refusal at full use is worth another try.
