@@ -32,7 +32,7 @@ from .watchlist.submissions import Claim, Handed
 
 SUBMISSION_LASTS_S = 120.0
 ACCOUNTING_LAGS_S = 15.0
-LOOK_EVERY_S = 15.0
+LOOK_EVERY_S = 5.0
 
 log = structlog.get_logger()
 

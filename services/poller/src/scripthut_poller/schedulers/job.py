@@ -106,8 +106,8 @@ class Accounts(msgspec.Struct, frozen=True, kw_only=True):
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """Where queue and accounting, both answering, hold jobs with the tags that were asked for: ids by tag.
 
-    `at` is the cluster's own clock before the first of the two was asked. `is_accounting_kept` is false where
-    an ended job leaves no trace to look for.
+    The newest job comes first: a run id may have been used before. `at` is the cluster's own clock before the
+    first of the two was asked. `is_accounting_kept` is false where an ended job leaves no trace to look for.
     """
 
     jobs: Mapping[str, tuple[str, ...]]

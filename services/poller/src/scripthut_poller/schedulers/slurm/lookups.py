@@ -31,12 +31,11 @@ def parse(answer: Answer, mark: str, tags: frozenset[str], since: datetime) -> F
     if not separator or (answer.exit_status and is_kept):
         raise BadOutput(f"exit status {answer.exit_status}: {said(answer)}")
     clock, *_ = queued.partition("\n")
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, datetime]] = {}
     for tag, job_id, submitted_at in (*_queued(queued, mark), *(_ended(ended, mark) if is_kept else ())):
-        known = found.setdefault(tag, [])
-        if submitted_at >= since - _OVERLAP and job_id not in known:
-            known.append(job_id)
-    jobs = {tag: tuple(ids) for tag, ids in found.items() if ids and tag in tags}
+        if submitted_at >= since - _OVERLAP and tag in tags:
+            found.setdefault(tag, {})[job_id] = submitted_at
+    jobs = {tag: tuple(sorted(times, key=times.__getitem__, reverse=True)) for tag, times in found.items()}
     return Found(jobs=jobs, at=moment(clock, "the cluster's clock"), is_accounting_kept=is_kept)
 
 
