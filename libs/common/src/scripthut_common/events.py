@@ -5,19 +5,31 @@ Structured JSON, below 64 KiB; unknown fields are ignored so that later versions
 Source: CloudEvents 1.0 JSON format, https://github.com/cloudevents/spec.
 """
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid5
 
 import msgspec
 
+from . import layout
 from .errors import BadMessage
 from .tasks import TaskSpec
 
 NAMESPACE = UUID("6f0d9b1e-52f4-5b7c-9a52-0c5e4c6e7a10")
 MAX_EVENT_BYTES = 64 * 1024
 MAX_PART_BYTES = 512 * 1024
+
+# Names become keys and parts of paths; numbers have columns. What does not fit is no event of ours.
+_Id = Annotated[str, msgspec.Meta(pattern=rf"\A{layout.ID_PATTERN.pattern}\Z")]
+_ClusterName = Annotated[str, msgspec.Meta(pattern=rf"\A{layout.CLUSTER_NAME_PATTERN.pattern}\Z")]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Code = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_Word = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class ItemState(StrEnum):
@@ -89,33 +101,33 @@ class ItemEvent(_Struct, frozen=True, kw_only=True):
     Consumers apply it only where (attempt, revision, sequence) is higher than what they hold.
     """
 
-    run_id: str
+    run_id: _Id
     run_name: str
-    task_id: str
+    task_id: _Id
     task_name: str
-    position: int
-    cluster: str
+    position: _Count
+    cluster: _ClusterName
     owner: str
-    attempt: int
-    revision: int
-    sequence: int
+    attempt: _Count
+    revision: _Count
+    sequence: _Counter
     state: ItemState
     output_dir: str
     run_summary_path: str
     stdout_path: str | None = None
     stderr_path: str | None = None
     job_id: str | None = None
-    job_submitted_at: datetime | None = None
+    job_submitted_at: _Time | None = None
     outcome: Outcome | None = None
     confirmed: bool = False
     evidence: Evidence = Evidence.NONE
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: _Code | None = None
+    signal: _Code | None = None
     reason: str | None = None
     scheduler_word: str | None = None
-    submitted_at: datetime | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    submitted_at: _Time | None = None
+    started_at: _Time | None = None
+    ended_at: _Time | None = None
     node: str | None = None
 
     @property
@@ -127,73 +139,73 @@ class ItemEvent(_Struct, frozen=True, kw_only=True):
 class OutputsCollected(_Struct, frozen=True, kw_only=True):
     """A task's files are in our store, or accounted for."""
 
-    run_id: str
-    task_id: str
-    cluster: str
+    run_id: _Id
+    task_id: _Id
+    cluster: _ClusterName
     owner: str
-    attempt: int
-    sequence: int
+    attempt: _Count
+    sequence: _Counter
     outputs_state: str
-    stored_files: int
-    left_out_files: int
-    stored_bytes: int
+    stored_files: _Count
+    left_out_files: _Count
+    stored_bytes: _Counter
 
 
 class RunExtended(_Struct, frozen=True, kw_only=True):
     """A generated list added items to a run."""
 
-    run_id: str
-    cluster: str
+    run_id: _Id
+    cluster: _ClusterName
     owner: str
-    parent_task_id: str
-    count: int
-    sequence: int
+    parent_task_id: _Id
+    count: _Count
+    sequence: _Counter
 
 
 class RunCompleted(_Struct, frozen=True, kw_only=True):
     """Every item of a run is final."""
 
-    run_id: str
+    run_id: _Id
     run_name: str
-    cluster: str
+    cluster: _ClusterName
     owner: str
     state: RunState
-    sequence: int
+    sequence: _Counter
 
 
 class ClusterObserved(_Struct, frozen=True, kw_only=True):
     """How the last rounds of a cluster went."""
 
-    cluster: str
+    cluster: _ClusterName
     state: str
-    sequence: int
+    sequence: _Counter
     error: str | None = None
-    last_good_round_at: datetime | None = None
+    last_good_round_at: _Time | None = None
     commands_per_minute: float = 0.0
 
 
 class RunRequested(_Struct, frozen=True, kw_only=True):
     """One numbered part of a run that the poller shall submit; complete when all `parts` are in."""
 
-    run_id: str
-    part: int
-    parts: int
+    run_id: _Id
+    part: _Count
+    parts: _Count
     document_sha256: str
     owner: str
     run_name: str
-    cluster: str
+    cluster: _ClusterName
     log_dir: str | None
-    first_position: int
+    first_position: _Count
     tasks: tuple[TaskSpec, ...]
 
 
 class RunCancelRequested(_Struct, frozen=True, kw_only=True):
     """Cancel what is still alive of a run."""
 
-    run_id: str
-    cluster: str
+    run_id: _Id
+    cluster: _ClusterName
     requested_by: str
-    requested_at: datetime
+    requested_at: _Time
 
 
 Payload = (
@@ -240,10 +252,10 @@ class _Wire(_Struct, frozen=True, kw_only=True):
     """The JSON form of the envelope before its payload is known."""
 
     specversion: str
-    id: str
+    id: _Word
     type: str
     source: str
-    time: datetime
+    time: _Time
     data: Any
     subject: str | None = None
     datacontenttype: str = "application/json"
@@ -275,18 +287,20 @@ def _distinction(data: Payload) -> str:
 
 
 def encode(envelope: CloudEvent) -> bytes:
-    """Write the envelope as structured CloudEvents JSON."""
-    return msgspec.json.encode(
-        _Wire(
-            specversion="1.0",
-            id=envelope.id,
-            type=envelope.type,
-            source=envelope.source,
-            time=envelope.time,
-            subject=envelope.subject,
-            data=envelope.data,
-        )
+    """Write the envelope as structured CloudEvents JSON; text of a cluster that is no UTF-8 gets question marks."""
+    wire = _Wire(
+        specversion="1.0",
+        id=envelope.id,
+        type=envelope.type,
+        source=envelope.source,
+        time=envelope.time,
+        subject=envelope.subject,
+        data=envelope.data,
     )
+    try:
+        return msgspec.json.encode(wire)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(wire)))
 
 
 def decode(body: bytes) -> CloudEvent | None:
@@ -295,6 +309,8 @@ def decode(body: bytes) -> CloudEvent | None:
     Raises:
         BadMessage: not CloudEvents 1.0 JSON, or its data does not fit its type.
     """
+    if _NUL.search(body):
+        raise BadMessage("not a readable event: a text holds a NUL character")
     try:
         wire = msgspec.json.decode(body, type=_Wire)
         if wire.specversion != "1.0":
@@ -302,7 +318,30 @@ def decode(body: bytes) -> CloudEvent | None:
         if wire.type not in set(Type):
             return None
         type_ = Type(wire.type)
-        data = msgspec.convert(wire.data, type=_PAYLOADS[type_])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        data = _in_utc(msgspec.convert(wire.data, type=_PAYLOADS[type_]))
+        at = wire.time.astimezone(UTC)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise BadMessage(f"not a readable event: {error}") from error
-    return CloudEvent(id=wire.id, type=type_, source=wire.source, time=wire.time, subject=wire.subject, data=data)
+    return CloudEvent(id=wire.id, type=type_, source=wire.source, time=at, subject=wire.subject, data=data)
+
+
+def _in_utc(data: Payload) -> Payload:
+    """Give every time of `data` in UTC; the first and last hours of the calendar overflow there."""
+    times = {
+        field: value.astimezone(UTC)
+        for field in data.__struct_fields__
+        if isinstance(value := getattr(data, field), datetime)
+    }
+    return msgspec.structs.replace(data, **times) if times else data
+
+
+def _without_surrogates(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case dict():
+            return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_without_surrogates(one) for one in value]
+        case _:
+            return value
