@@ -1,0 +1,1 @@
+"""The pair on real servers, as its users meet it."""
