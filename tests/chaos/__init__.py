@@ -1,0 +1,1 @@
+"""The pair while its parts die."""
