@@ -65,7 +65,8 @@ def main() -> None:
     with Path(os.environ["SCRIPTHUT_RUN_SUMMARY"]).open("a", encoding="utf-8") as summary:
         _, first, second = table[-1]
         summary.write(f"| | {names} |\n|:--|--:|--:|\n| steps | {first:,} | {second:,} |\n\n")
-        summary.write(f"Over-relaxation needs **{first / second:.0f} times** fewer steps.\n")
+        summary.write(f"Over-relaxation needs **{first / second:.0f} times** fewer steps.\n\n")
+        summary.write("![Change by step of both schemes](comparison.png)\n")
 
 
 if __name__ == "__main__":
