@@ -17,7 +17,8 @@ MIB = 1024 * 1024
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """Fixed sh text with the bounds it runs under. `name` is for logs and metrics.
 
-    `idle_timeout_s` bounds the silence between two pieces of output, `timeout_s` the whole run.
+    `idle_timeout_s` bounds the silence between two pieces of output, `timeout_s` the whole run. More standard output
+    than `max_stdout_bytes` is an error; of standard error the beginning is kept.
     """
 
     name: str
