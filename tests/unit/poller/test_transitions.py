@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from scripthut_common.events import Evidence, ItemState, Outcome, Type
 from scripthut_common.manifest import ExitRecord
-from scripthut_poller.records import Trace
+from scripthut_poller.records import Claim, Trace
 from scripthut_poller.schedulers.job import ABSENT, Absent, Accounted, Job, JobState, Seen, Sighting, Unreachable
 from scripthut_poller.transitions import (
     NO_RECORD,
     NO_VERDICT,
+    RAN_AS_ANOTHER_JOB,
     Clock,
     Decision,
     Observation,
@@ -216,6 +217,33 @@ def test_rule_9_an_old_final_row_does_not_end_a_requeued_job() -> None:
     requeued = standing(ItemState.QUEUED, job_submitted_at=ago(30), attempt=2)
     old = row(Outcome.NODE_FAILED, submitted_at=ago(1000))
     assert after(requeued, accounting=old).standing.state is ItemState.SETTLING
+
+
+def test_rule_8_the_clock_of_the_login_node_may_differ_until_the_scheduler_has_told_its_own() -> None:
+    submitted = standing(ItemState.SUBMITTED, job_submitted_at=ago(900))
+    behind = row(Outcome.SUCCEEDED, submitted_at=ago(1000))
+    assert after(submitted, accounting=behind).standing.outcome is Outcome.SUCCEEDED
+
+
+def test_rule_12_a_row_of_an_earlier_job_of_the_same_id_decides_nothing() -> None:
+    other = row(Outcome.FAILED, submitted_at=ago(5000))
+    assert after(standing(ItemState.RUNNING), accounting=other).standing.state is ItemState.SETTLING
+
+
+def test_rule_12_a_requeue_that_no_round_saw_is_counted_by_its_rows() -> None:
+    rows = row(None, word="REQUEUED") + row(Outcome.FAILED, submitted_at=ago(300), exit_code=9)
+
+    ended = after(standing(ItemState.RUNNING), trace=record(137, attempt=2), accounting=rows).standing
+
+    assert (ended.attempt, ended.outcome, ended.exit_code) == (2, Outcome.FAILED, 137)
+
+
+@pytest.mark.parametrize("trace", [Trace(claim=Claim(job_id="41", attempt=1)), record(job_id="41")])
+def test_the_end_of_a_job_that_found_the_task_claimed_says_nothing_of_the_task(trace: Trace) -> None:
+    settling = standing(ItemState.SETTLING, waited_s=590.0)
+
+    assert after(settling, trace=trace, accounting=row(Outcome.FAILED)).standing.reason == RAN_AS_ANOTHER_JOB
+    assert after(settling, trace=trace, accounting=row(Outcome.FAILED)).standing.outcome is Outcome.UNKNOWN
 
 
 def test_rule_11_a_state_that_nobody_documents_is_surfaced_and_bounded() -> None:

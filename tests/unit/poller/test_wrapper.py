@@ -268,6 +268,15 @@ def test_a_command_that_leaves_most_of_its_text_unread_ends_quietly(place: Place
     assert (ran.status, ran.err) == (4, b"")
 
 
+def test_line_ends_of_dos_arrive_and_are_not_in_the_script(place: Place) -> None:
+    script = place.script('printf "%s|" "$VALUE" "a\r\nb\r\n"', env={"VALUE": "x\r\ny"}, init=("A=1\r\nB=2",))
+
+    ran = place.start(script).finish()
+
+    assert b"\r\n" not in script
+    assert ran.out == b"x\r\ny|a\r\nb\r\n|"
+
+
 def test_other_users_cannot_read_the_command_in_the_list_of_processes(place: Place) -> None:
     ready = place.log_dir / "ready"
     process = place.start(place.script(f"secret=hunter2; touch {ready}; sleep 600", env={"TOKEN": "hunter2"}))

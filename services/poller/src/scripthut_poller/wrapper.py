@@ -5,8 +5,8 @@ runs in a child that cannot reach the outer shell, which claims the execution, f
 how it ended. Needs bash 4.3; the file list needs GNU find.
 """
 
+import shlex
 from collections.abc import Iterator
-from shlex import quote
 
 from scripthut_common import layout
 from scripthut_common.manifest import MAGIC, MAX_BYTES, MAX_FILES
@@ -32,6 +32,11 @@ def batch_script(task: TaskSpec, *, run_id: str, log_dir: str, working_dir: str 
     authors = "\n".join(_authors(task, run_id, log_dir, working_dir))
     text = f"{{\nset -o pipefail\n{facts}\n{_SETTING_OUT}{authors}\n{_SEEING_OUT}}}\n"
     return text.encode("utf-8", "surrogateescape")
+
+
+def quote(text: str) -> str:
+    """Quote one word. No CR stands before a newline: sbatch refuses scripts with the line ends of DOS."""
+    return shlex.quote(text).replace("\r\n", "\r''\n")
 
 
 def _facts(task_id: str, run_id: str, log_dir: str, nonce: str) -> Iterator[str]:

@@ -10,11 +10,12 @@ import msgspec
 from scripthut_common.events import Evidence, ItemState, Outcome, Type
 from scripthut_poller.schedulers.job import Absent, Job, JobState, Seen, Sighting, Unreachable
 
-from .standing import Answers, Clock, Decision, Observation, Patience, Source, Standing
-from .verdicts import Verdict, weigh
+from .standing import Clock, Decision, Observation, Patience, Source, Standing
+from .verdicts import Verdict, ran_as_another_job, weigh
 
 NO_RECORD = "the scheduler has no record of this job"
 NO_VERDICT = "the job left the queue, and neither the scheduler nor the task said how it ended"
+RAN_AS_ANOTHER_JOB = "another job of the same submission ran this task, and the scheduler was not asked how that ended"
 ODD_FOR_TOO_LONG = "the scheduler has shown a state that we do not know for a day"
 _SAME_START = timedelta(seconds=1)
 
@@ -143,7 +144,7 @@ def _absent(standing: Standing, observation: Observation, clock: Clock) -> Decis
     if standing.state is ItemState.SUBMITTED and _is_young(standing, clock):
         return Decision(standing=standing)
     aged = _waited(standing, clock) if _all_answered(observation) else standing
-    limit_s, reason = _limit(aged, observation.accounting, clock.patience)
+    limit_s, reason = _limit(aged, observation, clock.patience)
     since = standing.submitted_at if standing.state is ItemState.SUBMITTED else standing.entered_at
     if aged.waited_s >= limit_s or _age_s(since, clock) >= clock.patience.hard_end_s:
         return _unknown(aged, reason, clock)
@@ -167,6 +168,7 @@ def _ended(standing: Standing, verdict: Verdict, clock: Clock) -> Decision:
     after = msgspec.structs.replace(
         standing,
         state=ItemState.FINAL,
+        attempt=verdict.attempt or standing.attempt,
         entered_at=clock.now,
         waited_s=0.0,
         observed_at=clock.now,
@@ -189,9 +191,11 @@ def _unknown(standing: Standing, reason: str, clock: Clock) -> Decision:
     return _ended(standing, verdict, clock)
 
 
-def _limit(standing: Standing, accounting: Answers, patience: Patience) -> tuple[float, str]:
+def _limit(standing: Standing, observation: Observation, patience: Patience) -> tuple[float, str]:
     """Say how much good-round time may pass without a verdict, and what is said when it has."""
-    is_unheard_of = standing.state is ItemState.SUBMITTED and not isinstance(accounting, tuple)
+    if ran_as_another_job(standing, observation):
+        return patience.settling_s, RAN_AS_ANOTHER_JOB
+    is_unheard_of = standing.state is ItemState.SUBMITTED and not isinstance(observation.accounting, tuple)
     return (patience.unregistered_s, NO_RECORD) if is_unheard_of else (patience.settling_s, NO_VERDICT)
 
 

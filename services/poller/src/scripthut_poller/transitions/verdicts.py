@@ -12,6 +12,7 @@ from scripthut_poller.schedulers.job import Accounted
 from .standing import Answers, Observation, Standing
 
 _SAME_SUBMISSION = timedelta(seconds=1)
+_CLOCKS_DIFFER = timedelta(minutes=10)
 _SIGTERM = 15
 _WORDS = {
     Outcome.CANCELLED: "was cancelled",
@@ -24,10 +25,11 @@ _WORDS = {
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How an item ended, and who says so."""
+    """How an item ended, and who says so; `attempt` where that is another than was known."""
 
     outcome: Outcome
     evidence: Evidence
+    attempt: int | None = None
     exit_code: int | None = None
     signal: int | None = None
     word: str | None = None
@@ -39,11 +41,28 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def weigh(standing: Standing, observation: Observation) -> Verdict | None:
     """Weigh the evidence: the scheduler has the word, the exit record the exit code; `None` while nobody speaks."""
-    record = _matching_record(standing, observation)
-    row = _last_execution(standing, observation.accounting)
-    if row is not None and row.outcome is not None:
-        return _by_scheduler(standing, row, row.outcome, record)
-    return None if record is None else _by_record(record)
+    if ran_as_another_job(standing, observation):
+        return None
+    executions = _executions(standing, observation.accounting)
+    attempt = standing.attempt + max(0, len(executions) - 1)
+    record = _matching_record(standing, attempt, observation)
+    verdict = None if record is None else _by_record(record)
+    if executions and executions[-1].outcome is not None:
+        verdict = _by_scheduler(standing, executions[-1], executions[-1].outcome, record)
+    return None if verdict is None else msgspec.structs.replace(verdict, attempt=attempt)
+
+
+def ran_as_another_job(standing: Standing, observation: Observation) -> bool:
+    """Say whether another job of the same submission began the task before the one that is watched.
+
+    The watched job then ended without running it, and its end says nothing of the task's.
+    """
+    if not isinstance(observation.trace, Trace):
+        return False
+    claim, record = observation.trace.claim, observation.trace.record
+    began = {record.job_id} if record is not None and record.nonce == standing.nonce else set()
+    began |= {claim.job_id} if claim is not None else set()
+    return bool(began) and standing.job_id not in began
 
 
 def _by_scheduler(standing: Standing, row: Accounted, outcome: Outcome, record: ExitRecord | None) -> Verdict:
@@ -87,23 +106,27 @@ def _recorded_exit_code(standing: Standing, record: ExitRecord | None) -> int | 
     return standing.exit_code if standing.evidence is Evidence.EXIT_RECORD else None
 
 
-def _matching_record(standing: Standing, observation: Observation) -> ExitRecord | None:
+def _matching_record(standing: Standing, attempt: int, observation: Observation) -> ExitRecord | None:
     """Return the exit record if it is of this very submission, job and attempt."""
     if not isinstance(observation.trace, Trace) or observation.trace.record is None:
         return None
     record = observation.trace.record
-    is_ours = (record.job_id, record.nonce, record.attempt) == (standing.job_id, standing.nonce, standing.attempt)
+    is_ours = (record.job_id, record.nonce, record.attempt) == (standing.job_id, standing.nonce, attempt)
     return record if is_ours else None
 
 
-def _last_execution(standing: Standing, accounting: Answers) -> Accounted | None:
-    """Return the newest execution, unless it is of an earlier submission: ids are reused, requeues submit anew."""
-    if not isinstance(accounting, tuple) or not accounting:
-        return None
-    row = accounting[-1]
-    if row.submitted_at is None or standing.job_submitted_at is None:
-        return row
-    return row if row.submitted_at >= standing.job_submitted_at - _SAME_SUBMISSION else None
+def _executions(standing: Standing, accounting: Answers) -> tuple[Accounted, ...]:
+    """Return the executions since the last submission that is known of, oldest first: a requeue submits anew.
+
+    Ids are reused, so older ones may be of another job; and after a requeue that was seen, the scheduler's own time
+    tells its row from the one before. Until then the time may be of another machine's clock.
+    """
+    if not isinstance(accounting, tuple):
+        return ()
+    if standing.job_submitted_at is None:
+        return accounting[-1:]
+    earliest = standing.job_submitted_at - (_CLOCKS_DIFFER if standing.attempt == 1 else _SAME_SUBMISSION)
+    return tuple(row for row in accounting if row.submitted_at is None or row.submitted_at >= earliest)
 
 
 def _cancelled_for_a_dependency(row: Accounted, outcome: Outcome) -> Outcome:

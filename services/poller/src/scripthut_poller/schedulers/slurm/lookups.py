@@ -55,7 +55,7 @@ def _ended(text: str, mark: str) -> Iterator[tuple[str, str, datetime]]:
     if not text:
         return
     pieces = text.split(mark)
-    if len(pieces) % 3 != 1 or not text.endswith("\n"):
+    if len(pieces) < 4 or len(pieces) % 3 != 1 or not text.endswith("\n"):
         raise BadOutput(f"sacct printed {shown(text)}")
     begins = [pieces[0], *(piece.partition("\n")[2] for piece in pieces[3:-1:3])]
     for job_id, submitted, line in zip(begins, pieces[1::3], pieces[2::3], strict=True):

@@ -21,7 +21,7 @@ _EXIT_CODE = re.compile(r"([0-9]{1,10}):([0-9]{1,10})")
 _NO_TIME = frozenset({"", "N/A", "NONE", "None", "Unknown"})
 _NO_NODE = frozenset({"", "n/a", "(null)", "None assigned"})
 _NO_REASON = frozenset({"", "None"})
-_LAST_SIGNAL = 64
+_LAST_SIGNAL = 31
 _NEVER = datetime.max.replace(tzinfo=UTC)
 NOT_KEPT = b"accounting storage is disabled"
 
@@ -92,7 +92,8 @@ def _job(row: str) -> Job | None:
         # For a job that waits, this is when it may start.
         started_at=epoch_or_none(started) if state is JobState.RUNNING else None,
         node=None if node in _NO_NODE else node,
-        restarts=number(restarts, "restart count"),
+        # While a requeued job completes, Slurm 24.11 counts the restart that is yet to come.
+        restarts=None if word == "COMPLETING" else number(restarts, "restart count"),
     )
 
 
@@ -143,7 +144,10 @@ def _record(row: str) -> _Record:
 
 
 def _exit_code(text: str) -> tuple[int | None, int | None]:
-    """Read `CODE:SIGNAL`; what cannot be read is unknown, never 0. Signal 125 is Slurm's mark for lack of memory."""
+    """Read `CODE:SIGNAL`; what cannot be read is unknown, never 0.
+
+    Signals beyond the usual ones are marks of Slurm's: 125 for lack of memory, 53 for a job that could not start.
+    """
     known = _EXIT_CODE.fullmatch(text)
     if known is None:
         return None, None
@@ -168,7 +172,8 @@ def _executions(records: Sequence[_Record]) -> list[_Execution]:
 def _accounted(execution: _Execution) -> Accounted:
     job, batch = execution.job, execution.batch
     outcome = _outcome(job, batch)
-    told = batch if batch is not None and batch.exit_code is not None else job
+    known = [record for record in (batch, job) if record is not None and record.exit_code is not None]
+    told = next((record for record in known if record.exit_code or record.signal), known[0] if known else job)
     code, signal = told.exit_code, told.signal
     if signal is not None or (code == 0 and outcome is not Outcome.SUCCEEDED):
         code = None
@@ -188,9 +193,10 @@ def _accounted(execution: _Execution) -> Accounted:
 def _outcome(job: _Record, batch: _Record | None) -> Outcome | None:
     """Weigh the two records: a specific state wins over FAILED, and a script that failed over COMPLETED.
 
-    A job without partition is Slurm's first draft of the record (22.05 shows it for up to 5 s): not final.
+    A job without partition is Slurm's first draft of the record (22.05 shows it for up to 5 s), one without an end
+    is what slurmdbd knows before it has caught up after an outage: neither is final.
     """
-    if job.outcome is None or not job.partition:
+    if job.outcome is None or not job.partition or job.ended_at is None:
         return None
     if job.outcome not in {Outcome.SUCCEEDED, Outcome.FAILED}:
         return job.outcome
