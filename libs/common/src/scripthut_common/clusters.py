@@ -14,11 +14,12 @@ from typing import Annotated
 
 import msgspec
 
-from . import layout
+from . import layout, tasks
 from .errors import SettingsError
-from .settings import read_toml
+from .settings import fill, read_toml
 
 MIB = 1024 * 1024
+_Limit = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class SchedulerKind(StrEnum):
@@ -31,12 +32,12 @@ class SchedulerKind(StrEnum):
 class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of one task's outputs is taken; what exceeds it stands in the ledger with the reason."""
 
-    max_depth: int = 3
-    max_files: int = 1000
-    max_file_bytes: int = 10 * MIB
-    max_total_bytes: int = 200 * MIB
-    log_tail_bytes: int = MIB
-    max_named_rows: int = 10_000
+    max_depth: _Limit = 3
+    max_files: _Limit = 1000
+    max_file_bytes: _Limit = 10 * MIB
+    max_total_bytes: _Limit = 200 * MIB
+    log_tail_bytes: _Limit = MIB
+    max_named_rows: _Limit = 10_000
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,21 +64,32 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     collection: CollectionLimits = CollectionLimits()
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True):
-    clusters: dict[str, Cluster]
-
-
 def load(path: Path) -> dict[str, Cluster]:
     """Read the clusters of a TOML file, by name.
 
     Raises:
-        SettingsError: the file is missing or wrong; names the file, the field and the fault.
+        SettingsError: one line for everything that is missing or wrong, with its place in the file.
     """
-    try:
-        found = msgspec.convert(read_toml(path), type=_File).clusters
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{path}: {error}") from error
-    wrong = [name for name in found if not layout.is_cluster_name(name)]
-    if wrong:
-        raise SettingsError(f"{path}: cluster names must be {layout.CLUSTER_NAME_RULE}; found {wrong!r}")
-    return {name: msgspec.structs.replace(cluster, name=name) for name, cluster in found.items()}
+    tables, faults = read_toml(path).get("clusters"), list[str]()
+    if not isinstance(tables, dict) or not tables:
+        raise SettingsError(f"{path}: describe at least one cluster, as [clusters.daint]")
+    found = {name: _read(name, table, faults) for name, table in tables.items()}
+    if faults:
+        raise SettingsError("\n".join(f"{path}: {fault}" for fault in faults))
+    return {name: cluster for name, cluster in found.items() if cluster is not None}
+
+
+def _read(name: str, table: object, faults: list[str]) -> Cluster | None:
+    where = f"clusters.{name if layout.is_cluster_name(name) else repr(name)}"
+    if not layout.is_cluster_name(name):
+        faults.append(f"{where}: the name must be {layout.CLUSTER_NAME_RULE}")
+    if not isinstance(table, dict):
+        faults.append(f"{where} must be a table")
+        return None
+    if "name" in table:
+        faults.append(f"{where}.name is no setting; the name stands in the brackets")
+    cluster = fill(Cluster, table, where, faults)
+    for field in ("log_dir", "spool_dir"):
+        if cluster is not None and (path := getattr(cluster, field)) is not None:
+            faults += [f"{where}.{field} {problem.message}" for problem in tasks.check_path(path, field)]
+    return cluster and msgspec.structs.replace(cluster, name=name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 from .errors import SettingsError
 
@@ -29,27 +30,50 @@ def read_toml(path: Path) -> dict[str, Any]:
 def load(type_: type[S], environ: Mapping[str, str], *, prefix: str, file: Path | None = None) -> S:
     """Fill `type_` from `PREFIX_FIELD` variables, then from the top level of a TOML file, then defaults.
 
+    An empty variable is as good as none.
+
     Raises:
         SettingsError: one line for every field that is missing or wrong, with the variable's name.
     """
     written = read_toml(file) if file else {}
+    names = {field.name: f"{prefix}_{field.name.upper()}" for field in msgspec.structs.fields(type_)}
+    faults = [f"{file}: {key} is no setting" for key in written if key not in names]
     values: dict[str, Any] = {}
-    faults: list[str] = []
     for field in msgspec.structs.fields(type_):
-        variable = f"{prefix}_{field.name.upper()}"
-        raw = environ.get(variable, written.get(field.name))
-        if raw is None:
-            if field.required:
-                faults.append(f"{variable} is missing")
-            continue
-        try:
-            given = _split(raw, field.type) if variable in environ else raw
-            values[field.name] = msgspec.convert(given, type=field.type, strict=variable not in environ)
-        except msgspec.ValidationError as error:
-            faults.append(f"{variable}: {error}")
+        variable = names[field.name]
+        said = environ.get(variable) or None
+        given = written.get(field.name) if said is None else _split(said, field.type)
+        values |= _convert(field, given, variable, faults, is_text=said is not None)
     if faults:
         raise SettingsError("settings are incomplete or wrong:\n" + "\n".join(f"  {fault}" for fault in faults))
     return type_(**values)
+
+
+def fill(type_: type[S], table: Mapping[str, Any], where: str, faults: list[str]) -> S | None:
+    """Make `type_` of a TOML table; `None` where that failed, with a line in `faults` for everything wrong."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
+    before = len(faults)
+    faults += [f"{where}.{key} is no setting" for key in table if key not in fields]
+    values: dict[str, Any] = {}
+    for key, field in fields.items():
+        values |= _convert(field, table.get(key), f"{where}.{key}", faults, is_text=False)
+    return type_(**values) if len(faults) == before else None
+
+
+def _convert(field: FieldInfo, given: Any, where: str, faults: list[str], *, is_text: bool) -> dict[str, Any]:
+    """Give the field's value by its name; nothing where the default holds or a fault was noted."""
+    if given is None:
+        if field.required:
+            faults.append(f"{where} is missing")
+        return {}
+    if isinstance(given, dict) and isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+        found = fill(field.type, given, where, faults)
+        return {} if found is None else {field.name: found}
+    try:
+        return {field.name: msgspec.convert(given, type=field.type, strict=not is_text)}
+    except msgspec.ValidationError as error:
+        faults.append(f"{where}: {error}")
+        return {}
 
 
 def _split(raw: str, type_: object) -> object:

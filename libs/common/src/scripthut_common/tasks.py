@@ -109,7 +109,7 @@ def _judge(task: TaskSpec) -> Iterable[tuple[str, bool, str]]:
     yield "name", too_long, f"must have at most {MAX_NAME_CHARACTERS} characters"
     yield "name", "\0" in (task.name or ""), "must have no NUL"
     yield "generates_source", "\0" in (task.generates_source or ""), "must have no NUL"
-    yield "cpus", not 1 <= (task.cpus or 1) <= 1_000_000, "must be from 1 to 1000000"
+    yield "cpus", task.cpus is not None and not 1 <= task.cpus <= 1_000_000, "must be from 1 to 1000000"
     yield "command", "\0" in task.command, "must have no NUL"
     yield "init", any("\0" in line for line in task.init), "must have no NUL"
     yield "env", any("\0" in value for value in task.env.values()), "must have no NUL"

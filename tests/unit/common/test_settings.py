@@ -1,0 +1,120 @@
+"""Settings and clusters files: read as they say, or refused with every fault in them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import pytest
+
+from scripthut_common import clusters, settings
+from scripthut_common.clusters import CollectionLimits, SchedulerKind
+from scripthut_common.errors import SettingsError
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of a service that there is not."""
+
+    database_url: str
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    hosts: tuple[str, ...] = ("localhost",)
+    is_loud: bool = False
+    interval_s: Annotated[float, msgspec.Meta(gt=0)] = 1.5
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.toml"
+
+
+def test_a_variable_beats_the_file_and_the_file_the_default(file: Path) -> None:
+    file.write_text('database_url = "from file"\nport = 1\nhosts = ["a"]\n')
+    environ = {"X_PORT": "2", "X_IS_LOUD": "true", "X_HOSTS": "b, c ,", "Y_PORT": "3"}
+
+    found = settings.load(Sample, environ, prefix="X", file=file)
+
+    assert found == Sample(database_url="from file", port=2, hosts=("b", "c"), is_loud=True)
+
+
+def test_everything_missing_or_wrong_is_told_at_once_without_the_values(file: Path) -> None:
+    file.write_text('interval_s = "often"\ncolour = 1\n')
+
+    with pytest.raises(SettingsError) as caught:
+        settings.load(Sample, {"X_PORT": "s3cret", "X_IS_LOUD": "perhaps"}, prefix="X", file=file)
+
+    assert str(caught.value).splitlines() == [
+        "settings are incomplete or wrong:",
+        f"  {file}: colour is no setting",
+        "  X_DATABASE_URL is missing",
+        "  X_PORT: Expected `int`, got `str`",
+        "  X_IS_LOUD: Expected `bool`, got `str`",
+        "  X_INTERVAL_S: Expected `float`, got `str`",
+    ]
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    with pytest.raises(SettingsError, match="X_DATABASE_URL is missing"):
+        settings.load(Sample, {"X_DATABASE_URL": "", "X_PORT": "1"}, prefix="X")
+
+    assert settings.load(Sample, {"X_DATABASE_URL": "u", "X_PORT": "1", "X_HOSTS": ""}, prefix="X").hosts == (
+        "localhost",
+    )
+
+
+@pytest.mark.parametrize("text", ["port = ", "= 1", '"a', "a = \xff"])
+def test_a_file_that_is_no_toml_is_named(file: Path, text: str) -> None:
+    file.write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(SettingsError, match=str(file)):
+        settings.load(Sample, {}, prefix="X", file=file)
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(SettingsError, match=f"{file}: No such file"):
+        settings.read_toml(file)
+
+
+def test_clusters_are_read_with_their_names_and_defaults(file: Path) -> None:
+    file.write_text(
+        '[clusters.daint]\nscheduler = "slurm"\nhost = "daint.example.org"\npoll_interval_s = 5\n'
+        '[clusters.daint.collection]\nmax_files = 10\n[clusters.here]\nscheduler = "localhost"\nlog_dir = "/tmp/x"\n'
+    )
+
+    found = clusters.load(file)
+
+    assert list(found) == ["daint", "here"]
+    assert (found["daint"].name, found["daint"].poll_interval_s, found["daint"].port) == ("daint", 5.0, 22)
+    assert found["daint"].collection == CollectionLimits(max_files=10)
+    assert found["here"].scheduler is SchedulerKind.LOCALHOST
+
+
+def test_everything_wrong_with_clusters_is_told_at_once(file: Path) -> None:
+    file.write_text(
+        '[clusters.Daint]\nscheduler = "slurm"\n'
+        '[clusters.a]\nscheduler = "lsf"\nport = 0\nhots = "x"\nname = "b"\n'
+        "[clusters.a.collection]\nmax_files = -1\ndepth = 1\n"
+        '[clusters.b]\nlog_dir = 1\n[clusters.c]\nscheduler = "slurm"\nlog_dir = "relative"\n'
+    )
+
+    with pytest.raises(SettingsError) as caught:
+        clusters.load(file)
+
+    assert [line.removeprefix(f"{file}: ") for line in str(caught.value).splitlines()] == [
+        "clusters.'Daint': the name must be 1 to 63 of a-z 0-9 - and beginning with a letter or digit",
+        "clusters.a.name is no setting; the name stands in the brackets",
+        "clusters.a.hots is no setting",
+        "clusters.a.scheduler: Invalid enum value 'lsf'",
+        "clusters.a.port: Expected `int` >= 1",
+        "clusters.a.collection.depth is no setting",
+        "clusters.a.collection.max_files: Expected `int` >= 0",
+        "clusters.b.scheduler is missing",
+        "clusters.b.log_dir: Expected `str`, got `int`",
+        "clusters.c.log_dir must be absolute or begin with ~/",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "clusters = 1", "[clusters]", "[clusters]\na = 1", "[other]\nx = 1"])
+def test_a_file_without_clusters_is_refused(file: Path, text: str) -> None:
+    file.write_text(text)
+
+    with pytest.raises(SettingsError, match="cluster"):
+        clusters.load(file)
