@@ -137,6 +137,28 @@ async def test_a_failed_collection_says_why(house: House) -> None:
     assert "could not be collected. no space left" in text_of(await house.get("/ui/runs/r1/tasks/t0"))
 
 
+async def test_a_failed_collection_can_be_asked_for_again(house: House) -> None:
+    await house.apply(ended(output_dir="/logs/outputs/r1/t0"))
+    async with house.database.transaction() as connection:
+        await connection.execute(update(ITEMS).values(outputs_state=OutputsState.FAILED))
+        await connection.execute(update(COLLECTIONS).values(reason="no space", due_at=None))
+    found = re.search(r'<form class="again" method="post" action="([^"]+)">', (await house.get("/ui/runs/r1")).text)
+    assert found is not None
+
+    answer = await house.post(found[1])
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/runs/r1/tasks/t0")
+    assert "Outputs wait to be collected." in text_of(await house.get(answer.headers["location"]))
+
+
+async def test_nobody_else_can_have_it_collected_again(house: House) -> None:
+    await house.apply(ended())
+
+    answer = await house.post("/ui/runs/r1/tasks/t0/collect", actor="bob")
+
+    assert answer.status_code == 404
+
+
 async def test_a_document_that_waits_says_so_and_the_page_asks_again(house: House) -> None:
     await house.apply(ended())
     async with house.database.transaction() as connection:

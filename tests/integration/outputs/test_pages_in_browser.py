@@ -159,7 +159,9 @@ async def test_hostile_names_and_documents_do_nothing(house: House, address: str
             await page.wait_for_load_state("networkidle")
             assert await page.locator("h1").count() == 1
             assert (
-                await page.evaluate("document.querySelectorAll('iframe, form:not(.who), input, svg[onload]').length")
+                await page.evaluate(
+                    "document.querySelectorAll('iframe, form:not(.who, .again), input, svg[onload]').length"
+                )
                 == 0
             )
         await page.goto(f"{address}/ui/runs/r1")

@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 import msgspec
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -103,7 +103,14 @@ async def log(
     return _fresh(request, templating.write("log.html", viewer=request.user.name, **msgspec.structs.asdict(found)))
 
 
-ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log])
+@post("/runs/{run_id:str}/tasks/{task_id:str}/collect", opt=asks(Action.COLLECT_AGAIN), include_in_schema=False)
+async def collect(run_id: FromPath[str], task_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
+    """Collect a task's outputs once more, and lead back to it."""
+    await parts.creating.collect_again(run_id, task_id)
+    return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}/tasks/{task_id}"})
+
+
+ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log, collect])
 
 
 async def _banners(parts: Parts, clusters: frozenset[str]) -> tuple[showing.Banner, ...]:
