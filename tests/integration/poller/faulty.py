@@ -1,6 +1,7 @@
 """A way to a cluster that breaks on purpose: before a program runs, or after, when its answer is lost."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 from scripthut_common.errors import NoConnection, Unreachable
@@ -8,11 +9,15 @@ from scripthut_common.shell import Answer, Program, RemoteShell
 
 
 class FaultyShell:
-    """Runs programs through another shell; those named in `away` do not run, those in `cut` run unheard."""
+    """Runs programs through another shell; those named in `away` do not run, those in `cut` run unheard.
+
+    What stands in `after` is called when a program has run, before its answer is given.
+    """
 
     def __init__(self, inner: RemoteShell) -> None:
         self.away: set[str] = set()
         self.cut: set[str] = set()
+        self.after: dict[str, Callable[[], None]] = {}
         self.ran: list[str] = []
         self._inner = inner
 
@@ -21,6 +26,8 @@ class FaultyShell:
             raise NoConnection("cluster 'here': no route to host")
         self.ran.append(program.name)
         answer = await self._inner.run(program, *argv, stdin=stdin)
+        if program.name in self.after:
+            await asyncio.to_thread(self.after[program.name])
         if program.name in self.cut:
             raise Unreachable("cluster 'here': the answer is cut")
         return answer

@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from scripthut_common import migrating
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
+from scripthut_common.errors import DatabaseUnavailable
 from scripthut_common.events import Outcome, Type
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.migrations import MIGRATIONS
+from tests.integration.poller.bench import Bench
 from tests.integration.poller.house import running, write_clusters
 from tests.integration.poller.told import part_of_run, request
 from tests.testbed.postgres import PostgresServer
@@ -21,13 +25,37 @@ async def _ten_times() -> AsyncIterator[None]:
         await asyncio.sleep(0.1)
 
 
-async def test_a_stopped_database_is_told_and_nothing_is_lost_or_doubled(
-    postgres: PostgresServer, here: Cluster, tmp_path: Path
-) -> None:
+@pytest.fixture
+async def uri(postgres: PostgresServer) -> str:
+    """A migrated database on a server that a test may stop."""
     uri = postgres.databases.create()
     database = Database(uri)
     await migrating.upgrade(database, MIGRATIONS)
     await database.close()
+    return uri
+
+
+async def test_a_database_that_goes_away_after_the_submission_leads_to_no_second_one(
+    postgres: PostgresServer, uri: str, here: Cluster, tmp_path: Path
+) -> None:
+    bench = Bench(Database(uri), here, tmp_path)
+    await bench.ask([bench.task("a"), bench.task("b")])
+    bench.shell.after["localhost submit"] = postgres.daemon.stop
+
+    with pytest.raises(DatabaseUnavailable):
+        await bench.submitting.step()
+    await asyncio.to_thread(postgres.daemon.start)
+    await bench.submitting.step()
+    await bench.rounds_until("final", "a", "b")
+    await bench.database.close()
+
+    assert bench.shell.ran.count("localhost submit") == 1
+    assert [note.read_text() for note in bench.notes.iterdir()] == ["ran\n", "ran\n"]
+
+
+async def test_a_stopped_database_is_told_and_nothing_is_lost_or_doubled(
+    postgres: PostgresServer, uri: str, here: Cluster, tmp_path: Path
+) -> None:
     notes = tmp_path / "notes"
     wanted = [TaskSpec(id=f"t{n}", command=f"echo {n} >> '{notes}'; sleep 4") for n in range(3)]
     wanted += [TaskSpec(id="last", command=f"echo last >> '{notes}'", deps=("t0", "t1", "t2"))]

@@ -1,34 +1,27 @@
-"""Hand items to the scheduler of one cluster, each exactly once; release and cancel what was handed over.
+"""The loop of one cluster's submissions: cancel, look up, submit, release."""
 
-A claim is committed before anything runs. Whoever claimed and did not say what became of it (crash, cut
-connection) leaves items *unclear*: they are looked up by their tags, in queue and accounting. What is found is
-taken over at once; that something is not there counts only after the claim's lease, which covers the longest
-time that the submission may have gone on and what accounting lags behind.
-"""
-
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
 
-from scripthut_common import layout
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
-from scripthut_common.errors import NoConnection, PermanentError, TransientError, Unreachable
-from scripthut_common.events import Outcome
+from scripthut_common.errors import NoConnection, PermanentError, TimedOut, TransientError, Unreachable
 from scripthut_common.shell import RemoteShell
+from scripthut_poller.asking import ask
+from scripthut_poller.homes import Homes, expand
+from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS, Scheduler
+from scripthut_poller.schedulers.job import Action, Fate, Receipt, Submission
+from scripthut_poller.watchlist import cancellations, dependencies, submissions
+from scripthut_poller.watchlist.dependencies import Ready
+from scripthut_poller.watchlist.items import Item, Key
+from scripthut_poller.watchlist.recording import CANCELLED, End
+from scripthut_poller.watchlist.submissions import Claim, Handed
 
-from . import wrapper
-from .asking import ask
-from .homes import Homes, expand
-from .schedulers import MAX_IDS, MAX_SUBMISSIONS, Scheduler
-from .schedulers.job import Action, Fate, Receipt, Submission
-from .watchlist import cancellations, dependencies, submissions
-from .watchlist.dependencies import Ready
-from .watchlist.items import Item, Key
-from .watchlist.recording import CANCELLED, End
-from .watchlist.submissions import Claim, Handed
+from .batches import deferred, fates_of, submission
 
 SUBMISSION_LASTS_S = 120.0
 ACCOUNTING_LAGS_S = 15.0
@@ -62,7 +55,7 @@ class Submitting:
         self._shell = shell
         self._homes = homes
         self._submitted = submitted
-        self._lease_s = cluster.connect_timeout_s + SUBMISSION_LASTS_S + ACCOUNTING_LAGS_S
+        self._lease_s = 2 * cluster.connect_timeout_s + SUBMISSION_LASTS_S + ACCOUNTING_LAGS_S
         self._clock = clock
         # Another life of this process may have left something unclear.
         self._look_at: float | None = clock()
@@ -113,7 +106,11 @@ class Submitting:
         )
         if not claimed.items:
             return False
-        found = await self._take_over(claimed.items)
+        try:
+            found = await self._take_over(claimed.items)
+        except TransientError:
+            await self._give_back(claimed, claimed.items)
+            raise
         missing = [item for item in claimed.items if item.key not in found]
         cancelled = {item.key: CANCELLED for item in missing if item.is_cancelled}
         await submissions.hand_over(self._database, missing, cancelled)
@@ -124,8 +121,7 @@ class Submitting:
         claimed = await submissions.claim(
             self._database, self._cluster.name, limit=MAX_SUBMISSIONS, lease_s=self._lease_s
         )
-        await self._submit(claimed, claimed.items)
-        return bool(claimed.items)
+        return await self._submit(claimed, claimed.items)
 
     async def _take_over(self, items: Sequence[Item]) -> dict[Key, Handed]:
         """Look up items that may have been submitted; note and return those that were."""
@@ -138,35 +134,42 @@ class Submitting:
         log.info("submissions_looked_up", cluster=self._cluster.name, asked=len(items), found=len(found))
         return found
 
-    async def _submit(self, claimed: Claim, items: Sequence[Item]) -> None:
+    async def _submit(self, claimed: Claim, items: Sequence[Item]) -> bool:
+        """Submit claimed items; `False` when nothing has come of it."""
         if not items:
-            return
-        keys = [item.key for item in items]
+            return False
+        must_end_at = asyncio.get_running_loop().time() + self._lease_s - ACCOUNTING_LAGS_S
         try:
             placed = await self._placed(items)
             resolved = await dependencies.resolve(self._database, placed)
             wanted = await self._written(resolved.ready)
         except (TransientError, PermanentError):
-            await submissions.give_back(self._database, claimed, keys)
+            await self._give_back(claimed, items)
             raise
-        receipts = await self._hand_in(claimed, keys, wanted)
-        fates = resolved.doomed | _fates(resolved.ready, receipts)
+        try:
+            receipts = await self._hand_in(wanted, must_end_at)
+        except NoConnection:
+            await self._give_back(claimed, items)
+            raise
+        fates = resolved.doomed | fates_of(resolved.ready, receipts)
         await submissions.hand_over(self._database, placed, fates)
-        deferred = _deferred(resolved.ready, receipts)
-        await submissions.give_back(self._database, claimed, [*resolved.waiting, *deferred])
+        await submissions.give_back(self._database, claimed, [*resolved.waiting, *deferred(resolved.ready, receipts)])
         await self._conclude(fates, receipts)
+        return bool(fates)
 
-    async def _hand_in(self, claimed: Claim, keys: Sequence[Key], wanted: Sequence[Submission]) -> Sequence[Receipt]:
+    async def _give_back(self, claimed: Claim, items: Sequence[Item]) -> None:
+        await submissions.give_back(self._database, claimed, [item.key for item in items])
+
+    async def _hand_in(self, wanted: Sequence[Submission], must_end_at: float) -> Sequence[Receipt]:
         if not wanted:
             return ()
+        # Whatever goes wrong from here on, until the rows say otherwise: look before trying again.
+        self._look_at = self._clock()
         try:
-            return await ask(self._shell, self._scheduler.submit(wanted))
-        except NoConnection:
-            await submissions.give_back(self._database, claimed, keys)
-            raise
-        except TransientError:
-            self._look_at = self._clock()
-            raise
+            async with asyncio.timeout_at(must_end_at):
+                return await ask(self._shell, self._scheduler.submit(wanted))
+        except TimeoutError as error:
+            raise TimedOut(f"cluster '{self._cluster.name}': the submission took too long") from error
 
     async def _placed(self, items: Sequence[Item]) -> tuple[Item, ...]:
         log_dirs = {item.run_id: item.log_dir for item in items}
@@ -178,7 +181,7 @@ class Submitting:
     async def _written(self, ready: Sequence[Ready]) -> list[Submission]:
         needs_home = any(one.item.task and (one.item.task.working_dir or "").startswith("~") for one in ready)
         home = await self._homes.of(self._cluster.name) if needs_home else ""
-        return [_submission(one, home) for one in ready]
+        return [submission(one, home) for one in ready]
 
     async def _conclude(self, fates: Mapping[Key, Handed | End], receipts: Sequence[Receipt]) -> None:
         """Let others know what came out, and say when the scheduler takes nothing at the moment."""
@@ -191,51 +194,4 @@ class Submitting:
         log.info("items_submitted", cluster=self._cluster.name, submitted=handed, ended=len(fates) - handed)
         for receipt in receipts:
             if receipt.fate in {Fate.DEFERRED, Fate.UNSURE}:
-                self._look_at = self._clock()
                 raise Unreachable(f"cluster '{self._cluster.name}' takes no jobs at the moment: {receipt.message}")
-
-
-def _submission(ready: Ready, home: str) -> Submission:
-    item, task = ready.item, ready.item.task
-    if task is None or item.nonce is None or item.stdout_path is None or item.stderr_path is None:
-        raise ValueError(f"{item.tag} is not ready to be submitted")
-    working_dir = expand(task.working_dir, home) if task.working_dir else None
-    return Submission(
-        tag=item.tag,
-        script=wrapper.batch_script(
-            task, run_id=item.run_id, log_dir=item.log_dir, working_dir=working_dir, nonce=item.nonce
-        ),
-        log_dir=item.log_dir,
-        records_dir=layout.records_dir(item.log_dir, item.run_id),
-        stdout_path=item.stdout_path,
-        stderr_path=item.stderr_path,
-        job_name=item.task_id,
-        after_ids=ready.after_ids,
-        after_tags=tuple(parent.tag for parent in ready.after),
-        is_held=item.is_held,
-        partition=task.partition,
-        account=task.account,
-        cpus=task.cpus,
-        memory=task.memory,
-        time_limit=task.time_limit,
-        gres=task.gres,
-    )
-
-
-def _fates(ready: Sequence[Ready], receipts: Sequence[Receipt]) -> dict[Key, Handed | End]:
-    """Read receipts, which come in the order of the submissions; what was deferred or is unsure has no fate yet."""
-    fates: dict[Key, Handed | End] = {}
-    for one, receipt in zip(ready, receipts, strict=True):
-        if receipt.fate is Fate.ACCEPTED and receipt.job_id:
-            fates[one.item.key] = Handed(job_id=receipt.job_id, at=receipt.at)
-        elif receipt.fate is Fate.REFUSED:
-            fates[one.item.key] = End(outcome=Outcome.SUBMISSION_FAILED, reason=receipt.message)
-    return fates
-
-
-def _deferred(ready: Sequence[Ready], receipts: Sequence[Receipt]) -> list[Key]:
-    return [
-        one.item.key
-        for one, receipt in zip(ready, receipts, strict=True)
-        if receipt.fate in {Fate.DEFERRED, Fate.ORPHANED}
-    ]
