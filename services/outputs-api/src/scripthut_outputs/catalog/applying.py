@@ -1,10 +1,8 @@
 """What events change in the catalog: each once, whatever their order, in one transaction with the inbox row."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,6 +26,16 @@ from .collections import want
 
 _NEVER_STARTED = frozenset({Outcome.DEPENDENCY_FAILED, Outcome.SUBMISSION_FAILED})
 _OF_THE_RUN = frozenset({"run_id", "run_name", "task_id", "cluster", "owner"})
+_TOLD = tuple(name for name in ItemEvent.__struct_fields__ if name not in _OF_THE_RUN)
+# Built once: making a statement costs more than running it, and events come by the thousand.
+_OF_ITEM = (ITEMS.c.run_id == bindparam("_run"), ITEMS.c.task_id == bindparam("_task"))
+_RUN = select(RUNS.c.cluster, RUNS.c.owner).where(RUNS.c.run_id == bindparam("_run"))
+_HOLD = (
+    select(ITEMS.c.attempt, ITEMS.c.revision, ITEMS.c.sequence, ITEMS.c.state, ITEMS.c.outcome)
+    .where(*_OF_ITEM)
+    .with_for_update()
+)
+_UPDATE = update(ITEMS).where(*_OF_ITEM).values({name: bindparam(name) for name in _TOLD})
 
 
 class Applying:
@@ -68,18 +76,19 @@ async def _apply_item(connection: AsyncConnection, item: ItemEvent) -> None:
     held = await _hold_item(connection, item)
     if item.order <= (held.attempt, held.revision, held.sequence):
         return
-    of_item = (ITEMS.c.run_id == item.run_id, ITEMS.c.task_id == item.task_id)
-    await connection.execute(update(ITEMS).where(*of_item).values(_columns(item)))
+    await connection.execute(_UPDATE, {"_run": item.run_id, "_task": item.task_id} | _columns(item))
     if _is_to_be_collected(item, held):
         await want(connection, item.run_id, item.task_id, item.attempt, item.cluster)
     await touch(connection, item.run_id)
 
 
 async def _ensure_run(connection: AsyncConnection, item: ItemEvent) -> None:
-    run = {"run_id": item.run_id, "name": item.run_name, "cluster": item.cluster, "owner": item.owner}
-    await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
-    query = select(RUNS.c.cluster, RUNS.c.owner).where(RUNS.c.run_id == item.run_id)
-    cluster, owner = (await connection.execute(query)).one()
+    found = (await connection.execute(_RUN, {"_run": item.run_id})).one_or_none()
+    if found is None:
+        run = {"run_id": item.run_id, "name": item.run_name, "cluster": item.cluster, "owner": item.owner}
+        await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
+        found = (await connection.execute(_RUN, {"_run": item.run_id})).one()
+    cluster, owner = found
     if (cluster, owner) != (item.cluster, item.owner):
         raise BadMessage(
             f"run {item.run_id} is {owner}'s on {cluster}; an event says that it is {item.owner}'s on {item.cluster}"
@@ -88,15 +97,17 @@ async def _ensure_run(connection: AsyncConnection, item: ItemEvent) -> None:
 
 async def _hold_item(connection: AsyncConnection, item: ItemEvent) -> Row[*tuple[Any, ...]]:
     """Lock the item's row, made if need be, so that two events of one item take turns."""
-    fresh = {name: getattr(item, name) for name in ("run_id", "task_id", "task_name", "position")}
-    await connection.execute(insert(ITEMS).values(**fresh, sequence=-1).on_conflict_do_nothing())
-    columns = (ITEMS.c.attempt, ITEMS.c.revision, ITEMS.c.sequence, ITEMS.c.state, ITEMS.c.outcome)
-    of_item = (ITEMS.c.run_id == item.run_id, ITEMS.c.task_id == item.task_id)
-    return (await connection.execute(select(*columns).where(*of_item).with_for_update())).one()
+    key = {"_run": item.run_id, "_task": item.task_id}
+    found = (await connection.execute(_HOLD, key)).one_or_none()
+    if found is None:
+        fresh = {name: getattr(item, name) for name in ("run_id", "task_id", "task_name", "position")}
+        await connection.execute(insert(ITEMS).values(**fresh, sequence=-1).on_conflict_do_nothing())
+        found = (await connection.execute(_HOLD, key)).one()
+    return found
 
 
-def _columns(item: ItemEvent) -> Mapping[str, object]:
-    return {name: value for name, value in msgspec.structs.asdict(item).items() if name not in _OF_THE_RUN}
+def _columns(item: ItemEvent) -> dict[str, object]:
+    return {name: getattr(item, name) for name in _TOLD}
 
 
 def _is_to_be_collected(item: ItemEvent, held: Row[*tuple[Any, ...]]) -> bool:

@@ -4,21 +4,29 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from scripthut_common.database import Database, notify
+from scripthut_common.database import Database
 from scripthut_outputs.tables import RUNS
 
 CHANNEL = "outputs_runs"
 _ASSUMED_BYTES = 1024
 T = TypeVar("T")
 
+_RAISED = (
+    update(RUNS)
+    .where(RUNS.c.run_id == bindparam("_run"))
+    .values(version=RUNS.c.version + 1)
+    .returning(RUNS.c.run_id)
+    .cte("raised")
+)
+_TOUCH = select(func.pg_notify(CHANNEL, _RAISED.c.run_id))
+
 
 async def touch(connection: AsyncConnection, run_id: str) -> None:
     """Raise the run's version and tell every reader, when the caller's transaction commits."""
-    await connection.execute(update(RUNS).where(RUNS.c.run_id == run_id).values(version=RUNS.c.version + 1))
-    await notify(connection, CHANNEL, run_id)
+    await connection.execute(_TOUCH, {"_run": run_id})
 
 
 class _Entry:
@@ -44,11 +52,6 @@ class Cache:
         self._size_bytes = 0
         self.is_listening = False
 
-    def peek(self, run_id: str, key: object) -> Any:
-        """What is kept under `key` of a run, else `None`."""
-        entry = self._entries.get(run_id)
-        return None if entry is None else entry.values.get(key)
-
     async def get(self, run_id: str, key: object, load: Callable[[], Awaitable[T]]) -> T:
         """Give what `load` read of a run, from memory if the run has not changed since.
 
@@ -65,7 +68,7 @@ class Cache:
             kept: T = entry.values[key]
             return kept
         value = await load()
-        if self._entries.get(run_id) is entry:
+        if self._entries.get(run_id) is entry and key not in entry.values:
             self._keep(entry, key, value)
         return value
 
