@@ -28,15 +28,14 @@ class Bench:
         self.shell = FaultyShell(LocalShell())
         self.notes = folder / "notes"
         self.notes.mkdir()
-        self.submitted = 0
         self._cluster = cluster
-        self.submitting = self.another_life()
         self.watching = Watching(database, cluster, open_scheduler(cluster), self.shell)
+        self.submitting = self.another_life()
 
     def another_life(self) -> Submitting:
         """Make what a process has after its start."""
         homes = Homes(self.database, {"here": self.shell})
-        return Submitting(self.database, self._cluster, open_scheduler(self._cluster), self.shell, homes, self._count)
+        return Submitting(self.database, self._cluster, open_scheduler(self._cluster), self.shell, homes, self.watching)
 
     def watching_by(self, clock: Callable[[], float], *, interval_s: float) -> Watching:
         """Watch by another clock."""
@@ -58,6 +57,3 @@ class Bench:
 
     async def jobs(self) -> set[str | None]:
         return {row.job_id for row in (await rows(self.database)).values()}
-
-    def _count(self) -> None:
-        self.submitted += 1

@@ -2,8 +2,10 @@
 
 from collections import Counter
 
+import pytest
 from sqlalchemy import text
 
+from scripthut_common.errors import NoConnection
 from scripthut_common.events import ClusterObserved, ItemEvent, Outcome, Type
 from scripthut_common.tasks import TaskSpec
 from tests.integration.poller.bench import Bench
@@ -88,6 +90,24 @@ async def test_when_the_cluster_is_back_the_round_goes_on_where_it_was(bench: Be
     assert bench.watching.fault is None
     states = [one.data.state for one in await events(bench.database, Type.CLUSTER_OBSERVED)]  # type: ignore[union-attr]
     assert states == ["unreachable", "reachable"]
+
+
+async def test_what_keeps_jobs_from_being_submitted_is_told_while_it_lasts(bench: Bench) -> None:
+    await bench.ask([bench.task("a")])
+    bench.shell.away.add("*")
+
+    with pytest.raises(NoConnection):
+        await bench.submitting.step()
+    await bench.watching.round()
+    bench.shell.away.clear()
+    await bench.submitting.step()
+    await _finish(bench)
+
+    told = [one.data for one in await events(bench.database, Type.CLUSTER_OBSERVED)]
+    assert [(one.state, one.error) for one in told if isinstance(one, ClusterObserved)] == [
+        ("degraded", "cluster 'here': no route to host"),
+        ("reachable", None),
+    ]
 
 
 async def test_a_lost_answer_from_accounting_decides_nothing_and_is_told(bench: Bench) -> None:

@@ -52,6 +52,7 @@ class Watching:
         self._due_at = clock()
         self._started_at = clock() - SOON_S
         self._seen = Observed(state="unknown")
+        self._submission_fault: str | None = None
         self._is_idle = True
         self._commands = deque([(clock(), shell.commands_run)])
 
@@ -68,6 +69,10 @@ class Watching:
     def soon(self) -> None:
         """Let the next round come soon: jobs were submitted, and short ones are over before the usual time."""
         self._due_at = min(self._due_at, max(self._clock(), self._started_at) + SOON_S)
+
+    def note_submissions(self, fault: str | None) -> None:
+        """Take into account what keeps jobs from being submitted; it is told with how the rounds go."""
+        self._submission_fault = fault
 
     async def step(self) -> None:
         """Do a round if one is due.
@@ -90,7 +95,7 @@ class Watching:
         items = [item for item in watch.items if transitions.is_watched(standings[item.key], clock)]
         self._is_idle = not items
         if not items:
-            told = msgspec.structs.replace(self._seen, is_good=False)
+            told = msgspec.structs.replace(self._told(), is_good=False)
             await clusters.observe(self._database, self._cluster.name, told)
             return
         try:
@@ -117,7 +122,7 @@ class Watching:
                 changes.append(_change(item, decision))
         fault = found.fault
         self._note("degraded" if fault else "reachable", fault)
-        await rounds.record_round(self._database, self._cluster.name, changes, self._seen)
+        await rounds.record_round(self._database, self._cluster.name, changes, self._told())
 
     def _note(self, state: str, fault: str | None) -> None:
         """Keep how the round went; log it when it went otherwise than the last."""
@@ -127,6 +132,12 @@ class Watching:
         self._seen = Observed(
             state=state, error=fault, is_good=fault is None, commands_per_minute=self._commands_per_minute()
         )
+
+    def _told(self) -> Observed:
+        """What others are told: how the last round went, and whether jobs can be submitted."""
+        if self._submission_fault is None or self._seen.error is not None:
+            return self._seen
+        return msgspec.structs.replace(self._seen, state="degraded", error=self._submission_fault)
 
     def _commands_per_minute(self) -> float:
         now = self._clock()

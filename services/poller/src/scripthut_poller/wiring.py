@@ -136,7 +136,12 @@ class _Plan:
 
     def _submit_loop(self, cluster: Cluster, watching: Watching) -> Loop:
         submitting = Submitting(
-            self._database, cluster, open_scheduler(cluster), self._shells[cluster.name], self._homes, watching.soon
+            self._database,
+            cluster,
+            open_scheduler(cluster),
+            self._shells[cluster.name],
+            self._homes,
+            watching,
         )
         return Loop(
             name=f"poller.submit.{cluster.name}",

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 
@@ -30,11 +31,21 @@ LOOK_EVERY_S = 5.0
 log = structlog.get_logger()
 
 
+class Rounds(Protocol):
+    """What a cluster's rounds want to know of its submissions."""
+
+    def soon(self) -> None:
+        """Jobs were handed over: short ones are over before the usual time."""
+
+    def note_submissions(self, fault: str | None) -> None:
+        """What keeps jobs from being submitted, if anything."""
+
+
 class Submitting:
     """Submits for one cluster.
 
     Args:
-        submitted: called when jobs were handed over, so that the next round comes soon.
+        rounds: of the same cluster; they are told what became of every step.
         clock: monotonic seconds.
     """
 
@@ -45,7 +56,7 @@ class Submitting:
         scheduler: Scheduler,
         shell: RemoteShell,
         homes: Homes,
-        submitted: Callable[[], None],
+        rounds: Rounds,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,7 +65,7 @@ class Submitting:
         self._scheduler = scheduler
         self._shell = shell
         self._homes = homes
-        self._submitted = submitted
+        self._rounds = rounds
         self._lease_s = 2 * cluster.connect_timeout_s + SUBMISSION_LASTS_S + ACCOUNTING_LAGS_S
         self._clock = clock
         # Another life of this process may have left something unclear.
@@ -66,6 +77,15 @@ class Submitting:
         Raises:
             TransientError: the cluster or the database is away, or the scheduler takes nothing at the moment.
         """
+        try:
+            has_more = await self._step()
+        except (Unreachable, TimedOut) as fault:
+            self._rounds.note_submissions(str(fault))
+            raise
+        self._rounds.note_submissions(None)
+        return has_more
+
+    async def _step(self) -> bool:
         await self._cancel()
         await self._look_early()
         unclear = await self._submit_unclear()
@@ -189,7 +209,7 @@ class Submitting:
         if failed:
             await dependencies.fail_dependents(self._database, failed)
         if any(isinstance(fate, Handed) for fate in fates.values()):
-            self._submitted()
+            self._rounds.soon()
         handed = sum(isinstance(fate, Handed) for fate in fates.values())
         log.info("items_submitted", cluster=self._cluster.name, submitted=handed, ended=len(fates) - handed)
         for receipt in receipts:
