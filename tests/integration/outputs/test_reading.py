@@ -196,7 +196,10 @@ async def test_a_log_that_is_not_here_says_why(house: House) -> None:
 async def test_a_tail_that_is_none_is_refused(house: House, query: str) -> None:
     await house.apply(ended())
 
-    assert (await house.get(f"/runs/r1/tasks/t0/detail/output?{query}")).status_code == 400
+    answer = await house.get(f"/runs/r1/tasks/t0/detail/output?{query}")
+
+    assert answer.status_code == 400
+    assert [problem["field"] for problem in answer.json()["errors"]] == ["tail"]
 
 
 async def test_an_unknown_detail_is_not_found(house: House) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Send
 
 from scripthut_common.errors import (
@@ -73,7 +73,7 @@ def describe(error: Exception) -> ProblemDocument:
         title=status.phrase,
         status=status,
         detail=_detail_of(error, status),
-        errors=error.problems if isinstance(error, InvalidInput) else (),
+        errors=_faulty_fields(error),
     )
 
 
@@ -97,6 +97,14 @@ async def send_problem(send: Send, error: Exception, path: str, *, is_head: bool
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": raw})
     await send({"type": "http.response.body", "body": b"" if is_head else body, "more_body": False})
+
+
+def _faulty_fields(error: Exception) -> tuple[Problem, ...]:
+    if isinstance(error, InvalidInput):
+        return error.problems
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        return tuple(Problem(field=str(one.get("key", "")), message=str(one.get("message", ""))) for one in error.extra)
+    return ()
 
 
 def _status_of(error: Exception) -> HTTPStatus | None:
