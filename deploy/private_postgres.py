@@ -6,7 +6,6 @@ everything then lies below `/var/lib/scripthut-embedded`, since that account can
 """
 
 import fcntl
-import hashlib
 import os
 import pwd
 import secrets
@@ -201,8 +200,11 @@ def _system_account() -> pwd.struct_passwd:
 
 
 def _roots_folder(state: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:16]
-    return _ROOTS_FOLDER / name
+    """Where root's database of this state lies: a new state has a new one, a moved state keeps its own."""
+    name = state / "postgres.name"
+    if not name.exists():
+        name.write_text(secrets.token_hex(8))
+    return _ROOTS_FOLDER / name.read_text()
 
 
 def _readable_copy(installed: Path) -> Path:
