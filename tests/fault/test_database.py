@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -217,6 +218,22 @@ async def test_a_number_out_of_range_is_the_inputs_fault(database: Database) -> 
     with pytest.raises(InvalidInput, match="out of range"):
         async with database.transaction() as connection:
             await connection.execute(text("SELECT CAST(:value AS int)"), {"value": 2**40})
+
+
+async def test_a_text_too_long_for_its_index_is_the_inputs_fault(database: Database) -> None:
+    noise = secrets.token_hex(20_000)
+
+    with pytest.raises(InvalidInput, match="index row"):
+        async with database.transaction() as connection:
+            await connection.execute(text("CREATE TABLE t (name text primary key)"))
+            await connection.execute(text("INSERT INTO t VALUES (:name)"), {"name": noise})
+
+
+async def test_a_schema_not_yet_migrated_is_waited_for(database: Database) -> None:
+    for statement in ("SELECT * FROM nowhere.things", "SELECT * FROM things", "SELECT colour FROM pg_class"):
+        with pytest.raises(DatabaseUnavailable, match="has the schema been migrated"):
+            async with database.transaction() as connection:
+                await connection.execute(text(statement))
 
 
 async def test_a_broken_constraint_is_left_for_the_caller_to_understand(database: Database) -> None:

@@ -109,7 +109,7 @@ async def test_rabbitmq_and_postgresql_die_in_the_middle_and_every_event_takes_e
         await asyncio.to_thread(postgres.daemon.start)
         await eventually(lambda: journey.taken > 600)
         await asyncio.to_thread(rabbitmq.daemon.stop)
-        await eventually(lambda: "sample relay" in journey.pulse.faults)
+        await eventually(lambda: "sample.relay" in journey.pulse.faults)
         await asyncio.to_thread(rabbitmq.daemon.start)
         await saying
         seen = await journey.until_all_are_seen()

@@ -50,7 +50,7 @@ class House:
         self.login_codes = LoginCodes(database)
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
-        self.creating = Creating(database, self.cache, lambda: None)
+        self.creating = Creating(database, self.cache)
         self.parts = Parts(
             reading=self.reading,
             creating=self.creating,

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from .errors import DatabaseUnavailable, InvalidInput, SettingsError
+from .errors import DatabaseUnavailable, Error, InvalidInput, SettingsError
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -29,6 +29,10 @@ _POOL_TIMEOUT_S = 10
 _SCHEMES = ("postgresql://", "postgres://")
 _ADDRESS_RULE = "the address of the database must be as postgresql://user@host/name"
 _LISTEN_CHECK_S = 30.0
+# Source: https://www.postgresql.org/docs/current/errcodes-appendix.html. 54: a key too long for an index. The others:
+# a schema, table or column that the migrations of a newer version have yet to make.
+_LIMIT_STATES = "54"
+_MIGRATING_STATES = ("3F000", "42P01", "42703")
 # A server that vanished without a word is noticed by TCP itself.
 _CONNECT_OPTIONS = {
     "connect_timeout": "10",
@@ -183,20 +187,31 @@ def _fence() -> Iterator[None]:
     """Translate what the driver says of outages and of values; constraint violations stay as they are."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise DatabaseUnavailable(f"PostgreSQL: {_first_line(error.orig)}") from error
     except DataError as error:
         raise InvalidInput(f"PostgreSQL cannot hold this value: {_first_line(error.orig)}") from error
     except UnicodeEncodeError as error:
         raise InvalidInput(f"PostgreSQL cannot hold this text: {error.reason}") from error
     except DBAPIError as error:
-        if not error.connection_invalidated:
+        translated = _translate(error)
+        if translated is None:
             raise
-        raise DatabaseUnavailable(f"PostgreSQL: {_first_line(error.orig)}") from error
+        raise translated from error
     except PoolTimeoutError as error:
         raise DatabaseUnavailable(f"PostgreSQL: every connection was busy for {_POOL_TIMEOUT_S} s") from error
     except psycopg.Error as error:
         raise DatabaseUnavailable(f"PostgreSQL: {_first_line(error)}") from error
+
+
+def _translate(error: DBAPIError) -> Error | None:
+    words = _first_line(error.orig)
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state.startswith(_LIMIT_STATES):
+        return InvalidInput(f"PostgreSQL cannot hold this value: {words}")
+    if state in _MIGRATING_STATES:
+        return DatabaseUnavailable(f"PostgreSQL: {words}; has the schema been migrated?")
+    if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+        return DatabaseUnavailable(f"PostgreSQL: {words}")
+    return None
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -7,9 +7,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .database import Database, UtcTime
+from .supervision import Loop
 
 _KEPT_DAYS = 30
 _PRUNED_AT_ONCE = 10_000
+_PRUNE_S = 3600.0
 
 
 def define(metadata: MetaData) -> Table:
@@ -38,6 +40,14 @@ class Inbox:
             .returning(self._table.c.message_id)
         )
         return added.first() is not None
+
+    def loops(self, database: Database) -> list[Loop]:
+        """What a service with an inbox runs: drop old rows."""
+
+        async def step() -> bool:
+            return await self.prune(database)
+
+        return [Loop(name=f"{self._table.schema}.inbox-pruning", step=step, interval_s=_PRUNE_S)]
 
     async def prune(self, database: Database) -> bool:
         """Drop rows older than 30 days; `True` when there may be more."""

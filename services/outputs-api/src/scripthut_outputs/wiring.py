@@ -17,6 +17,7 @@ from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.errors import SettingsError
 from scripthut_common.health import Check, Health
+from scripthut_common.inbox import Inbox
 from scripthut_common.outbox import Outbox
 from scripthut_common.relay import Relay
 from scripthut_common.serving import App, serve
@@ -45,9 +46,7 @@ from .intake import Intake
 from .migrations import MIGRATIONS
 from .rendering import RENDERER
 from .settings import DoorSettings, ProcessSettings, Settings
-from .tables import OUTBOX
-
-_RELAY_EVERY_S = 1.0
+from .tables import INBOX, OUTBOX
 
 Shells = Callable[[Cluster], RemoteShell]
 
@@ -164,17 +163,17 @@ class _Plan:
         self._clusters = clusters_file.load(Path(settings.clusters_file))
         self._database = Database(settings.database_url, pool_size=settings.database_connections)
         self._blobs = open_store(settings.blobs_dir)
-        self._leaving = asyncio.Event()
 
     def service(self, pulse: Pulse, other_checks: Mapping[str, Check]) -> Service:
+        relay = Relay(self._database, Outbox(OUTBOX), self._bus)
         checks = {
             "outputs.database": self._check_database,
             "outputs.bus": self._bus.check,
+            "outputs.outbox": relay.check,
             "outputs.blobs": self._blobs.fault,
         }
         health = Health(pulse, {**checks, **other_checks}, CollectorRegistry())
-        relay = Relay(self._database, Outbox(OUTBOX), self._bus)
-        loops = [Loop(name="outputs.relay", step=relay.step, interval_s=_RELAY_EVERY_S, wake=self._leaving)]
+        loops = relay.loops()
         served = collecting = None
         if Role.API in self._roles:
             cache = Cache()
@@ -208,7 +207,7 @@ class _Plan:
         key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
         parts = Parts(
             reading=Reading(self._database, cache, renderer=RENDERER),
-            creating=Creating(self._database, cache, self._leaving.set),
+            creating=Creating(self._database, cache),
             blobs=self._blobs,
             clusters=frozenset(self._clusters),
             login_codes=LoginCodes(self._database),
@@ -231,6 +230,7 @@ class _Plan:
             Loop(name="outputs.http", step=answer, interval_s=1.0, is_server=True),
             Loop(name="outputs.intake", step=intake.step, interval_s=1.0, is_server=True),
             Loop(name="outputs.changes", step=listener.step, interval_s=1.0, is_server=True),
+            *Inbox(INBOX).loops(self._database),
         ]
 
     async def _check_database(self) -> str | None:

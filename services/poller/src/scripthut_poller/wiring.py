@@ -14,6 +14,7 @@ from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.health import Check
+from scripthut_common.inbox import Inbox
 from scripthut_common.relay import Relay
 from scripthut_common.shell import RemoteShell
 from scripthut_common.shell.local import LocalShell
@@ -29,6 +30,7 @@ from .schedulers import Scheduler
 from .schedulers.slurm import Slurm
 from .settings import ProcessSettings, Settings
 from .submitting import Submitting
+from .tables import INBOX
 from .watching import Watching
 from .watchlist import clusters, recording
 
@@ -98,6 +100,7 @@ class _Plan:
         self._database = Database(settings.database_url, pool_size=5 + 2 * len(self._clusters))
         self._shells = {name: shells(cluster) for name, cluster in self._clusters.items()}
         self._homes = Homes(self._database, self._shells)
+        self._relay = Relay(self._database, recording.outbox, bus)
         self._to_submit = {name: asyncio.Event() for name in self._clusters}
 
     def service(self) -> Service:
@@ -116,7 +119,6 @@ class _Plan:
     def _bus_loops(self) -> list[Loop]:
         requesting = Requesting(self._database, self._clusters, self._wake)
         registering = Registering(self._database, self._clusters, self._homes)
-        relay = Relay(self._database, recording.outbox, self._bus)
 
         async def commands() -> None:
             await self._bus.consume(buses.POLLER_COMMANDS, requesting.take)
@@ -125,7 +127,8 @@ class _Plan:
             await self._bus.consume(buses.POLLER_ANNOUNCEMENTS, registering.take)
 
         return [
-            *relay.loops(),
+            *self._relay.loops(),
+            *Inbox(INBOX).loops(self._database),
             Loop(name="poller.commands", step=commands, interval_s=1.0, is_server=True),
             Loop(name="poller.announcements", step=announcements, interval_s=1.0, is_server=True),
         ]
@@ -159,6 +162,7 @@ class _Plan:
         checks: dict[str, Check] = {
             "poller.database": self._check_database,
             "poller.bus": self._bus.check,
+            "poller.outbox": self._relay.check,
             "poller.clusters": self._check_clusters,
         }
         return checks | {f"poller.cluster.{name}": _check_of(watch) for name, watch in watching.items()}

@@ -1,7 +1,7 @@
 """Write what people ask for: a new run with its items and the commands that start it; cancel; collect again."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
@@ -41,12 +41,10 @@ class Creating:
     Args:
         database: the catalog.
         cache: what readers of this process hold.
-        leave: is told that commands wait to leave.
     """
 
-    def __init__(self, database: Database, cache: Cache, leave: Callable[[], None]) -> None:
+    def __init__(self, database: Database, cache: Cache) -> None:
         self._database = database
-        self._leave = leave
         self._cache = cache
         self._outbox = Outbox(OUTBOX)
 
@@ -69,7 +67,6 @@ class Creating:
             at = await now(connection)
             await self._outbox.add(connection, list(_commands(document, run_id, owner, sha256, at)))
         self._cache.drop(run_id)
-        self._leave()
         return Created(run_id=run_id, is_new=True)
 
     async def cancel(self, run_id: str, *, requested_by: str) -> None:
@@ -83,7 +80,6 @@ class Creating:
             at = await now(connection)
             command = RunCancelRequested(run_id=run_id, cluster=run.cluster, requested_by=requested_by, requested_at=at)
             await self._outbox.add(connection, [events.event(Type.RUN_CANCEL_REQUESTED, command, source=SOURCE, at=at)])
-        self._leave()
 
     async def collect_again(self, run_id: str, task_id: str) -> None:
         """Want a task's outputs once more.
