@@ -48,6 +48,8 @@ from .rendering import RENDERER
 from .settings import DoorSettings, ProcessSettings, Settings
 from .tables import INBOX, OUTBOX
 
+_INTAKE_CONNECTIONS = 2
+
 Shells = Callable[[Cluster], RemoteShell]
 
 
@@ -64,7 +66,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     loops: Sequence[Loop]
     checks: Mapping[str, Check]
     health: Health
-    database: Database
+    databases: Sequence[Database]
     app: App | None
     collecting: "Collecting | None"
 
@@ -72,7 +74,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """Let go of clusters, workers and database; the bus belongs to whoever gave it."""
         if self.collecting is not None:
             await self.collecting.close()
-        await self.database.close()
+        for database in self.databases:
+            await database.close()
 
 
 class Collecting(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +165,8 @@ class _Plan:
         self._open_shell = open_shell
         self._clusters = clusters_file.load(Path(settings.clusters_file))
         self._database = Database(settings.database_url, pool_size=settings.database_connections)
+        # A flood of events waits in a queue of its own, and nobody who reads a page behind it.
+        self._intake_database = Database(settings.database_url, pool_size=_INTAKE_CONNECTIONS)
         self._blobs = open_store(settings.blobs_dir)
 
     def service(self, pulse: Pulse, other_checks: Mapping[str, Check]) -> Service:
@@ -183,7 +188,12 @@ class _Plan:
             collecting = self._collecting()
             loops += collecting.loops
         return Service(
-            loops=loops, checks=checks, health=health, database=self._database, app=served, collecting=collecting
+            loops=loops,
+            checks=checks,
+            health=health,
+            databases=(self._database, self._intake_database),
+            app=served,
+            collecting=collecting,
         )
 
     def _collecting(self) -> Collecting:
@@ -220,7 +230,7 @@ class _Plan:
         return app.build(parts, _rules(settings))
 
     def _api_loops(self, served: App, cache: Cache) -> list[Loop]:
-        intake = Intake(self._bus, Applying(self._database))
+        intake = Intake(self._bus, Applying(self._intake_database))
         listener = Listener(self._database, cache)
 
         async def answer() -> None:
