@@ -25,7 +25,11 @@ QUEUE = Queue(name="t.items", exchange=EVENTS, bindings=("item.#",))
 POISON = 77
 COUNT = 3000
 # So few that one wrongly counted outage would bury good events.
-RULES = Rules(delivery_limit=3, redelivering=Backoff(first_s=0.01, longest_s=0.05))
+RULES = Rules(
+    delivery_limit=3,
+    reconnecting=Backoff(first_s=0.1, longest_s=0.5),
+    redelivering=Backoff(first_s=0.01, longest_s=0.05),
+)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from aio_pika.connection import make_url
 from aio_pika.exceptions import PublishError
 
 from scripthut_common.errors import BadMessage, BusUnavailable, Error, SettingsError, Unroutable
-from scripthut_common.retrying import RECONNECTING
 
 from . import QUEUES, Message, Queue, Take, check_size
 from .taking import Fate, Rules, Taker
@@ -92,7 +91,8 @@ class AmqpBus:
                     finally:
                         await link.close()
                 failures += 1
-                await asyncio.sleep(RECONNECTING.delay_s(failures, random.random()))  # noqa: S311  jitter
+                delay_s = self._rules.reconnecting.delay_s(failures, random.random())  # noqa: S311  jitter
+                await asyncio.sleep(delay_s)
         finally:
             self._takers.pop(queue.name, None)
             self._outages.pop(queue.name, None)

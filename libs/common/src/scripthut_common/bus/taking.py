@@ -30,6 +30,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How patient a consumer is. RabbitMQ's own patience ends after 30 minutes."""
 
     delivery_limit: int = 20
+    reconnecting: Backoff = RECONNECTING
     retrying: Backoff = RECONNECTING
     redelivering: Backoff = Backoff(first_s=0.05, longest_s=10.0)
     attempt_timeout_s: float = 60.0
