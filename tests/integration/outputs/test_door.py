@@ -162,6 +162,19 @@ async def test_a_page_of_another_site_cannot_read_unless_it_is_named(house: Hous
     assert "access-control-allow-credentials" not in named.headers
 
 
+async def test_what_one_page_is_told_is_not_told_to_the_next(house: House) -> None:
+    await house.apply(ended())
+    await house.store("r1", "t0", b"a.txt", b"x")
+    path = "/runs/r1/tasks/t0/outputs/file/a.txt"
+    house.cache.is_listening = True
+
+    for _ in range(2):
+        named = await house.get(path, origin="https://friend.example.org")
+        assert named.headers.get_list("access-control-allow-origin") == ["https://friend.example.org"]
+
+    assert "access-control-allow-origin" not in (await house.get(path)).headers
+
+
 async def test_a_named_page_is_told_what_it_may_send(house: House) -> None:
     async with house.client(None, origin="https://friend.example.org") as client:
         answer = await client.options("/runs", headers={"access-control-request-method": "POST"})

@@ -120,7 +120,8 @@ def _with_cors(send: Send, origin: bytes) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             kept = [header for header in message["headers"] if header[0] != b"cross-origin-resource-policy"]
-            message["headers"] = [*kept, *added]
+            # A start may be kept and sent again: it is copied, never changed.
+            message = {**message, "headers": [*kept, *added]}
         await send(message)
 
     return sending

@@ -36,7 +36,7 @@ def _with_defaults(send: Send) -> Send:
         if message["type"] == "http.response.start":
             said = {name.lower() for name, _ in message["headers"]}
             missing = [header for header in _DEFAULTS.items() if header[0] not in said]
-            message["headers"] = [*message["headers"], *missing]
+            message = {**message, "headers": [*message["headers"], *missing]}
         await send(message)
 
     return sending
