@@ -33,9 +33,9 @@ def servers(postgres: PostgresServer, rabbitmq: RabbitMq) -> Iterator[tuple[str,
         postgres.databases.drop(database_uri)
 
 
-def cancel_job(client: Client, slurm: SlurmCluster, run_id: str, task_id: str) -> None:
+def cancel_job(client: Client, slurm: SlurmCluster, run_id: str, task_id: str, timeout_s: float = 90) -> None:
     """Cancel one job as its owner does at the login node, once it is seen running."""
-    run = client.wait_run(run_id, lambda run: is_running(run, task_id), f"{task_id} to run")
+    run = client.wait_run(run_id, lambda run: is_running(run, task_id), f"{task_id} to run", timeout_s)
     slurm.run("scancel", str(_item(run, task_id).job_id), user=ALICE)
 
 
