@@ -5,7 +5,7 @@ import pwd
 from pathlib import Path
 
 from tests.testbed import ports
-from tests.testbed.processes import Daemon
+from tests.testbed.processes import Daemon, wait_until
 from tests.testbed.workspaces import Server
 
 PROGRAMS = (Path("/usr/sbin/nginx"), Path("/usr/bin/wrk"))
@@ -52,9 +52,10 @@ class Nginx(Server):
 
     @property
     def worker_pid(self) -> int:
-        """The process that does the work, for binding it to a core."""
-        children = Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text().split()
-        return int(children[0])
+        """The process that does the work, for binding it to a core; the port is open a moment before it is there."""
+        children = Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children")
+        wait_until(lambda: bool(children.read_text()), "nginx's worker")
+        return int(children.read_text().split()[0])
 
     def _start(self) -> None:
         self.files = self._workspace.directory("files")
