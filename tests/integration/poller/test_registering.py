@@ -9,7 +9,7 @@ import pytest
 from scripthut_common.bus import Message, message_of
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
-from scripthut_common.errors import Conflict, InvalidInput, Unreachable
+from scripthut_common.errors import Conflict, PermanentError, Unreachable
 from scripthut_common.events import ItemEvent, ItemState, Type, event
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.shell.ssh import SshShell
@@ -79,7 +79,6 @@ async def test_our_own_announcements_and_other_clusters_change_nothing(
         {"output_dir": f"{HOME}/logs-of-others/r1/t1"},
         {"run_summary_path": "/root/.ssh/id_ed25519"},
         {"stdout_path": "/etc/shadow"},
-        {"stderr_path": f"{HOME}/logs/a\0b"},
         {"job_id": "1,2"},
         {"job_id": "--help"},
         {"job_id": "$(id)"},
@@ -91,7 +90,7 @@ async def test_our_own_announcements_and_other_clusters_change_nothing(
 async def test_what_we_must_not_watch_is_refused_and_named(
     registering: Registering, database: Database, hostile: dict[str, Any]
 ) -> None:
-    with pytest.raises(InvalidInput, match=next(iter(hostile))):
+    with pytest.raises(PermanentError, match=next(iter(hostile))):
         await registering.take(_announced(**hostile))
 
     assert await rows(database) == {}
