@@ -39,13 +39,26 @@ _READY_WITHIN_S = 60.0
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; returns the exit status."""
     asked = _parser().parse_args(arguments)
+    if not asked.example and not asked.clusters.exists():
+        print(
+            f"scripthut: there is no {asked.clusters}; README shows how to write one (or name yours: CLUSTERS=FILE)",
+            file=sys.stderr,
+        )
+        return 1
     try:
-        instance = instances.choose("demo" if asked.example else "run", CHECKOUT / "var", asked.port)
-        clusters_file = instance.localhost_clusters() if asked.example else asked.clusters.resolve()
-        with instance.log_file.open("a", buffering=1) as log, private_postgres.running(instance.state) as database_url:
+        if not asked.example and not asked.clusters.exists():
+            raise Error(
+                f"there is no {asked.clusters}: write one as README shows, or name yours: make run CLUSTERS=FILE"
+            )
+        with (
+            instances.take("demo" if asked.example else "run", CHECKOUT / "var", asked.port) as instance,
+            instance.log_file.open("a", buffering=1) as log,
+            private_postgres.running(instance.state) as database_url,
+        ):
             telemetry.configure({"SCRIPTHUT_LOG_FORMAT": "text", **os.environ}, log)
+            clusters_file = instance.localhost_clusters() if asked.example else asked.clusters.resolve()
             asyncio.run(_serve(instance, database_url, clusters_file, is_example=asked.example))
-    except (Error, instances.PortTaken, private_postgres.AlreadyRunning, private_postgres.PostgresFailed) as error:
+    except (Error, instances.PortTaken, private_postgres.PostgresFailed) as error:
         print(f"scripthut: {error}", file=sys.stderr)
         return 1
     return 0

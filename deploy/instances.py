@@ -1,6 +1,9 @@
 """Which folder and port an embedded instance lives in: `var/<kind>-<port>`, found again by its port."""
 
+import fcntl
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -57,27 +60,39 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         return path
 
 
-def choose(kind: str, below: Path, port: int | None) -> Instance:
-    """Take the instance of `port`; without one, the first that is free, those that were made before first.
+@contextmanager
+def take(kind: str, below: Path, port: int | None) -> Iterator[Instance]:
+    """Hold the instance of `port`; without one, the first that is free, those that were made before first.
 
     Raises:
         PortTaken: the port, or all of them, are in use.
     """
+    for candidate in _candidates(kind, below) if port is None else (port,):
+        instance = Instance(state=below / f"{kind}-{candidate}", port=candidate)
+        with ExitStack() as held:
+            if _is_free(candidate) and _lock(instance.state, held):
+                yield instance
+                return
     if port is not None:
-        if not _is_free(port):
-            raise PortTaken(f"port {port} is in use; name another one: PORT={port + 1}")
-        return _make(kind, below, port)
-    made = sorted(int(name) for path in below.glob(f"{kind}-*") if (name := path.name.rpartition("-")[2]).isdigit())
-    for candidate in (*made, *range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED)):
-        if _is_free(candidate):
-            return _make(kind, below, candidate)
+        raise PortTaken(f"port {port} is in use; name another one: PORT={port + 1}")
     raise PortTaken(f"ports {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1} are all in use; name a free one with PORT=")
 
 
-def _make(kind: str, below: Path, port: int) -> Instance:
-    state = below / f"{kind}-{port}"
+def _candidates(kind: str, below: Path) -> Iterator[int]:
+    names = (path.name.rpartition("-")[2] for path in below.glob(f"{kind}-*"))
+    yield from sorted(int(name) for name in names if name.isdigit())
+    yield from range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED)
+
+
+def _lock(state: Path, held: ExitStack) -> bool:
+    """Keep others out of a folder for as long as `held` lasts: one that starts has not opened its port yet."""
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Instance(state=state, port=port)
+    file = held.enter_context((state / "lock").open("w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_free(port: int) -> bool:

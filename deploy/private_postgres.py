@@ -5,7 +5,6 @@ account of the machine and opens the folders above it. Root cannot run PostgreSQ
 everything then lies below `/var/lib/scripthut-embedded`, since that account cannot look into root's home.
 """
 
-import fcntl
 import os
 import pwd
 import secrets
@@ -34,20 +33,17 @@ class PostgresFailed(Exception):
     """The private PostgreSQL does not start; the text ends with what its log says."""
 
 
-class AlreadyRunning(Exception):
-    """Another process uses this folder."""
-
-
 @contextmanager
 def running(state: Path) -> Iterator[str]:
     """Run a server whose files lie in (or, for root, belong to) `state`; yield its URI; stop it at the end.
 
+    Only one process at a time may use a folder; `instances.take` sees to that.
+
     Raises:
-        AlreadyRunning: somebody else uses the folder.
         PostgresFailed: the server does not start.
     """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(state / "lock"), tempfile.TemporaryDirectory(prefix="scripthut-") as sockets:
+    with tempfile.TemporaryDirectory(prefix="scripthut-") as sockets:
         server = _Server(state, Path(sockets))
         server.make()
         server.stop_leftover()
@@ -56,16 +52,6 @@ def running(state: Path) -> Iterator[str]:
             yield server.uri
         finally:
             server.stop(process)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning(f"{path.parent} is in use by another process") from error
-        yield
 
 
 class _Server:

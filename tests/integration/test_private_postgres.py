@@ -29,15 +29,6 @@ def test_rows_outlive_a_restart_and_a_kill(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
-def test_a_second_process_is_told_that_the_folder_is_in_use(tmp_path: Path) -> None:
-    with (
-        private_postgres.running(tmp_path),
-        pytest.raises(private_postgres.AlreadyRunning),
-        private_postgres.running(tmp_path),
-    ):
-        pass
-
-
 def test_nobody_enters_without_the_password(tmp_path: Path) -> None:
     with private_postgres.running(tmp_path) as uri:
         head, _, tail = uri.partition("@")
