@@ -46,10 +46,6 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 1
     try:
-        if not asked.example and not asked.clusters.exists():
-            raise Error(
-                f"there is no {asked.clusters}: write one as README shows, or name yours: make run CLUSTERS=FILE"
-            )
         with (
             instances.take("demo" if asked.example else "run", CHECKOUT / "var", asked.port) as instance,
             instance.log_file.open("a", buffering=1) as log,
