@@ -25,7 +25,7 @@ from tests.testbed.sshd import Sshd
 _SEED = "SCRIPTHUT_CHAOS_SEED"
 _RUN_ID = "killed"
 # What a poller had begun to submit when it died is submitted again only once its lease has ended: see `submitting`.
-_PATIENCE_S = 300
+_PATIENCE_S = 150
 
 
 def test_nothing_is_lost_or_doubled_when_everything_is_killed_in_the_middle_of_a_run(
@@ -38,7 +38,7 @@ def test_nothing_is_lost_or_doubled_when_everything_is_killed_in_the_middle_of_a
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     dice, thirty = _dice(capsys), Thirty(slurm.directory_of(ALICE) / "killed", pace_s=2, run_id=_RUN_ID)
-    clusters = {"testbed": slurm_over(sshd, slurm, connect_timeout_s=5)}
+    clusters = {"testbed": slurm_over(sshd, slurm, connect_timeout_s=5, submission_timeout_s=20)}
     with Pair(database_uri=database_uri, amqp_uri=amqp_uri, clusters=clusters) as pair, pair.client() as client:
         tap = Tap(rabbitmq.vhosts, amqp_uri)
         _submit(client, thirty)

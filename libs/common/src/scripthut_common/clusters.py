@@ -58,6 +58,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     connect_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     command_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    submission_timeout_s: Annotated[float, msgspec.Meta(ge=5)] = 120.0
     transfer_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
     max_sessions: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     spool_dir: str | None = None

@@ -24,7 +24,6 @@ from scripthut_poller.watchlist.submissions import Claim, Handed
 
 from .batches import deferred, fates_of, submission
 
-SUBMISSION_LASTS_S = 120.0
 ACCOUNTING_LAGS_S = 15.0
 LOOK_EVERY_S = 5.0
 
@@ -66,7 +65,7 @@ class Submitting:
         self._shell = shell
         self._homes = homes
         self._rounds = rounds
-        self._lease_s = 2 * cluster.connect_timeout_s + SUBMISSION_LASTS_S + ACCOUNTING_LAGS_S
+        self._lease_s = 2 * cluster.connect_timeout_s + cluster.submission_timeout_s + ACCOUNTING_LAGS_S
         self._clock = clock
         # Another life of this process may have left something unclear.
         self._look_at: float | None = clock()
