@@ -28,6 +28,7 @@ _RUN_ID = "killed"
 _PATIENCE_S = 150
 
 
+@pytest.mark.timeout(_PATIENCE_S + 180)
 def test_nothing_is_lost_or_doubled_when_everything_is_killed_in_the_middle_of_a_run(
     slurm: SlurmCluster,
     sshd: Sshd,
