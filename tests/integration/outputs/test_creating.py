@@ -146,7 +146,15 @@ def refused(**fields: Any) -> dict[str, Any]:
             document({"id": "a", "command": "x", "deps": ["b"]}, {"id": "b", "command": "x", "deps": ["a"]}),
             ["tasks"],
         ),
-        (document({"id": "a", "command": " ", "cpus": "two", "colour": 1}), ["tasks[0].colour", "tasks[0].cpus"]),
+        (
+            document({"id": "a", "command": " ", "cpus": "two", "colour": 1}),
+            ["tasks[0].colour", "tasks[0].command", "tasks[0].cpus"],
+        ),
+        (
+            document({"id": "a/b", "command": 1, "deps": ["q"]}, 5, {"id": "c", "command": ""}, cluster="nowhere"),
+            ["cluster", "tasks[0].command", "tasks[0].deps", "tasks[0].id", "tasks[1]", "tasks[2].command"],
+        ),
+        (refused(log_dir="/scratch/../home"), ["log_dir"]),
         (document({"id": "a", "command": "x", "name": "nul \0"}), ["tasks[0].name"]),
         (document({"id": "a", "command": "x", "generates_source": "\0"}), ["tasks[0].generates_source"]),
         (document({"id": "a", "command": "x", "partition": "x\n#SBATCH"}), ["tasks[0].partition"]),
@@ -177,6 +185,23 @@ async def test_too_many_tasks_are_refused_with_the_limit(house: House) -> None:
 
     assert answer.status_code == 422
     assert answer.json()["errors"] == [{"field": "tasks", "message": "10001 tasks; at most 10000 in one run"}]
+
+
+async def test_too_many_tasks_and_a_wrong_one_among_them_are_both_named(house: House) -> None:
+    tasks = [{"id": f"t{n}", "command": "x"} for n in range(10_001)]
+
+    answer = await house.post("/runs", document(*tasks, {"id": 5, "command": "x"}))
+
+    assert [problem["field"] for problem in answer.json()["errors"]] == ["tasks[10001].id", "tasks"]
+
+
+async def test_a_key_written_twice_and_wrong_once_is_refused_with_a_reason(house: House) -> None:
+    body = b'{"name": 1, "name": "n", "cluster": "daint", "tasks": [{"id": "a", "command": "x"}]}'
+
+    answer = await house.post("/runs", body)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"field": "", "message": "Expected `str`, got `int` - at `$.name`"}]
 
 
 async def test_as_many_tasks_as_there_may_be_are_taken(house: House) -> None:

@@ -109,12 +109,23 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     assert sorted(faulty(task("twice"), wrong, task("twice"))) == [
         "tasks[1].command",
         "tasks[1].cpus",
+        "tasks[1].deps",
         "tasks[1].env['1']",
         "tasks[1].env['SCRIPTHUT_X']",
         "tasks[1].id",
         "tasks[1].partition",
         "tasks[2].id",
     ]
+
+
+@pytest.mark.parametrize("path", ["/logs/../etc", "/./logs", "~/..", "relative", "/nul\0"])
+def test_a_log_directory_that_steps_back_is_refused(path: str) -> None:
+    assert [problem.field for problem in tasks.check_log_dir(path, "log_dir")] == ["log_dir"]
+
+
+@pytest.mark.parametrize("path", ["/logs", "~", "~/a..b/.hidden", "/logs//twice/"])
+def test_a_plain_log_directory_is_good(path: str) -> None:
+    assert tasks.check_log_dir(path, "log_dir") == []
 
 
 def test_an_empty_list_and_one_too_long_are_refused() -> None:

@@ -92,5 +92,5 @@ def _read(name: str, table: object, faults: list[str]) -> Cluster | None:
     cluster = fill(Cluster, table, where, faults)
     for field in ("log_dir", "spool_dir"):
         if cluster is not None and (path := getattr(cluster, field)) is not None:
-            faults += [f"{where}.{field} {problem.message}" for problem in tasks.check_path(path, field)]
+            faults += [f"{where}.{field} {problem.message}" for problem in tasks.check_log_dir(path, field)]
     return cluster and msgspec.structs.replace(cluster, name=name)

@@ -67,7 +67,7 @@ def check(tasks: Sequence[TaskSpec], known_ids: Iterable[str] = ()) -> list[Prob
     problems = [problem for index, task in enumerate(tasks) for problem in _check_task(task, f"tasks[{index}]")]
     problems += _check_count(tasks)
     problems += _check_ids(tasks, set(known_ids))
-    return problems or _check_deps(tasks, set(known_ids))
+    return problems + _check_deps(tasks, set(known_ids), is_else_good=not problems)
 
 
 def check_path(text: str, field: str) -> list[Problem]:
@@ -77,6 +77,14 @@ def check_path(text: str, field: str) -> list[Problem]:
     if "\0" in text or len(text.encode("utf-8", "surrogatepass")) > 4096:
         return [Problem(field=field, message="must have no NUL and at most 4096 bytes")]
     return []
+
+
+def check_log_dir(text: str, field: str) -> list[Problem]:
+    """Say what is wrong with a directory that outputs are collected from: its path must not step sideways or back."""
+    problems = check_path(text, field)
+    if not problems and {".", ".."} & set(text.split("/")):
+        problems = [Problem(field=field, message="must have no . or .. in it")]
+    return problems
 
 
 def _check_count(tasks: Sequence[TaskSpec]) -> list[Problem]:
@@ -136,7 +144,7 @@ def _check_ids(tasks: Sequence[TaskSpec], known_ids: set[str]) -> list[Problem]:
     return problems
 
 
-def _check_deps(tasks: Sequence[TaskSpec], known_ids: set[str]) -> list[Problem]:
+def _check_deps(tasks: Sequence[TaskSpec], known_ids: set[str], *, is_else_good: bool) -> list[Problem]:
     ids = known_ids | {task.id for task in tasks}
     problems = [
         Problem(field=f"tasks[{index}].deps", message=_dep_fault(task, dep))
@@ -144,7 +152,7 @@ def _check_deps(tasks: Sequence[TaskSpec], known_ids: set[str]) -> list[Problem]
         for dep in task.deps
         if dep not in ids or dep == task.id
     ]
-    if problems:
+    if problems or not is_else_good:
         return problems
     try:
         TopologicalSorter({task.id: task.deps for task in tasks}).prepare()

@@ -11,6 +11,7 @@ from scripthut_common.errors import InvalidInput, Problem
 from scripthut_common.tasks import TaskSpec
 
 _MAX_PROBLEMS = 1000
+_STAND_IN = "stand-in"
 
 
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -35,7 +36,7 @@ def read(body: bytes, clusters: Collection[str]) -> RunDocument:
         InvalidInput: it may not; names every faulty field.
     """
     try:
-        document = _decode(body)
+        document = _decode(body, clusters)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal([Problem(field="", message=f"not readable as JSON: {error}")]) from error
     problems = [*_check(document, clusters), *tasks.check(document.tasks)]
@@ -44,11 +45,12 @@ def read(body: bytes, clusters: Collection[str]) -> RunDocument:
     return document
 
 
-def _decode(body: bytes) -> RunDocument:
+def _decode(body: bytes, clusters: Collection[str]) -> RunDocument:
     try:
         return msgspec.json.decode(body, type=RunDocument)
-    except msgspec.ValidationError:
-        raise _refusal(_faults_of(body)) from None
+    except msgspec.ValidationError as error:
+        # A key written twice may be wrong only the first time: then msgspec's word is all there is to say.
+        raise _refusal(_faults_of(body, clusters) or [Problem(field="", message=str(error))]) from None
 
 
 def _refusal(problems: list[Problem]) -> InvalidInput:
@@ -65,40 +67,56 @@ def _check(document: RunDocument, clusters: Collection[str]) -> Iterator[Problem
         known = ", ".join(sorted(clusters)) or "none"
         yield Problem(field="cluster", message=f"there is no cluster {document.cluster[:80]!r}; known: {known}")
     if document.log_dir is not None:
-        yield from tasks.check_path(document.log_dir, "log_dir")
+        yield from tasks.check_log_dir(document.log_dir, "log_dir")
 
 
-def _faults_of(body: bytes) -> list[Problem]:
-    """Say all that keeps a JSON text from being a document; msgspec itself stops at the first."""
+def _faults_of(body: bytes, clusters: Collection[str]) -> list[Problem]:
+    """Say all that keeps a JSON text from being a document; msgspec itself stops at the first.
+
+    What has a wrong type is replaced by a stand-in, so that everything else can be judged as well.
+    """
     written = msgspec.json.decode(body)
     if not isinstance(written, dict):
         return [Problem(field="", message="a run document is a JSON object")]
     listed = written.get("tasks")
-    problems = list(_field_faults(RunDocument, written, "", skip="tasks"))
-    if not isinstance(listed, list):
-        return [*problems, Problem(field="tasks", message="must be a list of tasks")]
-    for index, task in enumerate(listed[: tasks.MAX_TASKS]):
-        if isinstance(task, dict):
-            problems += _field_faults(TaskSpec, task, f"tasks[{index}].")
-        else:
-            problems.append(Problem(field=f"tasks[{index}]", message="must be an object"))
-    return problems
+    problems, good = _sift(RunDocument, {**written, "tasks": []}, "")
+    specs = [TaskSpec(id=_STAND_IN, command=_STAND_IN)]
+    if isinstance(listed, list):
+        specs = []
+        for index, task in enumerate(listed):
+            faults, spec = _sift_task(task, index)
+            problems += faults
+            specs.append(spec)
+    else:
+        problems.append(Problem(field="tasks", message="must be a list of tasks"))
+    stand_ins = {"name": _STAND_IN, "cluster": next(iter(clusters), _STAND_IN)}
+    document = RunDocument(**{**stand_ins, **good, "tasks": tuple(specs)})
+    return [*problems, *_check(document, clusters), *tasks.check(specs)]
 
 
-def _field_faults(
-    type_: type[msgspec.Struct], written: Mapping[str, Any], where: str, skip: str | None = None
-) -> Iterator[Problem]:
+def _sift_task(task: object, index: int) -> tuple[list[Problem], TaskSpec]:
+    stand_ins: dict[str, Any] = {"id": f"stand-in-{index}", "command": _STAND_IN}
+    if not isinstance(task, dict):
+        return [Problem(field=f"tasks[{index}]", message="must be an object")], TaskSpec(**stand_ins)
+    problems, good = _sift(TaskSpec, task, f"tasks[{index}].")
+    return problems, TaskSpec(**{**stand_ins, **good})
+
+
+def _sift(type_: type[msgspec.Struct], written: Mapping[str, Any], where: str) -> tuple[list[Problem], dict[str, Any]]:
+    """Tell the fields that are unknown, missing or of a wrong type from those that can be read."""
     fields = {field.name: field for field in msgspec.structs.fields(type_)}
-    for name in written.keys() - fields.keys():
-        yield Problem(field=f"{where}{name[:80]}", message=f"is unknown; there are {', '.join(fields)}")
+    known = ", ".join(fields)
+    problems = [
+        Problem(field=f"{where}{name[:80]}", message=f"is unknown; there are {known}")
+        for name in written.keys() - fields.keys()
+    ]
+    good: dict[str, Any] = {}
     for name, field in fields.items():
-        if name == skip:
-            continue
-        if name not in written:
-            if field.required:
-                yield Problem(field=f"{where}{name}", message="is missing")
-            continue
-        try:
-            msgspec.convert(written[name], type=field.type)
-        except msgspec.ValidationError as error:
-            yield Problem(field=f"{where}{name}", message=str(error))
+        if name in written:
+            try:
+                good[name] = msgspec.convert(written[name], type=field.type)
+            except msgspec.ValidationError as error:
+                problems.append(Problem(field=f"{where}{name}", message=str(error)))
+        elif field.required:
+            problems.append(Problem(field=f"{where}{name}", message="is missing"))
+    return problems, good

@@ -45,7 +45,7 @@ async def read_list(connection: AsyncConnection, *, owner: str | None, limit: in
     if owner is not None:
         query = query.where(RUNS.c.owner == owner)
     if cursor is not None:
-        query = query.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) < cursors.read(cursor, tuple[datetime, str]))
+        query = query.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) < cursors.read(cursor, tuple[cursors.Time, str]))
     rows = (await connection.execute(query)).all()
     heads = [RunHead(**row._mapping) for row in rows[:limit]]  # noqa: SLF001  SQLAlchemy's public name for it
     counts = await _counts(connection, [head.run_id for head in heads])

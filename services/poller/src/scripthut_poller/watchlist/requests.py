@@ -146,7 +146,7 @@ def _check(parts: Sequence[RunRequested]) -> None:
     layout.require_id(parts[0].run_id, "run_id")
     problems = tasks.check([task for part in parts for task in part.tasks])
     if parts[0].log_dir is not None:
-        problems += tasks.check_path(parts[0].log_dir, "log_dir")
+        problems += tasks.check_log_dir(parts[0].log_dir, "log_dir")
     if problems:
         shown = "; ".join(f"{problem.field} {problem.message}" for problem in problems[:5])
         raise InvalidInput(f"run {parts[0].run_id!r}: {shown}", problems)
