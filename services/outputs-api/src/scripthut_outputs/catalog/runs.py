@@ -1,8 +1,10 @@
 """Runs: what they are and what became of their items as a whole."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
+import msgspec
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,6 +16,10 @@ from . import cursors
 from .views import RunHead, RunList, RunOverview
 
 _HEAD = (RUNS.c.run_id, RUNS.c.name, RUNS.c.cluster, RUNS.c.owner, RUNS.c.created_at, RUNS.c.version)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# Bounded, so that a cursor which somebody made up is no time that a calendar cannot hold.
+_Age = Annotated[int, msgspec.Meta(ge=0, lt=2**52)]
 _WAITING = frozenset({"pending", "submitted", "queued"})
 
 
@@ -45,11 +51,14 @@ async def read_list(connection: AsyncConnection, *, owner: str | None, limit: in
     if owner is not None:
         query = query.where(RUNS.c.owner == owner)
     if cursor is not None:
-        query = query.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) < cursors.read(cursor, tuple[cursors.Time, str]))
+        age, run_id = cursors.read(cursor, tuple[_Age, str])
+        query = query.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) < (_EPOCH + age * _MICROSECOND, run_id))
     rows = (await connection.execute(query)).all()
     heads = [RunHead(**row._mapping) for row in rows[:limit]]  # noqa: SLF001  SQLAlchemy's public name for it
     counts = await _counts(connection, [head.run_id for head in heads])
-    more = cursors.write(heads[-1].created_at, heads[-1].run_id) if len(rows) > limit else None
+    more = (
+        cursors.write((heads[-1].created_at - _EPOCH) // _MICROSECOND, heads[-1].run_id) if len(rows) > limit else None
+    )
     return RunList(runs=tuple(_overview(head, counts.get(head.run_id, {})) for head in heads), next=more)
 
 

@@ -14,6 +14,9 @@ from .answers import JSON
 from .parts import Parts
 from .routing import asks
 
+# The framework adds the charset itself.
+_PLAIN = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+
 
 @get("/health/live", opt=asks(Action.ENTER), tags=["operations"], summary="Does the process live")
 async def live(parts: NamedDependency[Parts]) -> Response[Report]:
@@ -29,10 +32,10 @@ async def ready(parts: NamedDependency[Parts]) -> Response[Report]:
     return _report(status, report)
 
 
-@get("/metrics", opt=asks(Action.READ_METRICS), tags=["operations"], summary="What it counted")
+@get("/metrics", media_type=_PLAIN, opt=asks(Action.READ_METRICS), tags=["operations"], summary="What it counted")
 async def metrics(parts: NamedDependency[Parts]) -> Response[str]:
     """All metrics in Prometheus's text format."""
-    counted: Response[Any] = Response(parts.health.metrics(), media_type=CONTENT_TYPE_LATEST)
+    counted: Response[Any] = Response(parts.health.metrics(), media_type=_PLAIN)
     return counted
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Request, Response
+from litestar.enums import ParamType
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Send
 
@@ -102,19 +103,29 @@ async def send_problem(send: Send, error: Exception, path: str, *, is_head: bool
 def _faulty_fields(error: Exception) -> tuple[Problem, ...]:
     if isinstance(error, InvalidInput):
         return error.problems
-    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+    if isinstance(error, ValidationException) and isinstance(error.extra, list) and not _is_of_path(error):
         return tuple(Problem(field=str(one.get("key", "")), message=str(one.get("message", ""))) for one in error.extra)
     return ()
 
 
 def _status_of(error: Exception) -> HTTPStatus | None:
+    if isinstance(error, ValidationException) and _is_of_path(error):
+        return HTTPStatus.NOT_FOUND
     if isinstance(error, HTTPException):
         return HTTPStatus(error.status_code)
     return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), None)
 
 
+def _is_of_path(error: ValidationException) -> bool:
+    """Answer whether the address itself names nothing that there is."""
+    faults = error.extra if isinstance(error.extra, list) else []
+    return any(fault.get("source") == ParamType.PATH for fault in faults)
+
+
 def _detail_of(error: Exception, status: HTTPStatus) -> str:
     match error:
+        case ValidationException() if error.extra and status is not HTTPStatus.NOT_FOUND:
+            return "the address has a wrong parameter"
         case HTTPException() if status is not HTTPStatus.NOT_FOUND:
             return error.detail
         case DatabaseUnavailable():

@@ -10,9 +10,14 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from scripthut_outputs.access import Action
 from scripthut_outputs.catalog.run_document import RunDocument
 
+from .answers import JSON
+from .problems import MEDIA_TYPE, ProblemDocument
 from .routing import asks
 
 _BEARER = {"type": "http", "scheme": "bearer", "description": "a token of the service's tokens file"}
+_TEXT = {"type": "string"}
+_BYTES = {"type": "string", "format": "binary"}
+_EMPTY = {"200": {"description": "the headers of GET"}, "default": {"description": "an error"}}
 
 
 def config() -> OpenAPIConfig:
@@ -26,14 +31,40 @@ def config() -> OpenAPIConfig:
 
 
 class _Json(JsonRenderPlugin):
-    """Adds what Litestar cannot see: the run document, which we read ourselves to name every fault at once."""
+    """Adds what Litestar cannot see: bodies that we read and answer ourselves, and how errors look."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        (document,), structs = msgspec.json.schema_components([RunDocument], ref_template="#/components/schemas/{name}")
+        ours = (RunDocument, ProblemDocument)
+        (document, problem), structs = msgspec.json.schema_components(ours, ref_template="#/components/schemas/{name}")
         components = openapi_schema.setdefault("components", {})
         components.setdefault("schemas", {}).update(structs)
         components["securitySchemes"] = {"token": _BEARER}
         openapi_schema["security"] = [{"token": []}]
-        content = {"application/json": {"schema": document}}
-        openapi_schema["paths"]["/runs"]["post"]["requestBody"] = {"required": True, "content": content}
+        paths = openapi_schema["paths"]
+        paths.pop("/schema/{path}", None)
+        for operation in (operation for path in paths.values() for operation in path.values()):
+            operation["responses"].pop("400", None)
+            operation["responses"]["default"] = _answer("an error, and what to do", {MEDIA_TYPE: problem})
+        create = paths["/runs"]["post"]
+        create["requestBody"] = {"required": True, "content": {JSON: {"schema": document}}}
+        found = {**create["responses"]["201"], "description": "the same request made this run before"}
+        create["responses"] = {"200": found, **create["responses"]}
+        paths["/runs/{run_id}/summary"]["get"]["responses"]["200"]["content"]["text/markdown"] = {"schema": _TEXT}
+        _describe_file(paths["/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"])
         return super().render(request, openapi_schema)
+
+
+def _describe_file(path: dict[str, Any]) -> None:
+    read = path["get"]
+    bytes_ = {"application/octet-stream": _BYTES, "image/*": _BYTES, "text/plain": _BYTES}
+    found = {
+        "200": _answer("the file, in a type that no browser runs; `ETag` is its SHA-256", bytes_),
+        "206": _answer("the part that `Range` asks for", bytes_),
+        "304": {"description": "`If-None-Match` names what it is"},
+    }
+    read["responses"] = {**found, "default": read["responses"]["default"]}
+    path["head"] = {**read, "operationId": f"{read['operationId']}Head", "responses": _EMPTY}
+
+
+def _answer(description: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {name: {"schema": schema} for name, schema in schemas.items()}}

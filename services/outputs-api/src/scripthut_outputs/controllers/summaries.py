@@ -38,7 +38,7 @@ class Summaries(Controller):
         if kind == "md":
             found = await parts.reading.summary(run_id)
             markdown = b"".join([part async for part in _raw(found, parts.blobs)])
-            plain: Response[Any] = Response(markdown, media_type="text/markdown; charset=utf-8")
+            plain: Response[Any] = Response(markdown, media_type="text/markdown")
             return plain
 
         async def make() -> SummaryJson:
