@@ -9,8 +9,10 @@ from sqlalchemy import select
 
 from scripthut_common.database import Database
 from scripthut_common.errors import LeaseLost
+from scripthut_outputs.catalog.changes import Cache
 from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.catalog.keeping import Keeping, Result
+from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.ledger import OutputsState, Place
 from scripthut_outputs.tables import DOCUMENTS, RUNS
 from tests.integration.collector.scene import CLUSTER, Scene
@@ -76,6 +78,19 @@ async def test_the_item_says_what_was_found_and_an_event_tells_it(scene: Scene) 
     expected = {"outputs_state": "collected", "stored_files": 4, "left_out_files": 1, "stored_bytes": 6}
     assert {name: getattr(event, name) for name in expected} == expected
     assert (event.run_id, event.task_id, event.owner, event.attempt) == ("r1", "t1", "alice", 1)
+
+
+async def test_a_fragment_that_was_left_out_is_a_section_that_says_why(scene: Scene, database: Database) -> None:
+    await scene.task("t1", {}, fragment=b"x" * 2000)
+    scene.limit(max_file_bytes=1000)
+
+    await scene.collect()
+
+    item = await scene.item("t1")
+    assert (item.has_outputs, item.has_run_summary) == (False, True)
+    (section,) = (await Reading(database, Cache(), renderer="test-1").summary("r1")).sections
+    assert section.sha256 is None
+    assert section.rendered.reason == "too_large: 2000 bytes; at most 1000 a file"
 
 
 async def test_markdown_waits_for_its_rendering_once_per_content(scene: Scene, database: Database) -> None:

@@ -158,7 +158,7 @@ def ended(task_id: str = "t0", run_id: str = "r1", **changes: Any) -> ItemEvent:
     return item(task_id, run_id, **(values | changes))
 
 
-def document(*tasks: dict[str, Any], **fields: Any) -> dict[str, Any]:
+def document(*tasks: Any, **fields: Any) -> dict[str, Any]:
     """A run document that may run."""
     listed = list(tasks) or [{"id": "t0", "command": "true"}]
     return {"name": "a run", "cluster": "daint", "tasks": listed} | fields

@@ -197,6 +197,19 @@ async def test_the_summary_comes_raw_too(house: House) -> None:
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
 
 
+async def test_a_contribution_that_was_left_out_says_so_in_its_section(house: House) -> None:
+    await house.apply(ended())
+    left_out = {"state": FileState.TOO_LARGE, "sha256": None, "stored_bytes": None, "reason": "<9> bytes"}
+    await house.store("r1", "t0", b"t0.md", b"", Place.RUN_SUMMARY, kind="other", **left_out)
+
+    answer = (await house.get("/runs/r1/summary")).json()
+    raw = (await house.get("/runs/r1/summary?format=md")).text
+
+    assert "was left out (too_large: &lt;9&gt; bytes)" in answer["sections"][0]["rendered_html"]
+    assert answer["any_contributions"] is True
+    assert raw == "## task t0\n\n> left out (too_large: <9> bytes)\n\n"
+
+
 async def test_a_run_without_contributions_has_an_empty_summary(house: House) -> None:
     await house.apply(ended())
 
@@ -213,6 +226,24 @@ async def test_a_task_shows_its_logs_and_their_tail(house: House) -> None:
     assert whole["content"] == "one\ntwo\nthr\N{REPLACEMENT CHARACTER}ee\n"
     assert tail["content"] == "thr\N{REPLACEMENT CHARACTER}ee\n"
     assert (whole["status"], whole["path"]) == ("failed", "/logs/scripthut_r1_t0.err")
+
+
+async def test_a_log_of_which_only_the_end_is_kept_says_so(house: House) -> None:
+    await house.apply(ended())
+    await house.store("r1", "t0", b"", b"the end\n", Place.STDOUT, size_bytes=2_000_000)
+    await house.store("r1", "t0", b"", b"all of it\n", Place.STDERR)
+
+    assert (await house.get("/runs/r1/tasks/t0/detail/output")).json()["truncated"] is True
+    assert (await house.get("/runs/r1/tasks/t0/detail/error")).json()["truncated"] is False
+
+
+async def test_a_progress_bar_is_one_line_of_the_tail(house: House) -> None:
+    await house.apply(ended())
+    await house.store("r1", "t0", b"", "one\n10 %\r20 %\u2028\n".encode(), Place.STDOUT)
+
+    tail = (await house.get("/runs/r1/tasks/t0/detail/output?tail=1")).json()
+
+    assert tail["content"] == "10 %\r20 %\u2028\n"
 
 
 async def test_a_log_that_is_not_here_says_why(house: House) -> None:

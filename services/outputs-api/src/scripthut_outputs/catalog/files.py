@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scripthut_common.errors import NotFound
 from scripthut_common.layout import TASK_SUMMARY_NAME
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, Place
+from scripthut_outputs.rendering import notice
 from scripthut_outputs.tables import DOCUMENTS, FILES, ITEMS
 
 from . import cursors
@@ -108,13 +109,12 @@ async def read_contribution(connection: AsyncConnection, run_id: str, task_id: s
 
 def _contributions(run_id: str, renderer: str) -> Select[*tuple[Any, ...]]:
     query = with_rendering(
-        select(ITEMS.c.task_id, ITEMS.c.task_name, FILES.c.kind, FILES.c.sha256, *RENDERED), renderer
+        select(*(ITEMS.c.task_id, ITEMS.c.task_name), *(*WORDS, FILES.c.sha256, FILES.c.reason), *RENDERED), renderer
     )
     return query.join(ITEMS, (ITEMS.c.run_id == FILES.c.run_id) & (ITEMS.c.task_id == FILES.c.task_id)).where(
         FILES.c.run_id == run_id,
         FILES.c.place == Place.RUN_SUMMARY,
-        FILES.c.state == FileState.STORED,
-        FILES.c.stored_bytes > 0,
+        (FILES.c.state != FileState.STORED) | (FILES.c.stored_bytes > 0),
     )
 
 
@@ -129,8 +129,13 @@ def with_rendering(query: Select[*tuple[Any, ...]], renderer: str) -> Select[*tu
 
 
 def _contribution(row: Row[*tuple[Any, ...]]) -> Contribution:
-    rendered = rendering_of(row) or Rendered(sha256=row.sha256, html=None, is_escaped=False, reason=None)
-    return Contribution(task_id=row.task_id, task_name=row.task_name, sha256=row.sha256, rendered=rendered)
+    if row.state == FileState.STORED:
+        rendered = rendering_of(row) or Rendered(sha256=row.sha256, html=None, is_escaped=False, reason=None)
+        return Contribution(task_id=row.task_id, task_name=row.task_name, sha256=row.sha256, rendered=rendered)
+    reason = f"{row.state}: {row.reason}" if row.reason else str(row.state)
+    html = notice(f"What this task wrote for the run's summary was left out ({reason}).")
+    left_out = Rendered(sha256="", html=html, is_escaped=True, reason=reason)
+    return Contribution(task_id=row.task_id, task_name=row.task_name, sha256=None, rendered=left_out)
 
 
 def rendering_of(row: Row[*tuple[Any, ...]]) -> Rendered | None:

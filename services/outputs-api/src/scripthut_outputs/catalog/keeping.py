@@ -178,7 +178,8 @@ async def _write_items(connection: AsyncConnection, results: Sequence[Result]) -
 
 def _item_row(result: Result) -> tuple[object, ...]:
     has_outputs = any(row.place is Place.OUTPUT for row in result.rows)
-    has_run_summary = any(row.place is Place.RUN_SUMMARY and row.stored_bytes for row in result.stored)
+    fragments = [row for row in result.rows if row.place is Place.RUN_SUMMARY]
+    has_run_summary = any(row.stored_bytes or row.state is not FileState.STORED for row in fragments)
     # Nothing found where something was found before is a vanished source, not a task without outputs.
     is_vanished = result.state is OutputsState.NONE and result.claim.collected_at is not None
     state = OutputsState.COLLECTED if is_vanished else result.state

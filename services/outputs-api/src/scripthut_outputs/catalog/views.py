@@ -126,11 +126,11 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True):
-    """One task's section of the run's summary."""
+    """One task's section of the run's summary; without `sha256` its fragment was left out, and `rendered` says why."""
 
     task_id: str
     task_name: str
-    sha256: str
+    sha256: str | None
     rendered: Rendered
 
 

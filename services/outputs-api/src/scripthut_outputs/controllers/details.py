@@ -1,5 +1,6 @@
 """One task: what is known of it, and the texts about it that people ask for."""
 
+from io import StringIO
 from typing import Annotated, Literal
 
 import msgspec
@@ -45,24 +46,35 @@ class Details(Controller):
     ) -> Response[DetailJson]:
         """Show standard output or error, the script, the definition or the generated list."""
         item = await parts.reading.item(run_id, task_id)
-        if kind in _LOGS:
-            content, error, path = await _log(parts, item, _LOGS[kind])
-        else:
-            content, error, path = _text(item, kind)
-        if content is not None and tail is not None:
-            content = "".join(content.splitlines(keepends=True)[-tail:])
-        return encoded(_detail(item, content, error, path))
+        found = await _log(parts, item, _LOGS[kind]) if kind in _LOGS else _text(item, kind)
+        if found.content is not None and tail is not None:
+            found = msgspec.structs.replace(found, content=_last_lines(found.content, tail))
+        return encoded(_detail(item, found))
 
 
-async def _log(parts: Parts, item: Item, place: Place) -> tuple[str | None, str | None, str | None]:
-    """Give what we hold of a log, or why nothing, and where it lies on the cluster."""
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A text, or why there is none, and where it lies on the cluster."""
+
+    content: str | None = None
+    error: str | None = None
+    path: str | None = None
+    truncated: bool = False
+
+
+async def _log(parts: Parts, item: Item, place: Place) -> _Found:
     path = item.stdout_path if place is Place.STDOUT else item.stderr_path
     row = await parts.reading.log(item.run_id, item.task_id, place)
     if row is None:
-        return None, _why_no_log(item), path
+        return _Found(error=_why_no_log(item), path=path)
     if row.state is not FileState.STORED or row.sha256 is None:
-        return None, f"not collected ({row.state})" + (f": {row.reason}" if row.reason else ""), path
-    return (await parts.blobs.read(row.sha256)).decode("utf-8", "replace"), None, path
+        return _Found(error=f"not collected ({row.state})" + (f": {row.reason}" if row.reason else ""), path=path)
+    content = (await parts.blobs.read(row.sha256)).decode("utf-8", "replace")
+    return _Found(content=content, path=path, truncated=(row.stored_bytes or 0) < (row.size_bytes or 0))
+
+
+def _last_lines(content: str, count: int) -> str:
+    """A line ends at a newline alone: what a progress bar writes over itself is one."""
+    return "".join(StringIO(content, newline="\n").readlines()[-count:])
 
 
 def _why_no_log(item: Item) -> str:
@@ -71,25 +83,26 @@ def _why_no_log(item: Item) -> str:
     return item.collection_reason or f"not collected ({item.outputs_state})"
 
 
-def _text(item: Item, kind: str) -> tuple[str | None, str | None, str | None]:
+def _text(item: Item, kind: str) -> _Found:
     if kind == "generated":
-        if generates_source(item) is None:
-            return None, "this task generates no tasks", None
-        return None, "the list that it generates is not read by this version", generates_source(item)
+        source = generates_source(item)
+        if source is None:
+            return _Found(error="this task generates no tasks")
+        return _Found(error="the list that it generates is not read by this version", path=source)
     if item.definition is None:
-        return None, "this task was announced by another program; its definition is not known here", None
+        return _Found(error="this task was announced by another program; its definition is not known here")
     if kind == "script":
-        return str(item.definition["command"]), None, None
-    return msgspec.json.format(msgspec.json.encode(item.definition), indent=2).decode(), None, None
+        return _Found(content=str(item.definition["command"]))
+    return _Found(content=msgspec.json.format(msgspec.json.encode(item.definition), indent=2).decode())
 
 
-def _detail(item: Item, content: str | None, error: str | None, path: str | None) -> DetailJson:
+def _detail(item: Item, found: _Found) -> DetailJson:
     return DetailJson(
-        content=content,
-        error=error,
+        content=found.content,
+        error=found.error,
         task_name=item.task_name,
         task_id=item.task_id,
-        path=path,
+        path=found.path,
         job_id=item.job_id,
         status=older_status(item),
         node=item.node,
@@ -97,4 +110,5 @@ def _detail(item: Item, content: str | None, error: str | None, path: str | None
         run_id=item.run_id,
         generates_source=generates_source(item),
         has_outputs=item.has_outputs,
+        truncated=found.truncated,
     )

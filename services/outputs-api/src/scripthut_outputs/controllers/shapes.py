@@ -137,7 +137,10 @@ class OlderOutputsJson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DetailJson(msgspec.Struct, frozen=True, kw_only=True):
-    """One text about a task: its output, its script … `error` says why there is none."""
+    """One text about a task: its output, its script … `error` says why there is none.
+
+    `truncated`: the log was longer, only its end was collected.
+    """
 
     content: str | None
     error: str | None
@@ -151,6 +154,7 @@ class DetailJson(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     generates_source: str | None
     has_outputs: bool
+    truncated: bool
 
 
 class RenderedJson(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,4 +83,7 @@ async def _raw(found: RunSummary, blobs: Blobs) -> AsyncIterator[bytes]:
     for contribution in found.sections:
         title = " ".join(contribution.task_name.split()) or contribution.task_id
         yield f"## {title}\n\n".encode()
-        yield (await blobs.read(contribution.sha256)).rstrip() + b"\n\n"
+        if contribution.sha256 is None:
+            yield f"> left out ({contribution.rendered.reason})\n\n".encode()
+        else:
+            yield (await blobs.read(contribution.sha256)).rstrip() + b"\n\n"

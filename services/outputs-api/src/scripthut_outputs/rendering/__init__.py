@@ -4,7 +4,7 @@
 task's own files stand in it in a private scheme, which `fill` turns into addresses when it is served.
 """
 
-from .converting import RENDERER, Rendered, escape, render
+from .converting import RENDERER, Rendered, escape, notice, render
 from .serving import file_url, fill, for_our_pages
 
-__all__ = ["RENDERER", "Rendered", "escape", "file_url", "fill", "for_our_pages", "render"]
+__all__ = ["RENDERER", "Rendered", "escape", "file_url", "fill", "for_our_pages", "notice", "render"]

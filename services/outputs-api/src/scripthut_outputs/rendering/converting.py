@@ -43,8 +43,8 @@ def render(document: bytes, *, size_bytes: int, max_bytes: int) -> Rendered:
 def escape(document: bytes, *, size_bytes: int, max_bytes: int, reason: str) -> Rendered:
     """Show a document as its text: what is left when the renderer fails."""
     kept = cut(document, max_bytes)
-    notice = _notice(f"This document could not be rendered: {reason}. This is its text.")
-    html = f"{notice}<pre>{escape_text(decode(kept))}</pre>{_cut_notice(len(kept), size_bytes)}"
+    why = notice(f"This document could not be rendered: {reason}. This is its text.")
+    html = f"{why}<pre>{escape_text(decode(kept))}</pre>{_cut_notice(len(kept), size_bytes)}"
     return Rendered(html=html, reason=reason)
 
 
@@ -64,11 +64,12 @@ def _markdown() -> Markdown:
 def _cut_notice(shown_bytes: int, size_bytes: int) -> str:
     if shown_bytes >= size_bytes:
         return ""
-    return _notice(
+    return notice(
         f"The document goes on: {size_bytes:,} bytes in all, the first {shown_bytes:,} are shown. Download the file"
         " to read the rest."
     )
 
 
-def _notice(text: str) -> str:
+def notice(text: str) -> str:
+    """Say something of ours among what authors wrote."""
     return f'<p class="{NOTICE_CLASS}">{escape_text(text)}</p>'
