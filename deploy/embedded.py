@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     try:
         with (
-            instances.take("demo" if asked.example else "run", CHECKOUT / "var", asked.port) as instance,
+            instances.take("demo" if asked.example else "run", asked.below.resolve(), asked.port) as instance,
             instance.log_file.open("a", buffering=1) as log,
             private_postgres.running(instance.state) as database_url,
         ):
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="embedded.py", description="Both services on this machine, for one person.")
     parser.add_argument("--example", action="store_true", help="run the example on this machine, without a cluster")
     parser.add_argument("--clusters", type=Path, default=Path("clusters.toml"), help="your clusters (clusters.toml)")
+    parser.add_argument("--below", type=Path, default=CHECKOUT / "var", help="folder to keep everything in (var)")
     parser.add_argument("--port", type=int, help=f"port on 127.0.0.1 (the first free one from {instances.FIRST_PORT})")
     return parser
 

@@ -60,7 +60,7 @@ class _Server:
         self._user = account.pw_uid if account else None
         self._group = account.pw_gid if account else None
         self._groups: list[int] | None = [] if account else None
-        self._folder = _roots_folder(state) if account else state
+        self._folder = roots_folder(state) if account else state
         self._log = self._folder / "postgres.log"
         self._password_file = self._folder / "postgres.password"
         self._sockets = sockets
@@ -185,7 +185,7 @@ def _system_account() -> pwd.struct_passwd:
         return pwd.getpwnam(_ACCOUNT)
 
 
-def _roots_folder(state: Path) -> Path:
+def roots_folder(state: Path) -> Path:
     """Where root's database of this state lies: a new state has a new one, a moved state keeps its own."""
     name = state / "postgres.name"
     if not name.exists():

@@ -1,8 +1,10 @@
 """The embedded default's own PostgreSQL: starts, stops, survives being killed, lets nobody else in."""
 
 import os
+import shutil
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,8 +20,16 @@ def _postmaster(uri: str) -> int:
     return int(str(row[0]).splitlines()[0])
 
 
-def test_rows_outlive_a_restart_and_a_kill(tmp_path: Path) -> None:
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a bad name; root's database lies elsewhere and is removed too."""
     state = tmp_path / "a state with 'quotes', $(touch spaces) and" / ("long" * 40) / ("long" * 40)
+    yield state
+    if (state / "postgres.name").exists():
+        shutil.rmtree(private_postgres.roots_folder(state))
+
+
+def test_rows_outlive_a_restart_and_a_kill(state: Path) -> None:
     with private_postgres.running(state) as uri:
         with psycopg.connect(uri) as connection:
             connection.execute("CREATE TABLE kept (n int)")
@@ -29,8 +39,8 @@ def test_rows_outlive_a_restart_and_a_kill(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
-def test_nobody_enters_without_the_password(tmp_path: Path) -> None:
-    with private_postgres.running(tmp_path) as uri:
+def test_nobody_enters_without_the_password(state: Path) -> None:
+    with private_postgres.running(state) as uri:
         head, _, tail = uri.partition("@")
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(f"{head.rpartition(':')[0]}:wrong@{tail}")

@@ -21,7 +21,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     max_running: int = msgspec.field(default_factory=_default_max_running)
-    idle_s: float = 60.0
+    idle_s: float = 10.0
     grace_s: float = 10.0
 
 
