@@ -16,6 +16,7 @@ from scripthut_common.bus.memory import MemoryBus
 from scripthut_common.clusters import Cluster
 from scripthut_common.events import CloudEvent, ItemEvent, Type, decode
 from scripthut_common.health import Health
+from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Pulse
 from scripthut_poller import wiring
 from scripthut_poller.settings import Settings
@@ -75,9 +76,7 @@ class House(Ear):
 
 
 @asynccontextmanager
-async def running(
-    database_uri: str, clusters_file: Path, shells: wiring.Shells = wiring.open_shell
-) -> AsyncIterator[House]:
+async def running(database_uri: str, clusters_file: Path, shells: wiring.Shells = open_shell) -> AsyncIterator[House]:
     bus, pulse, stop = MemoryBus(queues=QUEUES), Pulse(), asyncio.Event()
     service = wiring.build(Settings(database_url=database_uri, clusters_file=str(clusters_file)), bus, pulse, shells)
     house = House(service, bus, pulse)

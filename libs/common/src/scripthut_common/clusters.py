@@ -8,16 +8,18 @@ key_file = "~/.ssh/id_ed25519"
 log_dir = "~/scripthut"
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from . import layout, tasks
+from . import layout, settings, tasks
 from .errors import SettingsError
 from .settings import fill, read_toml
 
+S = TypeVar("S", bound=msgspec.Struct)
 MIB = 1024 * 1024
 _Limit = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -78,6 +80,28 @@ def load(path: Path) -> dict[str, Cluster]:
     if faults:
         raise SettingsError("\n".join(f"{path}: {fault}" for fault in faults))
     return {name: cluster for name, cluster in found.items() if cluster is not None}
+
+
+def settings_with_clusters(type_: type[S], environ: Mapping[str, str], *, prefix: str) -> S:
+    """Read a service's settings and the clusters file that they name.
+
+    Raises:
+        SettingsError: lists everything that is missing or wrong in both.
+    """
+    faults = []
+    named = environ.get(f"{prefix}_CLUSTERS_FILE")
+    if named:
+        try:
+            load(Path(named))
+        except SettingsError as error:
+            faults.append(f"  {error}")
+    try:
+        found = settings.load(type_, environ, prefix=prefix)
+    except SettingsError as error:
+        raise SettingsError("\n".join([str(error), *faults])) from error
+    if faults:
+        raise SettingsError("\n".join(["settings are incomplete or wrong:", *faults]))
+    return found
 
 
 def _read(name: str, table: object, faults: list[str]) -> Cluster | None:

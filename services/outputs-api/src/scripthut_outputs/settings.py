@@ -1,13 +1,11 @@
 """What the outputs service is told when it starts: `SCRIPTHUT_OUTPUTS_…` variables, all faults reported at once."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
 
 from scripthut_common import clusters, settings
-from scripthut_common.errors import SettingsError
 
 PREFIX = "SCRIPTHUT_OUTPUTS"
 MIB = 1024 * 1024
@@ -77,20 +75,7 @@ def load(environ: Mapping[str, str]) -> ProcessSettings:
     Raises:
         SettingsError: lists everything that is missing or wrong, the clusters file included.
     """
-    faults = []
-    clusters_file = environ.get(f"{PREFIX}_CLUSTERS_FILE")
-    if clusters_file:
-        try:
-            clusters.load(Path(clusters_file))
-        except SettingsError as error:
-            faults.append(f"  {error}")
-    try:
-        found = load_some(ProcessSettings, environ)
-    except SettingsError as error:
-        raise SettingsError("\n".join([str(error), *faults])) from error
-    if faults:
-        raise SettingsError("\n".join(["settings are incomplete or wrong:", *faults]))
-    return found
+    return clusters.settings_with_clusters(ProcessSettings, environ, prefix=PREFIX)
 
 
 def load_some(type_: type[S], environ: Mapping[str, str]) -> S:

@@ -13,7 +13,7 @@ from scripthut_common import clusters as clusters_file
 from scripthut_common import migrating
 from scripthut_common.bus import Bus
 from scripthut_common.bus.amqp import AmqpBus
-from scripthut_common.clusters import Cluster, SchedulerKind
+from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
 from scripthut_common.errors import SettingsError
 from scripthut_common.health import Check, Health
@@ -22,8 +22,7 @@ from scripthut_common.outbox import Outbox
 from scripthut_common.relay import Relay
 from scripthut_common.serving import App, serve
 from scripthut_common.shell import RemoteShell
-from scripthut_common.shell.local import LocalShell
-from scripthut_common.shell.ssh import SshShell
+from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from . import app
@@ -102,13 +101,6 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
 def open_bus(settings: ProcessSettings) -> Bus:
     """Make the bus of a process of its own."""
     return AmqpBus(settings.amqp_url)
-
-
-def open_shell(cluster: Cluster) -> RemoteShell:
-    """Make the way to a cluster."""
-    if cluster.scheduler is SchedulerKind.LOCALHOST:
-        return LocalShell(cluster.name, max_sessions=cluster.max_sessions)
-    return SshShell(cluster)
 
 
 def build(

@@ -1,13 +1,11 @@
 """What the poller is told when it starts: `SCRIPTHUT_POLLER_…` variables, all faults reported at once."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from scripthut_common import clusters, settings
-from scripthut_common.errors import SettingsError
+from scripthut_common import clusters
 
 PREFIX = "SCRIPTHUT_POLLER"
 
@@ -38,17 +36,4 @@ def load(environ: Mapping[str, str]) -> ProcessSettings:
     Raises:
         SettingsError: lists everything that is missing or wrong, the clusters file included.
     """
-    faults = []
-    clusters_file = environ.get(f"{PREFIX}_CLUSTERS_FILE")
-    if clusters_file:
-        try:
-            clusters.load(Path(clusters_file))
-        except SettingsError as error:
-            faults.append(f"  {error}")
-    try:
-        found = settings.load(ProcessSettings, environ, prefix=PREFIX)
-    except SettingsError as error:
-        raise SettingsError("\n".join([str(error), *faults])) from error
-    if faults:
-        raise SettingsError("\n".join(["settings are incomplete or wrong:", *faults]))
-    return found
+    return clusters.settings_with_clusters(ProcessSettings, environ, prefix=PREFIX)

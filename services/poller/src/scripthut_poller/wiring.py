@@ -17,8 +17,7 @@ from scripthut_common.health import Check
 from scripthut_common.inbox import Inbox
 from scripthut_common.relay import Relay
 from scripthut_common.shell import RemoteShell
-from scripthut_common.shell.local import LocalShell
-from scripthut_common.shell.ssh import SshShell
+from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from .homes import Homes
@@ -58,13 +57,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 def open_bus(settings: ProcessSettings) -> Bus:
     """Make the bus of a process of its own."""
     return AmqpBus(settings.amqp_url)
-
-
-def open_shell(cluster: Cluster) -> RemoteShell:
-    """Make the way to a cluster."""
-    if cluster.scheduler is SchedulerKind.LOCALHOST:
-        return LocalShell(cluster.name, max_sessions=cluster.max_sessions)
-    return SshShell(cluster)
 
 
 def open_scheduler(cluster: Cluster) -> Scheduler:
