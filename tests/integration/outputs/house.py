@@ -174,9 +174,15 @@ class Answer(msgspec.Struct, frozen=True):
 
 async def raw_get(house: House, raw_path: bytes) -> Answer:
     """Ask for a path that no well-behaved client would send as it stands."""
+    return await raw_ask(house, "GET", raw_path, {"type": "http.request", "body": b"", "more_body": False})
+
+
+async def raw_ask(house: House, method: str, raw_path: bytes, *received: dict[str, Any]) -> Answer:
+    """Ask as a client that sends these messages, however odd."""
+    coming = iter(received)
     scope = {
         "type": "http",
-        "method": "GET",
+        "method": method,
         "raw_path": raw_path,
         "path": unquote_to_bytes(raw_path).decode("utf-8", "replace"),
         "query_string": b"",
@@ -189,7 +195,7 @@ async def raw_get(house: House, raw_path: bytes) -> Answer:
     messages: list[Any] = []
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return next(coming)
 
     async def send(message: Any) -> None:
         messages.append(message)

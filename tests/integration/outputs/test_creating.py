@@ -9,7 +9,7 @@ import pytest
 from scripthut_common import events
 from scripthut_common.events import CloudEvent, RunCancelRequested, RunRequested
 from scripthut_common.tasks import TaskSpec
-from tests.integration.outputs.house import House, document, item
+from tests.integration.outputs.house import House, document, item, raw_ask
 
 
 async def commands(house: House) -> list[CloudEvent]:
@@ -219,6 +219,15 @@ async def test_a_body_over_the_limit_is_refused(house: House) -> None:
 
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_document_whose_sender_went_away_is_no_fault_of_ours(house: House) -> None:
+    begun = {"type": "http.request", "body": b'{"name":', "more_body": True}
+
+    answer = await raw_ask(house, "POST", b"/runs", begun, {"type": "http.disconnect"})
+
+    assert answer.status_code == 400
+    assert b"its sender went away" in answer.body
 
 
 async def test_hostile_text_is_kept_as_it_is(house: House) -> None:

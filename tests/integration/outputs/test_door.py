@@ -115,6 +115,16 @@ async def test_lists_show_what_is_ones_own(house: House) -> None:
     assert seen == {"ada": ["r1"], "bob": ["r2"], "root": ["r2", "r1"]}
 
 
+async def test_which_methods_an_address_knows_is_the_same_whatever_lies_there(house: House) -> None:
+    await house.apply(item())
+
+    async with house.client("bob") as client:
+        answers = [await client.options(f"/runs/{run_id}") for run_id in ("r1", "r9")]
+
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert [", ".join(sorted(answer.headers["allow"].split(", "))) for answer in answers] == ["GET, OPTIONS"] * 2
+
+
 async def test_metrics_are_for_admins(house: House) -> None:
     assert (await house.get("/metrics", "ada")).status_code == 403
     counted = await house.get("/metrics", "root")

@@ -56,6 +56,9 @@ class Guard:
             NotAllowed: the actor may not do this.
             NotFound: there is no such run, or it is not the actor's to see; the same for both.
         """
+        if connection.scope.get("method") == "OPTIONS":
+            # The framework's own answer: which methods an address knows, the same whatever lies there.
+            return
         actor: Actor | None = connection.scope.get("user")
         await self.ask(actor, action_of(handler), connection.path_params.get("run_id"))
         require_ids(connection.path_params.get("task_id"))

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
+from litestar.exceptions import ClientException, InternalServerException
 from litestar.params import FromPath, HeaderParameter
 
 from scripthut_common.errors import InvalidInput, LimitExceeded, Problem
@@ -108,15 +109,20 @@ async def _read(request: Request[Actor, Any, Any]) -> bytes:
 
     Raises:
         LimitExceeded: it is too large.
+        ClientException: the sender went away before its end.
     """
     pieces: list[bytes] = []
     size_bytes = 0
-    async for piece in request.stream():
-        size_bytes += len(piece)
-        if size_bytes <= MAX_DOCUMENT_BYTES:
-            pieces.append(piece)
-        elif size_bytes > _MAX_IGNORED_BYTES:
-            break
+    try:
+        async for piece in request.stream():
+            size_bytes += len(piece)
+            if size_bytes <= MAX_DOCUMENT_BYTES:
+                pieces.append(piece)
+            elif size_bytes > _MAX_IGNORED_BYTES:
+                break
+    except InternalServerException as error:
+        # Litestar's word for a sender that hung up; nothing of ours is at fault.
+        raise ClientException(detail="the document was cut: its sender went away") from error
     if size_bytes > MAX_DOCUMENT_BYTES:
         raise LimitExceeded(f"a run document has at most {MAX_DOCUMENT_BYTES} bytes; this one has more")
     return b"".join(pieces)
