@@ -256,6 +256,13 @@ async def test_a_wrong_token_in_the_form_is_told_so(house: House) -> None:
     assert "<script>" not in answer.text
 
 
+async def test_a_form_with_many_fields_is_only_a_wrong_login(house: House) -> None:
+    async with house.client(None) as client:
+        answer = await client.post("/login", content="&".join(["a=1"] * 50))
+
+    assert answer.status_code == 403
+
+
 async def test_the_login_page_runs_nothing_and_loads_nothing_foreign(house: House) -> None:
     answer = await house.get("/login", None)
 

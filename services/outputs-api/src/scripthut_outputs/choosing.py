@@ -99,7 +99,7 @@ def _reason(entry: Entry, state: FileState, limits: CollectionLimits) -> str | N
         case FileState.OVER_TOTAL:
             return f"at most {limits.max_total_bytes} bytes a task"
         case FileState.TOO_DEEP:
-            return f"at most {limits.max_depth} levels deep, the last one for its own name"
+            return f"at most {limits.max_depth} levels below the output directory, the file's own among them"
         case FileState.NOT_REGULAR:
             return "not a plain file: links are never followed, devices and pipes never opened"
         case _:

@@ -38,7 +38,7 @@ async def enter(
 @post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
 async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts]) -> Response[str]:
     """Begin a session for the bearer of a token."""
-    form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=10)
+    form = parse_qs((await request.body()).decode("utf-8", "replace"))
     then = form.get("next", [HOME])[0]
     actor = parts.tokens.actor_of(form.get("token", [""])[0].strip().encode())
     if actor is None:

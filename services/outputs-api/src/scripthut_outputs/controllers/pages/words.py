@@ -61,7 +61,7 @@ LEFT_OUT: dict[FileState, str] = {
     FileState.TOO_LARGE: "larger than one file may be",
     FileState.OVER_COUNT: "beyond the number of files that are kept",
     FileState.OVER_TOTAL: "beyond the total size that is kept",
-    FileState.TOO_DEEP: "too many folders deep",
+    FileState.TOO_DEEP: "too deep in folders",
     FileState.NOT_REGULAR: "not a regular file",
     FileState.NOT_OWNED: "belongs to another account",
     FileState.UNREADABLE: "could not be read",
