@@ -164,6 +164,16 @@ def test_banners_speak_of_the_named_clusters_alone() -> None:
     assert showing.banners([lost], frozenset({"fine"})) == ()
 
 
+def test_a_cluster_that_answers_in_part_is_not_called_unwatched() -> None:
+    in_part = ClusterView(
+        name="c", state="degraded", error="no accounting", last_good_round_at=samples.AT, collection_error=None
+    )
+
+    (told,) = showing.banners([in_part], frozenset({"c"}))
+
+    assert "answers only in part" in told.title
+
+
 def test_a_banner_says_that_the_broker_is_away_in_words_for_readers() -> None:
     (told,) = showing.banners([], frozenset({"fine"}), is_bus_away=True)
 

@@ -26,7 +26,7 @@ from .words import Chip
 ALIVE = frozenset({RunState.PENDING, RunState.RUNNING})
 MOVING = frozenset({OutputsState.PENDING, OutputsState.COLLECTING, OutputsState.PARTIAL})
 MAX_LOG_LINES = 200
-_UNREACHABLE = "unreachable"
+_UNREACHABLE, _DEGRADED = "unreachable", "degraded"
 LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
 
 
@@ -167,13 +167,10 @@ def banners(clusters: Sequence[ClusterView], names: frozenset[str], *, is_bus_aw
             continue
         if cluster.error or cluster.state == _UNREACHABLE:
             detail = text.line(cluster.error or "it does not answer")
-            told.append(
-                Banner(
-                    title=f"Cluster {cluster.name} cannot be watched: states below may be old",
-                    detail=detail,
-                    since=cluster.last_good_round_at,
-                )
-            )
+            title = f"Cluster {cluster.name} cannot be watched: states below may be old"
+            if cluster.state == _DEGRADED:
+                title = f"Cluster {cluster.name} answers only in part: submissions and verdicts may come late"
+            told.append(Banner(title=title, detail=detail, since=cluster.last_good_round_at))
         if cluster.collection_error:
             title = f"Outputs cannot be collected from {cluster.name}: new files will come later"
             told.append(Banner(title=title, detail=text.line(cluster.collection_error)))
