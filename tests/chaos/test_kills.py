@@ -2,8 +2,10 @@
 
 import os
 import random
+import secrets
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -28,8 +30,39 @@ _RUN_ID = "killed"
 _PATIENCE_S = 150
 
 
+def _kill_one_after_the_other(pair: Pair, rabbitmq: RabbitMq, postgres: PostgresServer, dice: random.Random) -> None:
+    """Kill each when the others work again, and start it after a moment."""
+    kills = [
+        (rabbitmq.kill, rabbitmq.daemon.start),
+        (postgres.daemon.kill, postgres.daemon.start),
+        *((daemon.kill, daemon.start) for daemon in pair.daemons.values()),
+    ]
+    dice.shuffle(kills)
+    for kill, start in kills:
+        time.sleep(dice.uniform(0.1, 1.5))
+        kill()
+        time.sleep(dice.uniform(0.0, 1.0))
+        start()
+
+
+def _kill_all_at_once(pair: Pair, rabbitmq: RabbitMq, postgres: PostgresServer, dice: random.Random) -> None:
+    """Kill all as a power cut does; the services find their servers still down when they start again."""
+    time.sleep(dice.uniform(0.5, 4))
+    for kill in (rabbitmq.kill, postgres.daemon.kill, *(daemon.kill for daemon in pair.daemons.values())):
+        kill()
+    for daemon in pair.daemons.values():
+        daemon.spawn()
+    time.sleep(dice.uniform(1, 4))
+    postgres.daemon.start()
+    rabbitmq.daemon.start()
+    for daemon in pair.daemons.values():
+        daemon.wait_ready()
+
+
 @pytest.mark.timeout(_PATIENCE_S + 180)
+@pytest.mark.parametrize("kill", [_kill_one_after_the_other, _kill_all_at_once], ids=["in turn", "at once"])
 def test_nothing_is_lost_or_doubled_when_everything_is_killed_in_the_middle_of_a_run(
+    kill: Callable[[Pair, RabbitMq, PostgresServer, random.Random], None],
     slurm: SlurmCluster,
     sshd: Sshd,
     rabbitmq: RabbitMq,
@@ -38,13 +71,14 @@ def test_nothing_is_lost_or_doubled_when_everything_is_killed_in_the_middle_of_a
     amqp_uri: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    dice, thirty = _dice(capsys), Thirty(slurm.directory_of(ALICE) / "killed", pace_s=2, run_id=_RUN_ID)
+    dice = _dice(capsys)
+    thirty = Thirty(slurm.directory_of(ALICE) / secrets.token_hex(4), pace_s=2, run_id=_RUN_ID)
     clusters = {"testbed": slurm_over(sshd, slurm, connect_timeout_s=5, submission_timeout_s=20)}
     with Pair(database_uri=database_uri, amqp_uri=amqp_uri, clusters=clusters) as pair, pair.client() as client:
         tap = Tap(rabbitmq.vhosts, amqp_uri)
         _submit(client, thirty)
 
-        _kill_everything(pair, rabbitmq, postgres, dice)
+        kill(pair, rabbitmq, postgres, dice)
         _submit(client, thirty)
         running.cancel_job(client, slurm, _RUN_ID, "cancelled", _PATIENCE_S)
         run = client.wait_run(_RUN_ID, running.is_over, "the killed run to end and be collected", _PATIENCE_S)
@@ -70,21 +104,6 @@ def _submit(client: Client, thirty: Thirty) -> None:
             return False
 
     wait_until(is_answered, "the run to be taken", every_s=0.1)
-
-
-def _kill_everything(pair: Pair, rabbitmq: RabbitMq, postgres: PostgresServer, dice: random.Random) -> None:
-    """Kill one after the other, each when the others work again, and start it after a moment."""
-    kills = [
-        (rabbitmq.kill, rabbitmq.daemon.start),
-        (postgres.daemon.kill, postgres.daemon.start),
-        *((daemon.kill, daemon.start) for daemon in pair.daemons.values()),
-    ]
-    dice.shuffle(kills)
-    for kill, start in kills:
-        time.sleep(dice.uniform(0.1, 1.5))
-        kill()
-        time.sleep(dice.uniform(0.0, 1.0))
-        start()
 
 
 def _check_items(client: Client, thirty: Thirty, run: RunWithItemsJson) -> None:
