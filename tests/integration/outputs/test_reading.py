@@ -147,6 +147,19 @@ async def test_the_older_shape_names_stored_files(house: House) -> None:
     assert (answer["status"], answer["backend_name"], answer["content"]) == ("completed", "daint", None)
 
 
+async def test_the_older_shape_has_the_stored_file_behind_ten_thousand_left_out(house: House) -> None:
+    await house.apply(ended())
+    await house.store("r1", "t0", b"z.txt", b"z")
+    await house.rows(
+        "INSERT INTO outputs.files (run_id, task_id, place, path, kind, state, attempt) SELECT 'r1', 't0', 'output',"
+        " ('a' || n)::bytea, 'other', 'over_count', 1 FROM generate_series(1, 10000) n RETURNING 1"
+    )
+
+    answer = (await house.get("/runs/r1/tasks/t0/detail/outputs")).json()
+
+    assert [one["path"] for one in answer["outputs"]] == ["z.txt"]
+
+
 async def test_html_beyond_the_allowance_has_an_address_of_its_own(house: House) -> None:
     await house.apply(*(ended(f"t{number}", position=number) for number in range(3)))
     text = b"word " * 180_000

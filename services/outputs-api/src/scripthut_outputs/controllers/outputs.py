@@ -14,7 +14,7 @@ from scripthut_outputs.catalog.views import OutputFile, TaskOutputs
 from scripthut_outputs.ledger import FileState, Place
 from scripthut_outputs.rendering import fill
 
-from .answers import MAX_LIMIT, Cursor, Limit, encoded, kept
+from .answers import Cursor, Limit, encoded, kept
 from .inlining import Allowance
 from .parts import Parts
 from .routing import asks
@@ -30,6 +30,9 @@ from .shapes import (
     output_json,
     task_json,
 )
+
+# More than the rows that a ledger may have: named ones, and as many that only the exit record names.
+_WHOLE_LEDGER = 25_000
 
 
 class Outputs(Controller):
@@ -65,7 +68,7 @@ class Outputs(Controller):
         """Every stored file, in the shape that existing frontends read."""
 
         async def make() -> OlderOutputsJson:
-            found = await parts.reading.outputs(run_id, task_id, limit=MAX_LIMIT, cursor=None)
+            found = await parts.reading.outputs(run_id, task_id, limit=_WHOLE_LEDGER, cursor=None)
             return _older_outputs(found, Allowance(parts.max_inline))
 
         return await kept(parts.reading.cache, run_id, ("older", task_id), make)
