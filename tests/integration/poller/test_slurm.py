@@ -28,6 +28,7 @@ from tests.testbed.sshd import Sshd
 
 Told = TypeVar("Told")
 NONCE = "a1b2c3"
+CLEARED_S = 4.0
 
 
 class Bed:
@@ -355,6 +356,8 @@ async def test_a_requeued_job_is_another_attempt(bed: Bed, slurm: SlurmCluster) 
     slurm.run("scontrol", "requeue", job_id)
     seen = await bed.sighted(job_id, JobState.QUEUED)
     rows = (await bed.ask(bed.slurm.accounting([job_id]))).look(job_id)
+    # Slurm itself waits two minutes: begun before its first execution is cleared away, it fails to launch.
+    await asyncio.sleep(CLEARED_S)
     slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
     accounted = await bed.ended(job_id)
 
