@@ -25,7 +25,6 @@ from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 
 _SEED = "SCRIPTHUT_CHAOS_SEED"
-_RUN_ID = "killed"
 # What a poller had begun to submit when it died is submitted again only once its lease has ended: see `submitting`.
 _PATIENCE_S = 150
 
@@ -72,7 +71,8 @@ def test_nothing_is_lost_or_doubled_when_everything_is_killed_in_the_middle_of_a
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     dice = _dice(capsys)
-    thirty = Thirty(slurm.directory_of(ALICE) / secrets.token_hex(4), pace_s=2, run_id=_RUN_ID)
+    run_id = f"killed-{secrets.token_hex(4)}"
+    thirty = Thirty(slurm.directory_of(ALICE) / run_id, pace_s=2, run_id=run_id)
     clusters = {"testbed": slurm_over(sshd, slurm, connect_timeout_s=5, submission_timeout_s=20)}
     with Pair(database_uri=database_uri, amqp_uri=amqp_uri, clusters=clusters) as pair, pair.client() as client:
         tap = Tap(rabbitmq.vhosts, amqp_uri)
@@ -80,8 +80,8 @@ def test_nothing_is_lost_or_doubled_when_everything_is_killed_in_the_middle_of_a
 
         kill(pair, rabbitmq, postgres, dice)
         _submit(client, thirty)
-        running.cancel_job(client, slurm, _RUN_ID, "cancelled", _PATIENCE_S)
-        run = client.wait_run(_RUN_ID, running.is_over, "the killed run to end and be collected", _PATIENCE_S)
+        running.cancel_job(client, slurm, run_id, "cancelled", _PATIENCE_S)
+        run = client.wait_run(run_id, running.is_over, "the killed run to end and be collected", _PATIENCE_S)
 
         _check_items(client, thirty, run)
         _check_events(_events(tap), run)
@@ -99,7 +99,7 @@ def _submit(client: Client, thirty: Thirty) -> None:
 
     def is_answered() -> bool:
         try:
-            return client.submit(thirty.document) == _RUN_ID
+            return bool(client.submit(thirty.document))
         except (httpx.HTTPError, ServerError):
             return False
 
@@ -112,9 +112,9 @@ def _check_items(client: Client, thirty: Thirty, run: RunWithItemsJson) -> None:
     executed = {task_id: 1 for task_id, task in thirty.expected.items() if task.is_executed}
     assert thirty.executions == executed
     for task_id in thirty.expected:
-        on_cluster = thirty.files(_RUN_ID, task_id)
+        on_cluster = thirty.files(run.run_id, task_id)
         on_cluster.pop(b"left", None)
-        assert running.stored(client, _RUN_ID, task_id) == on_cluster, task_id
+        assert running.stored(client, run.run_id, task_id) == on_cluster, task_id
 
 
 def _events(tap: Tap) -> list[Heard]:
