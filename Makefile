@@ -34,7 +34,7 @@ demo: $(VENV)/.runtime ## run both services and an example run on this machine; 
 	@exec $(PY) deploy/embedded.py --example $(if $(PORT),--port $(PORT))
 
 run: $(VENV)/.runtime ## run both services on this machine with your clusters.toml
-	@exec $(PY) deploy/embedded.py --clusters $(CLUSTERS) $(if $(PORT),--port $(PORT))
+	@exec $(PY) deploy/embedded.py --clusters '$(CLUSTERS)' $(if $(PORT),--port $(PORT))
 
 check: $(VENV)/.dev ## lint, format, types, import rules
 	@$(PY) -m ruff check .
