@@ -11,6 +11,8 @@ from scripthut_common.database import Database
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.homes import Homes
+from scripthut_poller.leasing import Leasing
+from scripthut_poller.sites import Site
 from scripthut_poller.submitting import Submitting
 from scripthut_poller.watching import Watching
 from scripthut_poller.watchlist import requests
@@ -28,25 +30,26 @@ class Bench:
         self.shell = FaultyShell(LocalShell())
         self.notes = folder / "notes"
         self.notes.mkdir()
-        self._cluster = cluster
-        self.watching = Watching(database, cluster, open_scheduler(cluster), self.shell)
+        self.lease = Leasing(database, cluster.name, "this poller", lease_s=600)
+        self.site = Site(cluster=cluster, scheduler=open_scheduler(cluster), shell=self.shell, lease=self.lease)
+        self.watching = Watching(database, self.site)
         self.submitting = self.another_life()
 
     def another_life(self) -> Submitting:
         """Make what a process has after its start."""
         homes = Homes(self.database, {"here": self.shell})
-        return Submitting(self.database, self._cluster, open_scheduler(self._cluster), self.shell, homes, self.watching)
+        return Submitting(self.database, self.site, homes, self.watching)
 
     def watching_by(self, clock: Callable[[], float], *, interval_s: float) -> Watching:
         """Watch by another clock."""
-        cluster = msgspec.structs.replace(self._cluster, poll_interval_s=interval_s)
-        return Watching(self.database, cluster, open_scheduler(cluster), self.shell, clock=clock)
+        cluster = msgspec.structs.replace(self.site.cluster, poll_interval_s=interval_s)
+        return Watching(self.database, msgspec.structs.replace(self.site, cluster=cluster), clock=clock)
 
     def task(self, id_: str, *deps: str) -> TaskSpec:
         return TaskSpec(id=id_, command=f"echo ran >> {self.notes}/{id_}", deps=deps)
 
     async def ask(self, wanted: Sequence[TaskSpec], log_dir: str | None = None) -> None:
-        await requests.store(self.database, part_of_run(wanted, log_dir=log_dir or self._cluster.log_dir), Terms())
+        await requests.store(self.database, part_of_run(wanted, log_dir=log_dir or self.site.cluster.log_dir), Terms())
 
     async def rounds_until(self, state: str, *task_ids: str) -> None:
         """Take rounds until these items are in a state."""

@@ -37,8 +37,10 @@ def here(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def bench(database: Database, here: Cluster, tmp_path: Path) -> Bench:
-    return Bench(database, here, tmp_path)
+async def bench(database: Database, here: Cluster, tmp_path: Path) -> Bench:
+    bench = Bench(database, here, tmp_path)
+    await bench.lease.step()
+    return bench
 
 
 @pytest.fixture

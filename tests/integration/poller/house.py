@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -96,9 +96,15 @@ def write_clusters(path: Path, *clusters: Cluster) -> Path:
     """Write a clusters file as an operator would."""
     lines = []
     for cluster in clusters:
-        lines.append(f"[clusters.{cluster.name}]")
-        for name, value in msgspec.to_builtins(cluster).items():
-            if value is not None and name not in {"name", "collection"}:
-                lines.append(f"{name} = {json.dumps(value)}")
+        table = msgspec.to_builtins(cluster)
+        lines += _table(f"clusters.{cluster.name}", table | {"name": None})
+        for name in ("collection", "patience"):
+            lines += _table(f"clusters.{cluster.name}.{name}", table[name])
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def _table(name: str, values: Mapping[str, object]) -> list[str]:
+    """Write one table; JSON's texts, numbers and lists are TOML's too."""
+    plain = {field: value for field, value in values.items() if value is not None and not isinstance(value, dict)}
+    return [f"[{name}]", *(f"{field} = {json.dumps(value)}" for field, value in plain.items())]

@@ -39,6 +39,7 @@ async def test_a_database_that_goes_away_after_the_submission_leads_to_no_second
     postgres: PostgresServer, uri: str, here: Cluster, tmp_path: Path
 ) -> None:
     bench = Bench(Database(uri), here, tmp_path)
+    await bench.lease.step()
     await bench.ask([bench.task("a"), bench.task("b")])
     bench.shell.after["localhost submit"] = postgres.daemon.stop
 

@@ -15,7 +15,7 @@ from scripthut_poller.watchlist.items import Item
 from scripthut_poller.watchlist.recording import Change
 from scripthut_poller.watchlist.requests import Terms
 from scripthut_poller.watchlist.submissions import Handed
-from tests.integration.poller.told import events, part_of_run, rows, run_row, tasks
+from tests.integration.poller.told import events, part_of_run, rows, run_row, tasks, term
 
 GOOD = Observed(state="reachable", is_good=True)
 
@@ -24,15 +24,15 @@ GOOD = Observed(state="reachable", is_good=True)
 async def watched(database: Database) -> list[Item]:
     """Two submitted items, `a` and `b`."""
     await requests.store(database, part_of_run(tasks("a", "b")), Terms())
-    claimed = await submissions.claim(database, "here", limit=10, lease_s=60)
+    claimed = await submissions.claim(database, await term(database), limit=10, lease_s=60)
     fates = {item.key: Handed(job_id=f"j{item.task_id}") for item in claimed.items}
-    await submissions.hand_over(database, claimed.items, fates)
+    await submissions.hand_over(database, await term(database), claimed.items, fates)
     return list((await rounds.watched(database, "here")).items)
 
 
 async def _move(database: Database, item: Item, tells: Type | None = None, **values: Any) -> None:
     change = Change(before=item, after=msgspec.structs.replace(item, **values), tells=tells)
-    await rounds.record_round(database, "here", [change], GOOD)
+    await rounds.record_round(database, await term(database), [change], GOOD)
 
 
 async def _again(database: Database, task_id: str = "a") -> Item:
@@ -83,12 +83,12 @@ async def test_changes_are_told_at_most_every_ten_seconds_and_the_last_one_alway
     await _move(database, watched[0], Type.ITEM_CHANGED, state=ItemState.QUEUED, reason="Priority")
     for reason in ("Resources", "Priority", "Licenses"):
         await _move(database, await _again(database), Type.ITEM_CHANGED, reason=reason)
-    await rounds.announce(database, "here")
+    await rounds.announce(database, await term(database))
     assert len(await _told(database)) == 2
 
     await _pass_time(database, 11)
-    await rounds.announce(database, "here")
-    await rounds.announce(database, "here")
+    await rounds.announce(database, await term(database))
+    await rounds.announce(database, await term(database))
 
     changed = [one.data for one in await events(database, Type.ITEM_CHANGED)]
     assert [one.reason for one in changed if isinstance(one, ItemEvent)] == ["Priority", "Licenses"]
@@ -107,7 +107,7 @@ async def test_an_end_is_told_at_once_and_settles_what_was_owed(database: Databa
         confirmed=True,
     )
     await _pass_time(database, 11)
-    await rounds.announce(database, "here")
+    await rounds.announce(database, await term(database))
 
     assert [one[0] for one in await _told(database)] == [Type.ITEM_SUBMITTED, Type.ITEM_CHANGED, Type.ITEM_COMPLETED]
 
@@ -182,9 +182,9 @@ async def test_a_verdict_without_the_schedulers_word_is_watched_for_a_day(
 async def test_a_cluster_is_told_on_change_and_every_half_minute(database: Database) -> None:
     away = Observed(state="unreachable", error="no route")
     for seen in (GOOD, GOOD, away, away, GOOD):
-        await clusters.observe(database, "here", seen)
+        await clusters.observe(database, await term(database), seen)
     await _pass_time(database, 31)
-    await clusters.observe(database, "here", GOOD)
+    await clusters.observe(database, await term(database), GOOD)
 
     told = [one.data for one in await events(database, Type.CLUSTER_OBSERVED)]
     assert [(one.state, one.sequence) for one in told if isinstance(one, ClusterObserved)] == [
@@ -196,10 +196,10 @@ async def test_a_cluster_is_told_on_change_and_every_half_minute(database: Datab
 
 
 async def test_a_bad_round_does_not_count_as_a_good_one(database: Database) -> None:
-    await clusters.observe(database, "here", GOOD)
+    await clusters.observe(database, await term(database), GOOD)
     before = (await rounds.watched(database, "here")).last_good_round_at
 
-    await clusters.observe(database, "here", Observed(state="unreachable", error="no route"))
+    await clusters.observe(database, await term(database), Observed(state="unreachable", error="no route"))
 
     after = await rounds.watched(database, "here")
     assert after.last_good_round_at == before
@@ -217,7 +217,7 @@ async def test_ten_thousand_items_end_in_one_round(database: Database) -> None:
     changes = [
         Change(before=item, after=msgspec.structs.replace(item, **ends), tells=Type.ITEM_COMPLETED) for item in items
     ]
-    await rounds.record_round(database, "here", changes, GOOD)
+    await rounds.record_round(database, await term(database), changes, GOOD)
 
     assert len(await events(database, Type.ITEM_COMPLETED)) == 10_000
     assert (await run_row(database)).state == "succeeded"

@@ -12,7 +12,7 @@ from scripthut_poller.watchlist import cancellations, dependencies, requests, su
 from scripthut_poller.watchlist.recording import End
 from scripthut_poller.watchlist.requests import Terms
 from scripthut_poller.watchlist.submissions import Claim, Handed
-from tests.integration.poller.told import events, part_of_run, rows, run_row, tasks
+from tests.integration.poller.told import events, part_of_run, rows, run_row, tasks, term
 
 
 async def _asked(database: Database, wanted: Sequence[TaskSpec]) -> None:
@@ -20,12 +20,12 @@ async def _asked(database: Database, wanted: Sequence[TaskSpec]) -> None:
 
 
 async def _claim(database: Database, limit: int = 100) -> Claim:
-    return await submissions.claim(database, "here", limit=limit, lease_s=60)
+    return await submissions.claim(database, await term(database), limit=limit, lease_s=60)
 
 
 async def _hand_over(database: Database, claimed: Claim) -> None:
     fates = {item.key: Handed(job_id=f"j-{item.task_id}") for item in claimed.items}
-    await submissions.hand_over(database, claimed.items, fates)
+    await submissions.hand_over(database, await term(database), claimed.items, fates)
 
 
 async def _end(database: Database, task_id: str, outcome: Outcome) -> None:
@@ -130,7 +130,7 @@ async def test_a_task_that_the_scheduler_refuses_ends_with_its_words_and_dooms_i
     claimed = await _claim(database, limit=1)
 
     refused = End(outcome=Outcome.SUBMISSION_FAILED, reason="invalid partition")
-    await submissions.hand_over(database, claimed.items, {("r1", "parent"): refused})
+    await submissions.hand_over(database, await term(database), claimed.items, {("r1", "parent"): refused})
     await dependencies.fail_dependents(database, ["r1"])
 
     told = {one.data.task_id: one.data for one in await events(database) if isinstance(one.data, ItemEvent)}
@@ -143,9 +143,9 @@ async def test_after_a_crash_the_same_nonce_is_claimed_again_but_not_before_the_
     await _asked(database, tasks("a"))
     lost = await _claim(database)
 
-    early = await submissions.claim_unclear(database, "here", limit=100, lease_s=60)
+    early = await submissions.claim_unclear(database, await term(database), limit=100, lease_s=60)
     await _let_leases_end(database)
-    found = await submissions.claim_unclear(database, "here", limit=100, lease_s=60)
+    found = await submissions.claim_unclear(database, await term(database), limit=100, lease_s=60)
 
     assert _ids(early) == []
     assert found.items[0].nonce == lost.items[0].nonce
@@ -165,7 +165,7 @@ async def test_who_has_lost_the_claim_gives_nothing_back(database: Database) -> 
     await _asked(database, tasks("a"))
     slow = await _claim(database)
     await _let_leases_end(database)
-    await submissions.claim_unclear(database, "here", limit=100, lease_s=60)
+    await submissions.claim_unclear(database, await term(database), limit=100, lease_s=60)
 
     await submissions.give_back(database, slow, [("r1", "a")])
 
@@ -193,7 +193,7 @@ async def test_held_jobs_are_released_when_the_whole_run_is_in(database: Databas
     await _hand_over(database, await _claim(database))
 
     held = await submissions.releasable(database, "here", limit=100)
-    await submissions.released(database, held.keys())
+    await submissions.released(database, await term(database), held.keys())
 
     assert held == {("r1", "parent"): "j-parent"}
     assert await submissions.releasable(database, "here", limit=100) == {}
@@ -206,7 +206,7 @@ async def test_submitted_jobs_of_a_cancelled_run_are_cancelled_once(database: Da
         await connection.execute(text("UPDATE poller.runs SET cancel_requested_at = now()"))
 
     due = await cancellations.due(database, "here", limit=100)
-    await cancellations.sent(database, due.keys())
+    await cancellations.sent(database, await term(database), due.keys())
 
     assert due == {("r1", "a"): "j-a"}
     assert await cancellations.due(database, "here", limit=100) == {}

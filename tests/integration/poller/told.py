@@ -18,6 +18,8 @@ from scripthut_common.events import (
 )
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.tables import ITEMS, OUTBOX, RUNS
+from scripthut_poller.watchlist import leases
+from scripthut_poller.watchlist.leases import Term
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -72,3 +74,10 @@ async def rows(database: Database, run_id: str = "r1") -> dict[str, Any]:
 async def run_row(database: Database, run_id: str = "r1") -> Any:
     async with database.transaction() as connection:
         return (await connection.execute(select(RUNS).where(RUNS.c.run_id == run_id))).one_or_none()
+
+
+async def term(database: Database, cluster: str = "here", *, holder: str = "this poller") -> Term:
+    """Hold a cluster, as a running poller does."""
+    held = await leases.take(database, cluster, holder, 60.0)
+    assert held is not None
+    return held

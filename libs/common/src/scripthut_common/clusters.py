@@ -8,10 +8,10 @@ key_file = "~/.ssh/id_ed25519"
 log_dir = "~/scripthut"
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ from .settings import fill, read_toml
 S = TypeVar("S", bound=msgspec.Struct)
 MIB = 1024 * 1024
 _Limit = Annotated[int, msgspec.Meta(ge=0)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0)]
+_User = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_.-]{0,31}\Z")]
 
 
 class SchedulerKind(StrEnum):
@@ -42,10 +44,34 @@ class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_named_rows: _Limit = 10_000
 
 
+class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long verdicts wait for what, in seconds; see `docs/outcomes.md`.
+
+    Args:
+        young_s: a job that is not in the queue so soon after its submission is not asked for in accounting.
+        unregistered_s: good-round time after which a job that nobody ever had a record of is given up.
+        settling_s: good-round time after which a job that left the queue without a word is given up.
+        correcting_s: how long accounting may correct what an exit record has decided.
+        hard_end_s: after so long without a verdict an item ends as unknown, and one that did is let go.
+        asking_again_s: how often an item that ended as unknown is asked for again.
+    """
+
+    young_s: _Seconds = 60.0
+    unregistered_s: _Seconds = 300.0
+    settling_s: _Seconds = 600.0
+    correcting_s: _Seconds = 600.0
+    hard_end_s: _Seconds = 86_400.0
+    asking_again_s: _Seconds = 60.0
+
+
 class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One cluster as its operator describes it. `~` in `log_dir` is expanded on the cluster.
 
-    `spool_dir` is where a localhost cluster keeps its jobs; else that is `.spool` in `log_dir`.
+    `spool_dir` is where a localhost cluster keeps its jobs; else that is `.spool` in `log_dir`. Rounds come every
+    `poll_interval_s` while something happens, and ever more seldom, down to every `slowest_interval_s`, while nothing
+    does. `commands_per_minute` bounds what the scheduler is asked, submissions apart. `adopt` names the accounts whose
+    tagged jobs are watched though nobody announced them; their outputs lie below `adopt_log_dir`, where `~` is the
+    job owner's. Other programs may announce items that lie below `log_dir` or one of the `announced_roots`.
     """
 
     scheduler: SchedulerKind
@@ -58,13 +84,25 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     check_host_key: bool = True
     log_dir: str = "~/scripthut"
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
+    slowest_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 30.0
+    commands_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 60
     connect_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     command_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    adopt: Literal["off"] | tuple[_User, ...] = "off"
+    adopt_log_dir: str = "~/scripthut"
+    adopt_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0
+    announced_roots: tuple[str, ...] = ()
     submission_timeout_s: Annotated[float, msgspec.Meta(ge=5)] = 120.0
     transfer_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
     max_sessions: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     spool_dir: str | None = None
     collection: CollectionLimits = CollectionLimits()
+    patience: Patience = Patience()
+
+    @property
+    def adopted_users(self) -> tuple[str, ...]:
+        """The accounts whose jobs are adopted; empty where adoption is off."""
+        return () if self.adopt == "off" else self.adopt
 
 
 def load(path: Path) -> dict[str, Cluster]:
@@ -114,7 +152,15 @@ def _read(name: str, table: object, faults: list[str]) -> Cluster | None:
     if "name" in table:
         faults.append(f"{where}.name is no setting; the name stands in the brackets")
     cluster = fill(Cluster, table, where, faults)
-    for field in ("log_dir", "spool_dir"):
-        if cluster is not None and (path := getattr(cluster, field)) is not None:
-            faults += [f"{where}.{field} {problem.message}" for problem in tasks.check_log_dir(path, field)]
+    for field, path in _paths(cluster) if cluster is not None else ():
+        faults += [f"{where}.{field} {problem.message}" for problem in tasks.check_log_dir(path, field)]
     return cluster and msgspec.structs.replace(cluster, name=name)
+
+
+def _paths(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Yield every directory on the cluster that is named, by the name of its setting."""
+    yield "log_dir", cluster.log_dir
+    yield "adopt_log_dir", cluster.adopt_log_dir
+    yield from (("announced_roots", root) for root in cluster.announced_roots)
+    if cluster.spool_dir is not None:
+        yield "spool_dir", cluster.spool_dir

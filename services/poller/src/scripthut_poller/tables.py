@@ -91,6 +91,11 @@ ITEMS = Table(
     Column("submission_started_at", UtcTime, comment="set before sbatch may have run; look up before trying again"),
     Column("is_held", Boolean, nullable=False, server_default="false", comment="has dependents, not yet released"),
     Column("cancel_sent_at", UtcTime),
+    Column("job_user", Text, comment="the account that the job runs as; null: the one that we log in as"),
+    Column("extension", Text, comment="of the run by a list that the task generates: pending, done or refused"),
+    Column("extension_error", Text, comment="why its list was refused, or what keeps it from being read"),
+    Column("extension_tries", Integer, nullable=False, server_default="0"),
+    Column("extension_due_at", UtcTime, comment="when its list is to be read next"),
     ForeignKeyConstraint(["run_id"], ["poller.runs.run_id"], ondelete="CASCADE"),
     Index(None, "run_id", "position"),
 )
@@ -108,6 +113,13 @@ Index(
     ITEMS.c.submission_started_at,
     postgresql_where=text("state = 'pending' AND submission_started_at IS NOT NULL"),
 )
+Index(
+    "ix_items_extending",
+    ITEMS.c.cluster,
+    ITEMS.c.extension_due_at,
+    postgresql_where=text("extension = 'pending' AND state = 'final'"),
+)
+Index("ix_items_job_id", ITEMS.c.cluster, ITEMS.c.job_id)
 Index("ix_items_unannounced", ITEMS.c.cluster, postgresql_where=ITEMS.c.is_unannounced)
 
 CLUSTERS = Table(
@@ -119,5 +131,15 @@ CLUSTERS = Table(
     Column("error", Text),
     Column("last_good_round_at", UtcTime),
     Column("published_at", UtcTime),
+    Column("scanned_at", UtcTime, comment="the cluster's own clock at the last whole scan for jobs to adopt"),
     Column("sequence", BigInteger, nullable=False, server_default="0"),
+)
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("cluster", Text, primary_key=True),
+    Column("holder", Text, nullable=False, comment="the poller process that alone asks this cluster"),
+    Column("until", UtcTime, nullable=False),
+    Column("epoch", BigInteger, nullable=False, server_default="0", comment="raised whenever the holder changes"),
 )

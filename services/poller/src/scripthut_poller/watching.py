@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import structlog
 
-from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
 from scripthut_common.errors import TimedOut, Unreachable
-from scripthut_common.shell import RemoteShell
 
 from . import evidence, transitions
 from .asking import ask
-from .schedulers import Scheduler, job
+from .schedulers import job
 from .schedulers.job import Queue, Seen
+from .sites import Site
 from .transitions import Clock, Decision, Observation, Standing
 from .watchlist import clusters, rounds
 from .watchlist.clusters import Observed
 from .watchlist.items import Item, Key
+from .watchlist.leases import Term
 from .watchlist.recording import Change
 from .watchlist.rounds import Watch
 
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Watching:
-    """Watches one cluster.
+    """Watches one cluster, while this process holds it.
 
     Args:
         clock: monotonic seconds.
@@ -38,23 +38,19 @@ class Watching:
     def __init__(
         self,
         database: Database,
-        cluster: Cluster,
-        scheduler: Scheduler,
-        shell: RemoteShell,
+        site: Site,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._cluster = cluster
-        self._scheduler = scheduler
-        self._shell = shell
+        self._site = site
         self._clock = clock
         self._due_at = clock()
         self._started_at = clock() - SOON_S
         self._seen = Observed(state="unknown")
         self._submission_fault: str | None = None
         self._is_idle = True
-        self._commands = deque([(clock(), shell.commands_run)])
+        self._commands = deque([(clock(), site.shell.commands_run)])
 
     @property
     def fault(self) -> str | None:
@@ -78,42 +74,48 @@ class Watching:
         """Do a round if one is due.
 
         Raises:
-            DatabaseUnavailable: nothing was concluded.
+            DatabaseUnavailable, LeaseLost: nothing was concluded.
         """
         if not self.is_due:
             return
+        if not self._site.lease.is_held:
+            self._is_idle = True
+            return
         self._started_at = self._clock()
-        self._due_at = self._started_at + self._cluster.poll_interval_s
+        self._due_at = self._started_at + self._site.cluster.poll_interval_s
         await self.round()
 
     async def round(self) -> None:
         """Look at everything that is watched, once."""
-        await rounds.announce(self._database, self._cluster.name)
-        watch = await rounds.watched(self._database, self._cluster.name)
-        clock = Clock(now=watch.now, interval_s=self._cluster.poll_interval_s)
+        term = self._site.lease.term
+        await rounds.announce(self._database, term)
+        watch = await rounds.watched(self._database, self._site.name)
+        clock = Clock(
+            now=watch.now, interval_s=self._site.cluster.poll_interval_s, patience=self._site.cluster.patience
+        )
         standings = {item.key: _standing(item, watch) for item in watch.items}
         items = [item for item in watch.items if transitions.is_watched(standings[item.key], clock)]
         self._is_idle = not items
         if not items:
             told = msgspec.structs.replace(self._told(), is_good=False)
-            await clusters.observe(self._database, self._cluster.name, told)
+            await clusters.observe(self._database, term, told)
             return
         try:
-            queue = await ask(self._shell, self._scheduler.queue(_job_ids(items)))
+            queue = await ask(self._site.shell, self._site.scheduler.queue(_job_ids(items), _users(items)))
         except (Unreachable, TimedOut) as error:
             self._note("unreachable", str(error))
-            await clusters.observe(self._database, self._cluster.name, self._seen)
+            await clusters.observe(self._database, term, self._seen)
             return
-        await self._judge(items, standings, queue, clock)
+        await self._judge(term, items, standings, queue, clock)
 
     async def _judge(
-        self, items: Sequence[Item], standings: Mapping[Key, Standing], queue: Queue, clock: Clock
+        self, term: Term, items: Sequence[Item], standings: Mapping[Key, Standing], queue: Queue, clock: Clock
     ) -> None:
         wants = {
             item.key: transitions.wanted(standings[item.key], queue.look(item.job_id or ""), clock) for item in items
         }
         looked_at = evidence.within_limits(items, wants)
-        found = await evidence.gather(self._shell, self._scheduler, looked_at, wants)
+        found = await evidence.gather(self._site.shell, self._site.scheduler, looked_at, wants)
         changes = []
         for item in looked_at:
             seen = found.observation(item, queue, wants[item.key])
@@ -122,13 +124,13 @@ class Watching:
                 changes.append(_change(item, decision))
         fault = found.fault
         self._note("degraded" if fault else "reachable", fault)
-        await rounds.record_round(self._database, self._cluster.name, changes, self._told())
+        await rounds.record_round(self._database, term, changes, self._told())
 
     def _note(self, state: str, fault: str | None) -> None:
         """Keep how the round went; log it when it went otherwise than the last."""
         if (self._seen.state, self._seen.error) != (state, fault):
             level = log.info if fault is None else log.warning
-            level("cluster_observed", cluster=self._cluster.name, state=state, fault=fault)
+            level("cluster_observed", cluster=self._site.name, state=state, fault=fault)
         self._seen = Observed(
             state=state, error=fault, is_good=fault is None, commands_per_minute=self._commands_per_minute()
         )
@@ -141,11 +143,11 @@ class Watching:
 
     def _commands_per_minute(self) -> float:
         now = self._clock()
-        self._commands.append((now, self._shell.commands_run))
+        self._commands.append((now, self._site.shell.commands_run))
         while now - self._commands[0][0] > 60 and len(self._commands) > 2:
             self._commands.popleft()
         since, before = self._commands[0]
-        return (self._shell.commands_run - before) * 60 / max(now - since, 60.0)
+        return (self._site.shell.commands_run - before) * 60 / max(now - since, 60.0)
 
 
 def _standing(item: Item, watch: Watch) -> Standing:
@@ -159,6 +161,10 @@ def _standing(item: Item, watch: Watch) -> Standing:
 
 def _job_ids(items: Sequence[Item]) -> list[str]:
     return [item.job_id for item in items if item.job_id]
+
+
+def _users(items: Sequence[Item]) -> list[str]:
+    return sorted({item.job_user for item in items if item.job_user})
 
 
 def _is_worth_writing(before: Standing, decision: Decision, seen: Observation) -> bool:

@@ -1,6 +1,7 @@
 """Build the poller from its settings and a bus: its loops, its checks, and what is closed at the end."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from scripthut_common.bus import Bus
 from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
+from scripthut_common.errors import DatabaseUnavailable
 from scripthut_common.health import Check
 from scripthut_common.inbox import Inbox
 from scripthut_common.relay import Relay
@@ -21,6 +23,7 @@ from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from .homes import Homes
+from .leasing import RENEW_EVERY_S, Leasing, holder_name
 from .localhost import scheduler as localhost
 from .migrations import MIGRATIONS
 from .registering import Registering
@@ -28,6 +31,7 @@ from .requesting import Requesting
 from .schedulers import Scheduler
 from .schedulers.slurm import Slurm
 from .settings import ProcessSettings, Settings
+from .sites import Site
 from .submitting import Submitting
 from .tables import INBOX
 from .watching import Watching
@@ -46,9 +50,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     checks: Mapping[str, Check]
     database: Database
     shells: Sequence[RemoteShell]
+    leases: Sequence[Leasing]
 
     async def close(self) -> None:
         """Let go of clusters and database; the bus belongs to whoever gave it."""
+        for lease in self.leases:
+            with contextlib.suppress(DatabaseUnavailable):  # it ends by itself
+                await lease.release()
         for shell in self.shells:
             await shell.close()
         await self.database.close()
@@ -94,18 +102,30 @@ class _Plan:
         self._homes = Homes(self._database, self._shells)
         self._relay = Relay(self._database, recording.outbox, bus)
         self._to_submit = {name: asyncio.Event() for name in self._clusters}
+        holder = holder_name()
+        self._sites = {
+            name: Site(
+                cluster=cluster,
+                scheduler=open_scheduler(cluster),
+                shell=self._shells[name],
+                lease=Leasing(self._database, name, holder, on_taken=self._to_submit[name].set),
+            )
+            for name, cluster in self._clusters.items()
+        }
 
     def service(self) -> Service:
-        watching = {name: self._watching(cluster) for name, cluster in self._clusters.items()}
+        watching = {name: Watching(self._database, site) for name, site in self._sites.items()}
         return Service(
             loops=[
                 *self._bus_loops(),
-                *(self._submit_loop(self._clusters[name], watch) for name, watch in watching.items()),
+                *(_lease_loop(name, site.lease) for name, site in self._sites.items()),
+                *(self._submit_loop(name, watch) for name, watch in watching.items()),
                 *(_watch_loop(name, watch) for name, watch in watching.items()),
             ],
             checks=self._checks(watching),
             database=self._database,
             shells=list(self._shells.values()),
+            leases=[site.lease for site in self._sites.values()],
         )
 
     def _bus_loops(self) -> list[Loop]:
@@ -125,24 +145,13 @@ class _Plan:
             Loop(name="poller.announcements", step=announcements, interval_s=1.0, is_server=True),
         ]
 
-    def _watching(self, cluster: Cluster) -> Watching:
-        shell = self._shells[cluster.name]
-        return Watching(self._database, cluster, open_scheduler(cluster), shell)
-
-    def _submit_loop(self, cluster: Cluster, watching: Watching) -> Loop:
-        submitting = Submitting(
-            self._database,
-            cluster,
-            open_scheduler(cluster),
-            self._shells[cluster.name],
-            self._homes,
-            watching,
-        )
+    def _submit_loop(self, name: str, watching: Watching) -> Loop:
+        submitting = Submitting(self._database, self._sites[name], self._homes, watching)
         return Loop(
-            name=f"poller.submit.{cluster.name}",
+            name=f"poller.submit.{name}",
             step=submitting.step,
             interval_s=_SUBMIT_EVERY_S,
-            wake=self._to_submit[cluster.name],
+            wake=self._to_submit[name],
         )
 
     def _wake(self, cluster: str) -> None:
@@ -170,6 +179,10 @@ class _Plan:
             return None
         named = ", ".join(f"{count} on '{name}'" for name, count in sorted(left.items()))
         return f"nobody watches {named}: put the cluster back into the clusters file"
+
+
+def _lease_loop(name: str, lease: Leasing) -> Loop:
+    return Loop(name=f"poller.lease.{name}", step=lease.step, interval_s=RENEW_EVERY_S)
 
 
 def _watch_loop(name: str, watching: Watching) -> Loop:

@@ -43,7 +43,7 @@ class Localhost:
 
         return self._question("submit", submissions, tuple[Receipt, ...], parse)
 
-    def queue(self, job_ids: Sequence[str]) -> Question[Queue]:
+    def queue(self, job_ids: Sequence[str], users: Sequence[str] = ()) -> Question[Queue]:  # noqa: ARG002  all are ours
         """See `Scheduler.queue`."""
         return self._question("queue", job_ids, Queue, _as_it_is)
 

@@ -35,8 +35,13 @@ class Scheduler(Protocol):
     def submit(self, submissions: Sequence[Submission]) -> Question[tuple[Receipt, ...]]:
         """Hand in up to `MAX_SUBMISSIONS` tasks, parents before children; one receipt each, in their order."""
 
-    def queue(self, job_ids: Sequence[str]) -> Question[Queue]:
-        """Ask for the jobs that are not over. Slurm answers for the whole account, others for these ids."""
+    def queue(self, job_ids: Sequence[str], users: Sequence[str] = ()) -> Question[Queue]:
+        """Ask for the jobs that are not over. Slurm answers for whole accounts, others for these ids.
+
+        Args:
+            job_ids: what is watched, elements of arrays too.
+            users: accounts other than ours that some of them run as.
+        """
 
     def accounting(self, job_ids: Sequence[str]) -> Question[Accounts]:
         """Ask what is remembered of up to `MAX_IDS` jobs that have left the queue."""

@@ -8,17 +8,17 @@ from typing import Protocol
 
 import structlog
 
-from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
 from scripthut_common.errors import NoConnection, PermanentError, TimedOut, TransientError, Unreachable
-from scripthut_common.shell import RemoteShell
 from scripthut_poller.asking import ask
 from scripthut_poller.homes import Homes, expand
-from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS, Scheduler
+from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS
 from scripthut_poller.schedulers.job import Action, Fate, Receipt, Submission
+from scripthut_poller.sites import Site
 from scripthut_poller.watchlist import cancellations, dependencies, submissions
 from scripthut_poller.watchlist.dependencies import Ready
 from scripthut_poller.watchlist.items import Item, Key
+from scripthut_poller.watchlist.leases import Term
 from scripthut_poller.watchlist.recording import CANCELLED, End
 from scripthut_poller.watchlist.submissions import Claim, Handed
 
@@ -51,109 +51,111 @@ class Submitting:
     def __init__(
         self,
         database: Database,
-        cluster: Cluster,
-        scheduler: Scheduler,
-        shell: RemoteShell,
+        site: Site,
         homes: Homes,
         rounds: Rounds,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._cluster = cluster
-        self._scheduler = scheduler
-        self._shell = shell
+        self._site = site
         self._homes = homes
         self._rounds = rounds
-        self._lease_s = 2 * cluster.connect_timeout_s + cluster.submission_timeout_s + ACCOUNTING_LAGS_S
+        self._term: Term | None = None
+        self._lease_s = 2 * site.cluster.connect_timeout_s + site.cluster.submission_timeout_s + ACCOUNTING_LAGS_S
         self._clock = clock
-        # Another life of this process may have left something unclear.
-        self._look_at: float | None = clock()
+        self._look_at: float | None = None
 
     async def step(self) -> bool:
-        """Do what is to do now; `True` when there may be more.
+        """Do what is to do now; `True` when there may be more. Nothing while another process holds the cluster.
 
         Raises:
             TransientError: the cluster or the database is away, or the scheduler takes nothing at the moment.
         """
+        if not self._site.lease.is_held:
+            return False
         try:
-            has_more = await self._step()
+            has_more = await self._step(self._begun())
         except (Unreachable, TimedOut) as fault:
             self._rounds.note_submissions(str(fault))
             raise
         self._rounds.note_submissions(None)
         return has_more
 
-    async def _step(self) -> bool:
-        await self._cancel()
-        await self._look_early()
-        unclear = await self._submit_unclear()
-        fresh = await self._submit_fresh()
-        await self._release()
+    def _begun(self) -> Term:
+        """Return the present term; whoever held the cluster before it may have left something unclear."""
+        term = self._site.lease.term
+        if term != self._term:
+            self._term, self._look_at = term, self._clock()
+        return term
+
+    async def _step(self, term: Term) -> bool:
+        await self._cancel(term)
+        await self._look_early(term)
+        unclear = await self._submit_unclear(term)
+        fresh = await self._submit_fresh(term)
+        await self._release(term)
         return unclear or fresh
 
-    async def _cancel(self) -> None:
-        due = await cancellations.due(self._database, self._cluster.name, limit=MAX_IDS)
+    async def _cancel(self, term: Term) -> None:
+        due = await cancellations.due(self._database, self._site.name, limit=MAX_IDS)
         if due:
-            complaints = await ask(self._shell, self._scheduler.act(Action.CANCEL, list(due.values())))
-            await cancellations.sent(self._database, due.keys())
-            log.info("jobs_cancelled", cluster=self._cluster.name, jobs=len(due), complaints=dict(complaints))
+            complaints = await ask(self._site.shell, self._site.scheduler.act(Action.CANCEL, list(due.values())))
+            await cancellations.sent(self._database, term, due.keys())
+            log.info("jobs_cancelled", cluster=self._site.name, jobs=len(due), complaints=dict(complaints))
 
-    async def _release(self) -> None:
-        held = await submissions.releasable(self._database, self._cluster.name, limit=MAX_IDS)
+    async def _release(self, term: Term) -> None:
+        held = await submissions.releasable(self._database, self._site.name, limit=MAX_IDS)
         if not held:
             return
-        complaints = await ask(self._shell, self._scheduler.act(Action.RELEASE, list(held.values())))
-        await submissions.released(self._database, [key for key, job in held.items() if job not in complaints])
+        complaints = await ask(self._site.shell, self._site.scheduler.act(Action.RELEASE, list(held.values())))
+        done = [key for key, job in held.items() if job not in complaints]
+        await submissions.released(self._database, term, done)
         if complaints:
             job, complaint = next(iter(complaints.items()))
             raise Unreachable(
-                f"cluster '{self._cluster.name}': {len(complaints)} jobs cannot be released, {job}: {complaint}"
+                f"cluster '{self._site.name}': {len(complaints)} jobs cannot be released, {job}: {complaint}"
             )
 
-    async def _look_early(self) -> None:
+    async def _look_early(self, term: Term) -> None:
         """Take over what was submitted by somebody who could not say so, without waiting for the lease to end."""
         if self._look_at is None or self._clock() < self._look_at:
             return
-        items = await submissions.unclear(self._database, self._cluster.name, limit=MAX_IDS)
-        found = await self._take_over(items)
+        items = await submissions.unclear(self._database, self._site.name, limit=MAX_IDS)
+        found = await self._take_over(term, items)
         self._look_at = self._clock() + LOOK_EVERY_S if len(found) < len(items) else None
 
-    async def _submit_unclear(self) -> bool:
-        claimed = await submissions.claim_unclear(
-            self._database, self._cluster.name, limit=MAX_SUBMISSIONS, lease_s=self._lease_s
-        )
+    async def _submit_unclear(self, term: Term) -> bool:
+        claimed = await submissions.claim_unclear(self._database, term, limit=MAX_SUBMISSIONS, lease_s=self._lease_s)
         if not claimed.items:
             return False
         try:
-            found = await self._take_over(claimed.items)
+            found = await self._take_over(term, claimed.items)
         except TransientError:
             await self._give_back(claimed, claimed.items)
             raise
         missing = [item for item in claimed.items if item.key not in found]
         cancelled = {item.key: CANCELLED for item in missing if item.is_cancelled}
-        await submissions.hand_over(self._database, missing, cancelled)
-        await self._submit(claimed, [item for item in missing if not item.is_cancelled])
+        await submissions.hand_over(self._database, term, missing, cancelled)
+        await self._submit(term, claimed, [item for item in missing if not item.is_cancelled])
         return True
 
-    async def _submit_fresh(self) -> bool:
-        claimed = await submissions.claim(
-            self._database, self._cluster.name, limit=MAX_SUBMISSIONS, lease_s=self._lease_s
-        )
-        return await self._submit(claimed, claimed.items)
+    async def _submit_fresh(self, term: Term) -> bool:
+        claimed = await submissions.claim(self._database, term, limit=MAX_SUBMISSIONS, lease_s=self._lease_s)
+        return await self._submit(term, claimed, claimed.items)
 
-    async def _take_over(self, items: Sequence[Item]) -> dict[Key, Handed]:
+    async def _take_over(self, term: Term, items: Sequence[Item]) -> dict[Key, Handed]:
         """Look up items that may have been submitted; note and return those that were."""
         if not items:
             return {}
         since = min(item.submission_started_at or datetime.now(UTC) for item in items)
-        told = await ask(self._shell, self._scheduler.find([item.tag for item in items], since))
+        told = await ask(self._site.shell, self._site.scheduler.find([item.tag for item in items], since))
         found = {item.key: Handed(job_id=told.jobs[item.tag][0]) for item in items if told.jobs.get(item.tag)}
-        await submissions.hand_over(self._database, items, found)
-        log.info("submissions_looked_up", cluster=self._cluster.name, asked=len(items), found=len(found))
+        await submissions.hand_over(self._database, term, items, found)
+        log.info("submissions_looked_up", cluster=self._site.name, asked=len(items), found=len(found))
         return found
 
-    async def _submit(self, claimed: Claim, items: Sequence[Item]) -> bool:
+    async def _submit(self, term: Term, claimed: Claim, items: Sequence[Item]) -> bool:
         """Submit claimed items; `False` when nothing has come of it."""
         if not items:
             return False
@@ -171,7 +173,7 @@ class Submitting:
             await self._give_back(claimed, items)
             raise
         fates = resolved.doomed | fates_of(resolved.ready, receipts)
-        await submissions.hand_over(self._database, placed, fates)
+        await submissions.hand_over(self._database, term, placed, fates)
         await submissions.give_back(self._database, claimed, [*resolved.waiting, *deferred(resolved.ready, receipts)])
         await self._conclude(fates, receipts)
         return bool(fates)
@@ -186,20 +188,20 @@ class Submitting:
         self._look_at = self._clock()
         try:
             async with asyncio.timeout_at(must_end_at):
-                return await ask(self._shell, self._scheduler.submit(wanted))
+                return await ask(self._site.shell, self._site.scheduler.submit(wanted))
         except TimeoutError as error:
-            raise TimedOut(f"cluster '{self._cluster.name}': the submission took too long") from error
+            raise TimedOut(f"cluster '{self._site.name}': the submission took too long") from error
 
     async def _placed(self, items: Sequence[Item]) -> tuple[Item, ...]:
         log_dirs = {item.run_id: item.log_dir for item in items}
         if any(log_dir.startswith("~") for log_dir in log_dirs.values()):
-            home = await self._homes.of(self._cluster.name)
+            home = await self._homes.of(self._site.name)
             log_dirs = {run_id: expand(log_dir, home) for run_id, log_dir in log_dirs.items()}
         return await submissions.place(self._database, items, log_dirs)
 
     async def _written(self, ready: Sequence[Ready]) -> list[Submission]:
         needs_home = any(one.item.task and (one.item.task.working_dir or "").startswith("~") for one in ready)
-        home = await self._homes.of(self._cluster.name) if needs_home else ""
+        home = await self._homes.of(self._site.name) if needs_home else ""
         return [submission(one, home) for one in ready]
 
     async def _conclude(self, fates: Mapping[Key, Handed | End], receipts: Sequence[Receipt]) -> None:
@@ -210,7 +212,7 @@ class Submitting:
         if any(isinstance(fate, Handed) for fate in fates.values()):
             self._rounds.soon()
         handed = sum(isinstance(fate, Handed) for fate in fates.values())
-        log.info("items_submitted", cluster=self._cluster.name, submitted=handed, ended=len(fates) - handed)
+        log.info("items_submitted", cluster=self._site.name, submitted=handed, ended=len(fates) - handed)
         for receipt in receipts:
             if receipt.fate in {Fate.DEFERRED, Fate.UNSURE}:
-                raise Unreachable(f"cluster '{self._cluster.name}' takes no jobs at the moment: {receipt.message}")
+                raise Unreachable(f"cluster '{self._site.name}' takes no jobs at the moment: {receipt.message}")

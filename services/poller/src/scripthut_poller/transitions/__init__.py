@@ -1,7 +1,7 @@
 """Decide what an observation means for an item. Pure."""
 
 from .deciding import NO_RECORD, NO_VERDICT, RAN_AS_ANOTHER_JOB, decide, is_watched, wanted
-from .standing import Clock, Decision, Observation, Patience, Source, Standing
+from .standing import Clock, Decision, Observation, Source, Standing
 
 __all__ = [
     "NO_RECORD",
@@ -10,7 +10,6 @@ __all__ = [
     "Clock",
     "Decision",
     "Observation",
-    "Patience",
     "Source",
     "Standing",
     "decide",

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from scripthut_common.clusters import Patience
 from scripthut_common.events import Evidence, ItemState, Outcome, Type
 from scripthut_poller.schedulers.job import Absent, Job, JobState, Seen, Sighting, Unreachable
 
-from .standing import Clock, Decision, Observation, Patience, Source, Standing
+from .standing import Clock, Decision, Observation, Source, Standing
 from .verdicts import Verdict, ran_as_another_job, weigh
 
 NO_RECORD = "the scheduler has no record of this job"

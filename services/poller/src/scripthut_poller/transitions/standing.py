@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from scripthut_common.clusters import Patience
 from scripthut_common.events import Evidence, ItemState, Outcome, Type
 from scripthut_poller.records import Trace
 from scripthut_poller.schedulers.job import Absent, Accounted, Sighting, Unreachable
@@ -17,17 +18,6 @@ class Source(StrEnum):
 
     RECORD = "record"
     ACCOUNTING = "accounting"
-
-
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to wait for what, in seconds."""
-
-    young_s: float = 60.0
-    unregistered_s: float = 300.0
-    settling_s: float = 600.0
-    correcting_s: float = 600.0
-    hard_end_s: float = 86_400.0
-    asking_again_s: float = 60.0
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):

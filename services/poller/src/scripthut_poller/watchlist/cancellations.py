@@ -8,7 +8,9 @@ from scripthut_common.database import Database
 from scripthut_common.events import ItemState
 from scripthut_poller.tables import ITEMS, RUNS
 
+from . import leases
 from .items import Key
+from .leases import Term
 
 
 async def due(database: Database, cluster: str, *, limit: int) -> dict[Key, str]:
@@ -28,9 +30,10 @@ async def due(database: Database, cluster: str, *, limit: int) -> dict[Key, str]
         return {(row.run_id, row.task_id): row.job_id for row in await connection.execute(wanted.limit(limit))}
 
 
-async def sent(database: Database, keys: Collection[Key]) -> None:
+async def sent(database: Database, term: Term, keys: Collection[Key]) -> None:
     """Note that the scheduler was told."""
     async with database.transaction() as connection:
+        await leases.require(connection, term)
         await connection.execute(
             update(ITEMS).where(tuple_(ITEMS.c.run_id, ITEMS.c.task_id).in_(keys)).values(cancel_sent_at=func.now())
         )

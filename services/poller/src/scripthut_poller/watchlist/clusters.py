@@ -13,7 +13,9 @@ from scripthut_common.database import Database
 from scripthut_common.events import ClusterObserved, ItemState, Type, event
 from scripthut_poller.tables import CLUSTERS, ITEMS
 
+from . import leases
 from .items import SOURCE
+from .leases import Term
 from .recording import outbox
 
 TELL_EVERY_S = 30.0
@@ -42,10 +44,11 @@ async def keep_home(database: Database, cluster: str, path: str) -> None:
         await connection.execute(row.on_conflict_do_update(index_elements=[CLUSTERS.c.name], set_={"home": path}))
 
 
-async def observe(database: Database, cluster: str, seen: Observed) -> None:
+async def observe(database: Database, term: Term, seen: Observed) -> None:
     """Note how a round went; tell it when it differs from before, or nothing was told for half a minute."""
     async with database.transaction() as connection:
-        await note(connection, cluster, seen)
+        await leases.require(connection, term)
+        await note(connection, term.cluster, seen)
 
 
 async def note(connection: AsyncConnection, cluster: str, seen: Observed) -> None:

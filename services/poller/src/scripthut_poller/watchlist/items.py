@@ -57,6 +57,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     is_unannounced: bool = False
     is_held: bool = False
     is_cancelled: bool = False
+    job_user: str | None = None
+    extension: str | None = None
     submission_started_at: datetime | None = None
 
     @property

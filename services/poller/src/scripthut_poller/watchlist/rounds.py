@@ -11,9 +11,10 @@ from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Type
 from scripthut_poller.tables import CLUSTERS, ITEMS
 
-from . import clusters
+from . import clusters, leases
 from .clusters import Observed
 from .items import Item, query, read
+from .leases import Term
 from .recording import Change, record
 
 RECONSIDERED_S = 86_400.0
@@ -50,22 +51,28 @@ async def watched(database: Database, cluster: str) -> Watch:
         )
 
 
-async def record_round(database: Database, cluster: str, changes: Sequence[Change], seen: Observed) -> None:
-    """Write what a round has changed, and how it went, at once; changes that come too fast are told later."""
+async def record_round(database: Database, term: Term, changes: Sequence[Change], seen: Observed) -> None:
+    """Write what a round has changed, and how it went, at once; changes that come too fast are told later.
+
+    Raises:
+        LeaseLost: another process holds the cluster now; nothing is written.
+    """
     async with database.transaction() as connection:
+        await leases.require(connection, term)
         now = await db.now(connection)
         await record(connection, [_paced(change, now) for change in changes])
-        await clusters.note(connection, cluster, seen)
+        await clusters.note(connection, term.cluster, seen)
 
 
-async def announce(database: Database, cluster: str) -> None:
+async def announce(database: Database, term: Term) -> None:
     """Publish the changes that were held back so as not to publish too many."""
     owed = query().where(
-        ITEMS.c.cluster == cluster,
+        ITEMS.c.cluster == term.cluster,
         ITEMS.c.is_unannounced,
         ITEMS.c.announced_at <= func.now() - timedelta(seconds=CHANGED_EVERY_S),
     )
     async with database.transaction() as connection:
+        await leases.require(connection, term)
         items = read(await connection.execute(owed.with_for_update(of=ITEMS, skip_locked=True)))
         await record(connection, [Change(before=item, after=item, tells=Type.ITEM_CHANGED) for item in items])
 

@@ -18,7 +18,9 @@ from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Type
 from scripthut_poller.tables import ITEMS, RUNS
 
+from . import leases
 from .items import Item, Key, places, query, read
+from .leases import Term
 from .recording import Change, End, ended, record
 
 
@@ -40,18 +42,20 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
 
 
-async def claim(database: Database, cluster: str, *, limit: int, lease_s: float) -> Claim:
+async def claim(database: Database, term: Term, *, limit: int, lease_s: float) -> Claim:
     """Claim the next items, oldest run first, in their turn: so parents come before or with their children."""
     async with database.transaction() as connection:
-        fresh = _fresh(cluster).limit(limit)
+        await leases.require(connection, term)
+        fresh = _fresh(term.cluster).limit(limit)
         items = read(await connection.execute(fresh.with_for_update(of=ITEMS, skip_locked=True)))
         return await _take(connection, items, lease_s, is_fresh=True)
 
 
-async def claim_unclear(database: Database, cluster: str, *, limit: int, lease_s: float) -> Claim:
+async def claim_unclear(database: Database, term: Term, *, limit: int, lease_s: float) -> Claim:
     """Claim items that may or may not have been submitted: whoever had claimed them has not said within the lease."""
     async with database.transaction() as connection:
-        overdue = _unclear(cluster).where(ITEMS.c.submission_until < func.now()).limit(limit)
+        await leases.require(connection, term)
+        overdue = _unclear(term.cluster).where(ITEMS.c.submission_until < func.now()).limit(limit)
         items = read(await connection.execute(overdue.with_for_update(of=ITEMS, skip_locked=True)))
         return await _take(connection, items, lease_s, is_fresh=False)
 
@@ -128,9 +132,14 @@ def _placed(item: Item, log_dir: str) -> Item:
     return msgspec.structs.replace(item, log_dir=log_dir, **places(log_dir, item.run_id, item.task_id))
 
 
-async def hand_over(database: Database, items: Sequence[Item], fates: Mapping[Key, Handed | End]) -> None:
-    """Note which items the scheduler has taken, and which have ended without it; the others are left as they are."""
+async def hand_over(database: Database, term: Term, items: Sequence[Item], fates: Mapping[Key, Handed | End]) -> None:
+    """Note which items the scheduler has taken, and which have ended without it; the others are left as they are.
+
+    Raises:
+        LeaseLost: another process holds the cluster now, and will look for what was taken.
+    """
     async with database.transaction() as connection:
+        await leases.require(connection, term)
         now = await db.now(connection)
         known = [(item, fates[item.key]) for item in items if item.key in fates]
         await record(
@@ -177,9 +186,10 @@ async def releasable(database: Database, cluster: str, *, limit: int) -> dict[Ke
         return {(row.run_id, row.task_id): row.job_id for row in await connection.execute(held.limit(limit))}
 
 
-async def released(database: Database, keys: Collection[Key]) -> None:
+async def released(database: Database, term: Term, keys: Collection[Key]) -> None:
     """Note that these jobs are no longer held."""
     async with database.transaction() as connection:
+        await leases.require(connection, term)
         await connection.execute(update(ITEMS).where(are(keys)).values(is_held=False))
 
 

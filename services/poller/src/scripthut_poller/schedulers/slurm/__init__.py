@@ -29,7 +29,7 @@ class Slurm:
             parse=lambda answer: receipts.parse(answer, submissions),
         )
 
-    def queue(self, job_ids: Sequence[str]) -> Question[Queue]:  # noqa: ARG002  asking for all of ours is cheapest
+    def queue(self, job_ids: Sequence[str], users: Sequence[str] = ()) -> Question[Queue]:  # noqa: ARG002  asking for all of ours is cheapest
         """Ask for every job of the account that is not over."""
         return Question(program=programs.QUEUE, parse=rows.queue)
 

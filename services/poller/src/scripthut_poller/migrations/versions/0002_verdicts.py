@@ -1,0 +1,78 @@
+"""Leases of clusters; accounts of adopted jobs; lists of tasks that tasks generate."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from scripthut_common.database import UtcTime
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "leases",
+        sa.Column("cluster", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False, comment="the poller process that alone asks this cluster"),
+        sa.Column("until", UtcTime(), nullable=False),
+        sa.Column(
+            "epoch",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="raised whenever the holder changes",
+        ),
+        sa.PrimaryKeyConstraint("cluster", name=op.f("pk_leases")),
+        schema="poller",
+    )
+    op.add_column(
+        "clusters",
+        sa.Column(
+            "scanned_at",
+            UtcTime(),
+            nullable=True,
+            comment="the cluster's own clock at the last whole scan for jobs to adopt",
+        ),
+        schema="poller",
+    )
+    for column in (
+        sa.Column(
+            "job_user",
+            sa.Text(),
+            nullable=True,
+            comment="the account that the job runs as; null: the one that we log in as",
+        ),
+        sa.Column(
+            "extension",
+            sa.Text(),
+            nullable=True,
+            comment="of the run by a list that the task generates: pending, done or refused",
+        ),
+        sa.Column(
+            "extension_error",
+            sa.Text(),
+            nullable=True,
+            comment="why its list was refused, or what keeps it from being read",
+        ),
+        sa.Column("extension_tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("extension_due_at", UtcTime(), nullable=True, comment="when its list is to be read next"),
+    ):
+        op.add_column("items", column, schema="poller")
+    op.create_index(
+        "ix_items_extending",
+        "items",
+        ["cluster", "extension_due_at"],
+        unique=False,
+        schema="poller",
+        postgresql_where=sa.text("extension = 'pending' AND state = 'final'"),
+    )
+    op.create_index("ix_items_job_id", "items", ["cluster", "job_id"], unique=False, schema="poller")
+
+
+def downgrade() -> None:
+    op.drop_index("ix_items_job_id", "items", schema="poller")
+    op.drop_index("ix_items_extending", "items", schema="poller")
+    for name in ("extension_due_at", "extension_tries", "extension_error", "extension", "job_user"):
+        op.drop_column("items", name, schema="poller")
+    op.drop_column("clusters", "scanned_at", schema="poller")
+    op.drop_table("leases", schema="poller")
