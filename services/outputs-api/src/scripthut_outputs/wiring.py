@@ -111,6 +111,7 @@ def build(
     roles: Iterable[Role] = tuple(Role),
     shells: Shells = open_shell,
     other_checks: Mapping[str, Check] | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> Service:
     """Put the rooms together; nothing runs yet.
 
@@ -121,11 +122,14 @@ def build(
         roles: what this process does.
         shells: makes the way to each cluster.
         other_checks: of others in the same process, to be told in `/health/ready` too.
+        registry: metrics of others in the same process, to be shown in `/metrics` too.
 
     Raises:
         SettingsError: the clusters file or the tokens file is missing or wrong.
     """
-    return _Plan(settings, bus, frozenset(roles), shells).service(pulse, other_checks or {})
+    return _Plan(settings, bus, frozenset(roles), shells).service(
+        pulse, other_checks or {}, registry or CollectorRegistry()
+    )
 
 
 async def login_url(settings: DoorSettings, actor: str | None = None) -> str:
@@ -161,7 +165,7 @@ class _Plan:
         self._intake_database = Database(settings.database_url, pool_size=_INTAKE_CONNECTIONS)
         self._blobs = open_store(settings.blobs_dir)
 
-    def service(self, pulse: Pulse, other_checks: Mapping[str, Check]) -> Service:
+    def service(self, pulse: Pulse, other_checks: Mapping[str, Check], registry: CollectorRegistry) -> Service:
         relay = Relay(self._database, Outbox(OUTBOX), self._bus)
         checks = {
             "outputs.database": self._check_database,
@@ -169,7 +173,7 @@ class _Plan:
             "outputs.outbox": relay.check,
             "outputs.blobs": self._blobs.fault,
         }
-        health = Health(pulse, {**checks, **other_checks}, CollectorRegistry())
+        health = Health(pulse, {**checks, **other_checks}, registry)
         loops = relay.loops()
         served = collecting = None
         if Role.API in self._roles:
