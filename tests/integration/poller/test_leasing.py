@@ -1,6 +1,8 @@
 """Of several pollers one asks a cluster; when it dies another takes over, and the first writes nothing more."""
 
 import asyncio
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -9,7 +11,7 @@ from sqlalchemy import text
 from scripthut_common.database import Database
 from scripthut_common.errors import LeaseLost, Unreachable
 from scripthut_poller.homes import Homes
-from scripthut_poller.leasing import Leasing
+from scripthut_poller.leasing import Leasing, holder_name, is_gone
 from scripthut_poller.submitting import Submitting
 from scripthut_poller.watching import Watching
 from scripthut_poller.watchlist import leases
@@ -113,8 +115,30 @@ async def test_the_one_that_takes_over_goes_on_where_the_other_was(bench: Bench)
     assert {note.name: note.read_text() for note in bench.notes.iterdir()} == {"a": "ran\n", "b": "ran\n"}
 
 
+def _name_of_one_that_ended() -> str:
+    program = "from scripthut_poller import leasing; print(leasing.holder_name())"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.strip()
+
+
 async def _take_over(database_uri: str) -> None:
     database = Database(database_uri)
     await _pass_time(database, 1000)
     await leases.take(database, "here", "that poller", 20)
     await database.close()
+
+
+async def test_a_process_that_ended_on_this_machine_is_followed_at_once(database: Database) -> None:
+    await leases.take(database, "here", _name_of_one_that_ended(), 20)
+    lease = Leasing(database, "here", holder_name())
+
+    await lease.step()
+
+    assert lease.is_held
+    assert lease.term.epoch == 2
+
+
+@pytest.mark.parametrize(
+    "holder", ["", "b", "host/elsewhere.1/1/1/x", "host/elsewhere.1/4000000/1/x", "////", holder_name()]
+)
+def test_nobody_is_taken_for_gone_who_may_be_there(holder: str) -> None:
+    assert not is_gone(holder)

@@ -218,3 +218,19 @@ async def test_after_failed_rounds_the_next_ones_come_later(bench: Bench) -> Non
 
     assert 10 <= rests[0] <= 20
     assert rests[-1] >= 15
+
+
+async def test_how_a_cluster_stands_is_told_every_half_minute_though_rounds_are_seldom(bench: Bench) -> None:
+    now = 1000.0
+    watching = bench.watching_by(lambda: now, interval_s=600)
+    await watching.step()
+    async with bench.database.transaction() as connection:
+        await connection.execute(text("UPDATE poller.clusters SET published_at = now() - interval '31 seconds'"))
+    told = len(await events(bench.database, Type.CLUSTER_OBSERVED))
+
+    now += 31
+    assert watching.is_due
+    await watching.step()
+
+    assert len(await events(bench.database, Type.CLUSTER_OBSERVED)) == told + 1
+    assert not watching.is_due

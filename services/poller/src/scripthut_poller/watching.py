@@ -46,6 +46,7 @@ class Watching:
         self._due_at = clock()
         self._started_at = clock() - SOON_S
         self._changed_at = clock()
+        self._told_at = clock()
         self._good_at: float | None = None
         self._failures = 0
         self._is_settling = False
@@ -64,6 +65,11 @@ class Watching:
 
     @property
     def is_due(self) -> bool:
+        """Whether it is time for a round, or at least to tell again how the last one went."""
+        return self._is_round_due or self._clock() - self._told_at >= clusters.TELL_EVERY_S
+
+    @property
+    def _is_round_due(self) -> bool:
         """Whether it is time for a round, and the budget has room for one."""
         return self._clock() >= self._due_at and not self._site.budget.wait_s(_ROUND_COSTS)
 
@@ -77,18 +83,23 @@ class Watching:
         self._submission_fault = fault
 
     async def step(self) -> None:
-        """Do a round if one is due.
+        """Do a round if one is due; nothing while another process holds the cluster.
 
         Raises:
             DatabaseUnavailable, LeaseLost: nothing was concluded.
         """
+        is_round = self._is_round_due
         if not self.is_due:
+            return
+        if not self._site.lease.is_held:
+            self._is_idle, self._told_at = True, self._clock()
+            self._due_at = self._clock() + SOON_S
+            return
+        if not is_round:
+            await self._tell(self._site.lease.term)
             return
         self._started_at = self._clock()
         self._due_at = self._started_at + self._site.cluster.poll_interval_s
-        if not self._site.lease.is_held:
-            self._is_idle = True
-            return
         await self.round()
         ended_at = self._clock()
         rest_s = self._rest_s()
@@ -107,8 +118,7 @@ class Watching:
         items = [item for item in watch.items if transitions.is_watched(standings[item.key], clock)]
         self._consider(items)
         if not items:
-            told = msgspec.structs.replace(self._told(), is_good=False)
-            await clusters.observe(self._database, term, told)
+            await self._tell(term)
             return
         with self._site.metrics.round_duration.time():
             await self._look(term, items, standings, clock)
@@ -121,7 +131,7 @@ class Watching:
             self._site.budget.give_back(1)
             self._failures += 1
             self._note("unreachable", str(error))
-            await clusters.observe(self._database, term, self._seen)
+            await self._tell(term)
             return
         self._failures = 0
         await self._judge(term, items, standings, queue, clock)
@@ -145,7 +155,13 @@ class Watching:
         self._pace(changes)
         fault = found.fault
         self._note("degraded" if fault else "reachable", fault)
+        self._told_at = self._clock()
         await rounds.record_round(self._database, term, changes, self._told())
+
+    async def _tell(self, term: Term) -> None:
+        """Say how the last round went, when this is none that got an answer."""
+        self._told_at = self._clock()
+        await clusters.observe(self._database, term, msgspec.structs.replace(self._told(), is_good=False))
 
     def _consider(self, items: Sequence[Item]) -> None:
         """Take note of what is watched in this round."""
