@@ -51,6 +51,14 @@ def test_what_never_began_is_given_back() -> None:
     assert budget.wait_s(2) == 60.0
 
 
+def test_when_half_is_spent_the_rest_is_spread_over_the_minute() -> None:
+    budget = Budget(60, clock=Hand())
+    _spend(budget, 29)
+    assert budget.spacing_s(2) == 0
+    _spend(budget, 1)
+    assert (budget.spacing_s(1), budget.spacing_s(2)) == (1, 2)
+
+
 def test_more_than_the_whole_budget_waits_for_an_empty_minute_and_no_longer() -> None:
     hand = Hand()
     budget = Budget(4, clock=hand)

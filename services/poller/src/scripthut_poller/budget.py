@@ -39,6 +39,10 @@ class Budget:
             return 0.0
         return self._begun[min(excess, len(self._begun)) - 1] + _MINUTE_S - self._clock()
 
+    def spacing_s(self, cost: int) -> float:
+        """Say how far apart commands should begin so that they need not stop: once half of the budget is spent."""
+        return cost * _MINUTE_S / self._per_minute if 2 * self.spent >= self._per_minute else 0.0
+
     async def take(self, cost: int) -> None:
         """Wait until so many commands may begin, first come first served, and count them."""
         async with self._turn:

@@ -49,6 +49,7 @@ class Watching:
         self._told_at = clock()
         self._good_at: float | None = None
         self._failures = 0
+        self._cost = 0
         self._is_settling = False
         self._is_idle = True
         self._is_over = False
@@ -101,11 +102,11 @@ class Watching:
         self._started_at = self._clock()
         self._due_at = self._started_at + self._site.cluster.poll_interval_s
         await self.round()
-        ended_at = self._clock()
-        rest_s = self._rest_s()
-        self._site.metrics.next_round.set(rest_s)
         # A scheduler that answers slowly is left alone for at least as long as it took.
-        self._due_at = max(self._started_at + rest_s, 2 * ended_at - self._started_at)
+        took_s = self._clock() - self._started_at
+        pause_s = max(self._rest_s(), 2 * took_s, self._site.budget.spacing_s(self._cost))
+        self._site.metrics.next_round.set(pause_s)
+        self._due_at = self._started_at + pause_s
 
     async def round(self) -> None:
         """Look at everything that is watched, once."""
@@ -125,10 +126,11 @@ class Watching:
 
     async def _look(self, term: Term, items: Sequence[Item], standings: Mapping[Key, Standing], clock: Clock) -> None:
         await self._site.budget.take(_ROUND_COSTS)
+        self._cost = _ROUND_COSTS
         try:
             queue = await ask(self._site.shell, self._site.scheduler.queue(_job_ids(items), _users(items)))
         except (Unreachable, TimedOut) as error:
-            self._site.budget.give_back(1)
+            self._spare_one()
             self._failures += 1
             self._note("unreachable", str(error))
             await self._tell(term)
@@ -144,7 +146,7 @@ class Watching:
         }
         looked_at = evidence.within_limits(items, wants)
         if not any(Source.ACCOUNTING in wants[item.key] for item in looked_at):
-            self._site.budget.give_back(1)
+            self._spare_one()
         found = await evidence.gather(self._site.shell, self._site.scheduler, looked_at, wants)
         changes = []
         for item in looked_at:
@@ -162,6 +164,11 @@ class Watching:
         """Say how the last round went, when this is none that got an answer."""
         self._told_at = self._clock()
         await clusters.observe(self._database, term, msgspec.structs.replace(self._told(), is_good=False))
+
+    def _spare_one(self) -> None:
+        """Accounting was not asked."""
+        self._site.budget.give_back(1)
+        self._cost -= 1
 
     def _consider(self, items: Sequence[Item]) -> None:
         """Take note of what is watched in this round."""
