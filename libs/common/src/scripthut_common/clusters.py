@@ -45,7 +45,7 @@ class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long verdicts wait for what, in seconds; see `docs/outcomes.md`.
+    """How long verdicts wait for what, in seconds; see `docs/operators.md`.
 
     Args:
         young_s: a job that is not in the queue so soon after its submission is not asked for in accounting.
