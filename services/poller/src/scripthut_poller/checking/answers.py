@@ -1,7 +1,7 @@
 """What the answer to each trial means. Pure: text in, finding out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,8 +16,9 @@ _LOW_SPACE_KIB = 1024 * 1024
 _LOW_FILES = 1000
 _HELD_BACK = 200
 _RESERVED_PORTS = 200
-_VERSION = re.compile(r"([0-9]+)\.([0-9]+)")
-_SPACE = re.compile(r"(?P<total>[0-9]+) +(?P<used>[0-9]+) +(?P<left>[0-9]+) +[0-9]+% ")
+_VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
+_SPACE = re.compile(r"(?P<total>[0-9]{1,18}) +[0-9]+ +(?P<left>[0-9]{1,18}) +[0-9]+% ")
+_NUMBER = re.compile(r"[0-9]{1,12}")
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _RAISE_PATH = "put it into the PATH of sessions without a terminal (~/.bashrc before any `return`, or sshd's SetEnv)"
 
@@ -30,19 +31,10 @@ _COMPLAINTS = (
         r"talking to the database|slurmdbd|accounting_storage",
         "slurmdbd is down: start it; exit records decide meanwhile",
     ),
-    (
-        r"configuration file|pbsconf error|slurm\.conf",
-        "the login node lacks the scheduler's configuration",
-    ),
-    (
-        r"all reserved ports",
-        "poll less often, or let PBS authenticate by munge: each call takes a port below 1024",
-    ),
-    (
-        r"cannot connect to server|errno=15010",
-        "the PBS server is down or out of reach: `systemctl status pbs`",
-    ),
+    (r"configuration file|pbsconf error|slurm\.conf", "the login node lacks the scheduler's configuration"),
+    (r"all reserved ports", "poll less often, or let PBS authenticate by munge: each call takes a port below 1024"),
     (r"errno=15008|unknown host", "the PBS server's name cannot be resolved: PBS_SERVER in /etc/pbs.conf"),
+    (r"connect to server|errno=15010", "the PBS server is down or out of reach: `systemctl status pbs` on its host"),
     (r"invalid (user|account)", "the account is unknown to the scheduler: ask the site for an association"),
     (r"not found|no such file", _RAISE_PATH),
 )
@@ -58,6 +50,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float = 0.0
 
 
+Judge = Callable[[Reply], Finding]
+
+
 def complaint(command: str, said: str, by_default: str) -> Finding:
     """Say that a command failed, with what helps against what it complains of."""
     known = (advice for words, advice in _COMPLAINTS if re.search(words, said, re.IGNORECASE))
@@ -66,6 +61,8 @@ def complaint(command: str, said: str, by_default: str) -> Finding:
 
 def unsuccessful(command: str, reply: Reply, by_default: str = "") -> Finding:
     """Say that a command ended with an exit status other than 0."""
+    if reply.exit_status == 127:
+        return failed(f"{command}: it is not in PATH", _RAISE_PATH)
     said = printable(reply.stderr or reply.stdout, 200) or "it said nothing"
     advice = by_default or "try it by hand on the cluster"
     return complaint(command, f"{said} (exit status {reply.exit_status})", advice)
@@ -150,7 +147,7 @@ def tar(reply: Reply) -> Finding:
 def clock(reply: Reply) -> Finding:
     """Judge `date +%s` against the middle of the time that it took."""
     text = reply.stdout.strip()
-    if reply.exit_status or not text.isascii() or not text.isdigit():
+    if reply.exit_status or not _NUMBER.fullmatch(text):
         return failed(f"`date +%s` printed '{printable(text or reply.stderr, 80)}'", "have a `date` that knows %s")
     ahead_s = int(text) + 0.5 - (reply.sent_at_s + reply.took_s / 2)
     return skew("the cluster's clock", ahead_s)
@@ -181,19 +178,20 @@ def directory(reply: Reply) -> Finding:
     if reply.exit_status or not there:
         return unsuccessful("looking at the directory", reply)
     if "refused" in said:
+        aim = "" if path == there else f"{path}: not there yet, and "
         return failed(
-            f"{path}: cannot write in {there}: {said['refused']}",
+            f"{aim}cannot write in {there}: {said['refused'].rpartition(': ')[2]}",
             "give the account a directory that it may write to, with room and quota left, or name another one",
         )
-    where = path if path == there else f"{path} is not there yet; it can be made in {there}"
+    where = f"{path}: writable" if path == there else f"{path}: not there yet, can be made in {there}"
     scarce = _scarcity(said)
     if scarce:
-        return warning(f"{where}: {scarce}", "clean up, or name another directory: full disks lose records and outputs")
+        return warning(f"{where}, {scarce}", "clean up, or name another directory: full disks lose records and outputs")
     if said.get("type") in _IN_MEMORY:
-        return warning(f"{where}: lies in memory ({said['type']})", "name a directory that compute nodes see as well")
+        return warning(f"{where}, lies in memory ({said['type']})", "name a directory that compute nodes see as well")
     space = _SPACE.search(f"{said.get('space', '')} ")
     free = f", {int(space['left']) / MIB:.0f} GiB free" if space else ""
-    return fine(f"{where}: writable{free}")
+    return fine(f"{where}{free}")
 
 
 def _scarcity(said: dict[str, str]) -> str:
@@ -205,9 +203,10 @@ def _scarcity(said: dict[str, str]) -> str:
     return ""
 
 
-def readable(reply: Reply) -> Finding:
+def readable(whose: str, reply: Reply) -> Finding:
     """Judge `ok PATH`, `missing PATH`, `closed PATH` or `nobody` of `probes.READABLE`."""
     word, _, path = reply.stdout.strip().partition(" ")
+    path = f"{whose}: {path}" if whose else path
     match word:
         case "ok":
             return fine(f"{path}: readable")
@@ -216,19 +215,21 @@ def readable(reply: Reply) -> Finding:
         case "closed":
             return failed(
                 f"{path}: our account may not read it",
-                f"have its owner open it: `chmod go+rx {path}` and what is above",
+                "have its owner open it and what is above it (`chmod go+rx`)",
             )
         case "nobody":
-            return failed("the cluster knows no such account", "correct `adopt` in the clusters file")
+            return failed(f"{whose}: the cluster knows no such account", "correct `adopt` in the clusters file")
     return unsuccessful("looking at the directory", reply)
 
 
 def held_back(reply: Reply) -> Finding:
     """Judge `DBD Agent queue size: 0` of `sdiag`: what slurmctld has not yet handed to accounting."""
-    found = re.search(r"DBD Agent queue size: *([0-9]+)", reply.stdout)
+    found = re.search(r"DBD Agent queue size: *([0-9]{1,12})", reply.stdout)
+    if reply.exit_status == 127:
+        return warning("how late it is cannot be told: `sdiag` is not in PATH", _RAISE_PATH)
     if reply.exit_status or found is None:
         said = printable(reply.stderr or reply.stdout, 120) or "it said nothing"
-        return warning(f"`sdiag` does not tell how late it is: {said}", "see what the queue says above")
+        return warning(f"how late it is cannot be told: {said}", "see what the queue says above")
     if int(found[1]) > _HELD_BACK:
         return warning(
             f"slurmctld holds {found[1]} records back from slurmdbd",
@@ -270,7 +271,7 @@ def history(reply: Reply) -> Finding:
             "the server keeps no history of ended jobs: exit records alone decide",
             "ask the site for `qmgr -c 'set server job_history_enable = True'`",
         )
-    kept = re.search(r"job_history_duration = ([0-9]+):([0-9]{2})", reply.stdout)
+    kept = re.search(r"job_history_duration = ([0-9]{1,9}):([0-9]{2})", reply.stdout)
     hours = int(kept[1]) + int(kept[2]) / 60 if kept else 336.0
     if hours < 1:
         return warning(f"ended jobs are kept for {duration(3600 * hours)} only", "ask the site for a day or more")
@@ -280,7 +281,7 @@ def history(reply: Reply) -> Finding:
 def ports(reply: Reply) -> Finding:
     """Judge how many ports below 1024 rest after use: PBS without munge takes one for each call, for a minute."""
     text = reply.stdout.strip()
-    if reply.exit_status or not text.isdigit():
+    if reply.exit_status or not _NUMBER.fullmatch(text):
         return warning("how many reserved ports are in use cannot be told", "nothing, unless qstat stalls now and then")
     if int(text) > _RESERVED_PORTS:
         return warning(

@@ -22,7 +22,7 @@ from scripthut_common.errors import (
     NoConnection,
     TransientError,
 )
-from scripthut_common.shell import Program, RemoteShell
+from scripthut_common.shell import Answer, Program, RemoteShell
 from scripthut_poller.schedulers import Question, Scheduler
 from scripthut_poller.schedulers.job import Accounts, Queue
 from scripthut_poller.watchlist import clusters
@@ -94,17 +94,22 @@ class _Walk:
                 return
         began = time.monotonic()
         try:
-            first = await self._shell.run(probes.NOTHING)
+            first: Answer | Error = await self._shell.run(probes.NOTHING)
         except HostNotTrusted as error:
             yield _of("host key", failed(self.plain(error)))
             return
-        except (TransientError, LimitExceeded) as error:
-            step = "account" if isinstance(error, AccessRefused) or not isinstance(error, NoConnection) else "session"
-            yield _of(step, failed(self.plain(error)))
+        except NoConnection as error:
+            yield _of("account" if isinstance(error, AccessRefused) else "session", failed(self.plain(error)))
             return
+        except (TransientError, LimitExceeded) as error:
+            first = error
         if not self._is_here:
             yield _of("host key", self._vouched())
             yield _of("account", self._let_in(time.monotonic() - began))
+        if isinstance(first, Exception):
+            advice = "log in by hand: the account's login shell or its start-up files do not let commands run"
+            yield _of("login shell", failed(self.plain(first), advice))
+            return
         yield _of("login shell", await self._costs(first.noise_bytes))
 
     async def steps(self) -> AsyncIterator[Finding]:

@@ -1,6 +1,6 @@
 """The trials of each scheduler: a fixed program, its arguments, and what judges the answer. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import msgspec
@@ -9,8 +9,7 @@ from scripthut_common.clusters import Cluster
 from scripthut_common.shell import MIB, Program
 
 from . import answers
-from .answers import Reply
-from .findings import Finding
+from .answers import Judge
 
 _QUICK_S = 20.0
 # A hung slurmctld lets go after 10 s, a hung PBS server never.
@@ -22,7 +21,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
     step: str
     program: Program
-    judge: Callable[[Reply], Finding]
+    judge: Judge
     argv: tuple[str, ...] = ()
     if_silent: str = "the login node hangs, perhaps on a dead file system: log in and try it by hand"
 
@@ -167,11 +166,11 @@ def of_machine(cluster: Cluster) -> tuple[Probe, ...]:
     return (
         *_SOFTWARE,
         *(Probe(step=step, program=DIRECTORY, argv=(path,), judge=answers.directory) for step, path in own),
-        *(_readable(f"adopt {user}", user, cluster.adopt_log_dir) for user in cluster.adopted_users),
+        *(_readable("adoption", user, cluster.adopt_log_dir) for user in cluster.adopted_users),
         *(_readable("announced", "", root) for root in cluster.announced_roots),
         _CLOCK,
     )
 
 
 def _readable(step: str, user: str, path: str) -> Probe:
-    return Probe(step=step, program=READABLE, argv=(user, path), judge=answers.readable)
+    return Probe(step=step, program=READABLE, argv=(user, path), judge=partial(answers.readable, user))
