@@ -56,7 +56,7 @@ def test_a_healthy_cluster_is_fine_in_every_step(checks: Checks, sshd: Sshd, slu
     ]
     assert "OpenSSH" in checked.lines["connection"]
     assert "squeue answers in" in checked.lines["queue"]
-    assert f"{log_dir} is not there yet; it can be made in {slurm.directory_of(ALICE)}" in checked.lines["log_dir"]
+    assert f"{log_dir}: not there yet, can be made in {slurm.directory_of(ALICE)}" in checked.lines["log_dir"]
     assert "sshd opens 8 at a time" in checked.lines["sessions"]
     assert checked.text.startswith(f"bed: slurm at {ALICE}@127.0.0.1:{sshd.port}\n")
     assert checked.text.endswith("bed: 18 fine, 0 warnings, 0 failed\n\n")

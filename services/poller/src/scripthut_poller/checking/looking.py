@@ -64,14 +64,19 @@ async def look(cluster: Cluster, shell: RemoteShell, scheduler: Scheduler) -> As
 
 async def look_at_database(url: str) -> Finding:
     """Compare the database's clock with ours."""
-    database = Database(url)
     try:
         async with asyncio.timeout(_DATABASE_S):
-            theirs = await clusters.clock(database)
+            theirs = await _clock(url)
         return _of("database", answers.skew("its clock", (theirs - datetime.now(UTC)).total_seconds()))
     except (Error, TimeoutError) as error:
         said = str(error) or f"no answer within {_DATABASE_S:g} s"
         return _of("database", failed(said, "see SCRIPTHUT_POLLER_DATABASE_URL and the server"))
+
+
+async def _clock(url: str) -> datetime:
+    database = Database(url)
+    try:
+        return await clusters.clock(database)
     finally:
         await database.close()
 
