@@ -95,8 +95,8 @@ class House:
     ) -> None:
         """Let the poller have said this of a cluster so long ago; its last good round was then unless told."""
         at = datetime.now(UTC) - timedelta(seconds=ago_s)
-        told = {"sequence": 1, "last_good_round_at": at} | told
-        observed = ClusterObserved(cluster=cluster, state=state, **told)
+        values: dict[str, Any] = {"sequence": 1, "last_good_round_at": at}
+        observed = ClusterObserved(cluster=cluster, state=state, **(values | told))
         await self.applying.apply(events.event(Type.CLUSTER_OBSERVED, observed, source="poller", at=at))
 
     def keep(self, content: bytes) -> str:
