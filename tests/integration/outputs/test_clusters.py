@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
+from scripthut_common.bus.memory import MemoryBus
+from scripthut_common.supervision import Pulse
+from scripthut_outputs import wiring
 from scripthut_outputs.catalog.changes import Listener
 from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.catalog.views import ClusterView
 from tests.eventually import eventually
 from tests.integration.outputs.house import House, ended, item
+from tests.integration.outputs.running import Running
 
 
 async def names(house: House, actor: str, query: str = "") -> list[str]:
@@ -113,3 +118,16 @@ async def test_a_run_that_is_over_says_nothing_of_its_cluster(house: House) -> N
 
     assert "no route" not in (await house.get("/ui/runs/r1")).text
     assert "no route" not in (await house.get("/ui/")).text
+
+
+async def test_readiness_names_the_clusters_whose_outputs_nobody_collects(
+    house: House, migrated_uri: str, tmp_path: Path
+) -> None:
+    await house.apply(ended(cluster="gone"))
+    service = wiring.build(Running(migrated_uri, tmp_path).settings, MemoryBus(), Pulse())
+
+    fault = await service.checks["outputs.clusters"]()
+    await service.close()
+
+    assert fault is not None
+    assert "nobody collects the outputs of 1 on 'gone'" in fault
