@@ -12,7 +12,7 @@ from scripthut_common.events import Outcome
 from scripthut_poller.schedulers.job import JobState
 
 _LAST_SIGNAL = 64
-PROLOGUE = 41
+SENT = 41
 DELETED = 91
 FINISHED = 92
 FAILED = 93
@@ -56,7 +56,7 @@ STATES: Mapping[str, State] = {
     "H": State("held", JobState.QUEUED),
     "W": State("waits for its time, or for files to be staged in", JobState.QUEUED),
     "T": State("in transit to another queue or server", JobState.QUEUED),
-    "R": State("running; with substate 41 its prologue, and it counts as queued", JobState.RUNNING),
+    "R": State("running; with substate 41 only sent to its node, and counted as queued", JobState.RUNNING),
     "E": State("exiting: its outputs are copied", JobState.RUNNING),
     "S": State("suspended by the server", JobState.RUNNING),
     "U": State("suspended because its workstation is in use", JobState.RUNNING),
@@ -102,7 +102,7 @@ _ARRAYS = {FINISHED: Outcome.SUCCEEDED, FAILED: Outcome.FAILED}
 
 def job_state(word: str, substate: str | None = None) -> JobState | None:
     """Say how the queue holds a job by its state; `None` for one that is over."""
-    if word == "R" and substate == str(PROLOGUE):
+    if word == "R" and substate == str(SENT):
         return JobState.QUEUED
     known = STATES.get(word)
     return JobState.ODD if known is None else known.state
