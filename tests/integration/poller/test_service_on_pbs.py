@@ -1,7 +1,6 @@
 """The whole poller on a stand-in for PBS through real sshd, and what breaks between them."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,47 +13,22 @@ from scripthut_common.tasks import TaskSpec
 from tests.integration.poller.faulty import FaultyShell
 from tests.integration.poller.house import House, running, write_clusters
 from tests.integration.poller.told import cancellation, part_of_run, request
-from tests.testbed import needs
 from tests.testbed.accounts import ALICE
 from tests.testbed.pbs import PbsCluster
 from tests.testbed.sshd import Sshd
 
 
-@pytest.fixture(scope="module")
-def complex_() -> Iterator[PbsCluster]:
-    lacking = needs.lacking_for_sshd()
-    if lacking:
-        pytest.skip(lacking)
-    with PbsCluster() as cluster:
-        yield cluster
-
-
 @pytest.fixture
-def pbs(complex_: PbsCluster) -> Iterator[PbsCluster]:
-    """PBS with its history on; what a test did to it is mended."""
-    yield complex_
-    for daemon in complex_.daemons:
-        daemon.mend()
-    complex_.set(history=True, query_other_jobs=True)
-
-
-@pytest.fixture(scope="module")
-def login(complex_: PbsCluster) -> Iterator[Sshd]:
-    with Sshd(complex_.environment) as server:
-        yield server
-
-
-@pytest.fixture
-def there(pbs: PbsCluster, login: Sshd, tmp_path: Path) -> Cluster:
+def there(pbs: PbsCluster, pbs_login: Sshd, tmp_path: Path) -> Cluster:
     """The cluster as Alice's account sees it; every test has its own log directory."""
     return Cluster(
         scheduler=SchedulerKind.PBS,
         name="here",
-        host=login.host,
-        port=login.port,
+        host=pbs_login.host,
+        port=pbs_login.port,
         user=ALICE,
-        key_file=str(login.key(ALICE)),
-        known_hosts_file=str(login.known_hosts),
+        key_file=str(pbs_login.key(ALICE)),
+        known_hosts_file=str(pbs_login.known_hosts),
         log_dir=str(pbs.directory_of(ALICE) / tmp_path.name),
         poll_interval_s=1.0,
         connect_timeout_s=5.0,
