@@ -7,7 +7,7 @@ import pytest
 
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
-from scripthut_common.events import CloudEvent, Evidence, Outcome, Type
+from scripthut_common.events import CloudEvent, Evidence, ItemEvent, Outcome, Type
 from scripthut_common.shell.ssh import SshShell
 from scripthut_common.tasks import TaskSpec
 from tests.integration.poller.faulty import FaultyShell
@@ -66,6 +66,12 @@ def _is_end(told: CloudEvent) -> bool:
 
 def _is_start(told: CloudEvent) -> bool:
     return told.type is Type.ITEM_STARTED
+
+
+def _attempts(house: House) -> set[int]:
+    """Name the attempts that were ever said to be over."""
+    ends = [one.data for one in house.told if one.type is Type.ITEM_COMPLETED]
+    return {end.attempt for end in ends if isinstance(end, ItemEvent)}
 
 
 def _outcomes(house: House) -> dict[str, Outcome | None]:
@@ -184,18 +190,34 @@ async def test_a_lost_answer_of_qsub_leads_to_no_second_job(
     assert shells[0].ran.count("pbs-submit") == 1
 
 
-@pytest.mark.parametrize("mishap", ["requeue", "lose_node"])
+@pytest.mark.parametrize(
+    ("mishap", "has_history", "evidence"),
+    [
+        ("requeue", True, Evidence.SCHEDULER),
+        ("lose_node", True, Evidence.SCHEDULER),
+        ("requeue", False, Evidence.EXIT_RECORD),
+    ],
+)
 async def test_a_job_that_is_run_again_is_a_second_attempt_and_not_final_in_between(
-    database: Database, database_uri: str, clusters_file: Path, there: Cluster, pbs: PbsCluster, mishap: str
+    database: Database,
+    database_uri: str,
+    clusters_file: Path,
+    there: Cluster,
+    pbs: PbsCluster,
+    mishap: str,
+    has_history: bool,  # noqa: FBT001  a parameter of the table
+    evidence: Evidence,
 ) -> None:
+    pbs.set(history=has_history)
     async with running(database_uri, clusters_file) as house:
-        await _ask(house, there, f"again-{mishap[0]}", _noting(there, "a", seconds=5))
+        await _ask(house, there, f"again-{mishap}-{has_history}", _noting(there, "a", seconds=5))
         started = await house.until(_is_start)
         await asyncio.to_thread(getattr(pbs, mishap), getattr(started.data, "job_id"))  # noqa: B009  any event's data
         await house.until(_is_end)
 
         end = house.items(Type.ITEM_COMPLETED)["a"]
         assert (end.outcome, end.attempt, end.exit_code) == (Outcome.SUCCEEDED, 2, 0)
-        assert [one.type for one in house.told].count(Type.ITEM_COMPLETED) == 1
+        assert end.evidence is evidence
+        assert _attempts(house) == {2}
         assert "queued" in {getattr(one.data, "state", None) for one in house.told}
     assert _notes(there) == {"a": "ran\nran\n"}
