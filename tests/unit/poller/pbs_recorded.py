@@ -44,10 +44,10 @@ def row(job_id: str, fields: Mapping[str, str]) -> str:
     return MARK.join([f"Job Id: {job_id}", *(f"{name}={value}" for name, value in fields.items())]) + "\n"
 
 
-def block(output: str, status: int = 0, complaint: str = "") -> bytes:
+def block(output: str, status: int = 0, complaint: str = "", chunk: int = 0) -> bytes:
     """Put what a command printed as `ask` does."""
     size = len(complaint.encode())
-    return f"{output}{MARK}{MARK}{status} {size}\n{complaint}.\n".encode()
+    return f"{output}{MARK}{MARK}{chunk} {status} {size}\n{complaint}.\n".encode()
 
 
 def answer(*blocks: bytes) -> Answer:

@@ -146,6 +146,16 @@ def test_a_server_that_is_down_is_asked_no_further(login: Login, name: str) -> N
         question.parse(answer)
 
 
+def test_another_server_that_fails_holds_nobody_up(login: Login) -> None:
+    login.prepare("", *recorded.said("other_server_id")).prepare(RUNNING)
+    strangers = [f"{n}.otherhost" for n in range(2)]
+
+    queue = login.ask(Pbs().queue([*strangers, "19.pbs01", "19.pbs01"]))
+
+    assert [words[7:] for words in login.calls] == [strangers, ["19.pbs01"]]
+    assert queue.jobs["19.pbs01"].state is JobState.RUNNING
+
+
 def test_a_login_node_without_pbs_is_told(login: Login, tmp_path: Path) -> None:
     (tmp_path / "bin" / "qstat").unlink()
     question = Pbs().queue(["1.pbs01"])
@@ -268,6 +278,7 @@ def test_what_is_over_needs_no_cancelling(name: str, complaint: dict[str, str]) 
     [
         recorded.said("down_refused_qdel"),
         (1, ""),
+        (124, "qdel: Unknown Job Id 9.pbs01"),
         (153, "qdel: Unknown Job Id 9.pbs01\npbs_iff: all reserved ports in use"),
     ],
 )

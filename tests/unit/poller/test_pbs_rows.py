@@ -10,7 +10,7 @@ from scripthut_common.errors import BadOutput, InvalidInput
 from scripthut_common.events import Outcome
 from scripthut_common.shell import Answer
 from scripthut_poller.schedulers.job import ABSENT, JobState, Seen
-from scripthut_poller.schedulers.pbs import Pbs, lookups, rows
+from scripthut_poller.schedulers.pbs import Pbs, answers, lookups, rows
 from tests.unit.poller import pbs_recorded as recorded
 from tests.unit.poller.pbs_recorded import MARK, answer, block, chunked, unknown
 
@@ -165,6 +165,25 @@ def test_times_and_node_are_told() -> None:
     assert row.node == "pbs01"
 
 
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("Sun Nov  1 00:00:09 2026", datetime(2026, 11, 1, 0, 0, 9, tzinfo=UTC)),
+        ("1795415214", datetime(2026, 11, 23, 6, 26, 54, tzinfo=UTC)),
+    ],
+)
+def test_times_are_read_in_both_spellings(text: str, at: datetime) -> None:
+    assert answers.time_of({"ctime": text}, "obittime", "ctime") == at
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "Mon Foo 23 06:26:54 2026", "Mon Nov 31 06:26:54 2026", "-1", "9" * 13]
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(BadOutput):
+        answers.time_of({"ctime": text}, "ctime")
+
+
 @pytest.mark.parametrize("version", ["v23.06.06", "master"])
 @pytest.mark.parametrize(
     "name",
@@ -205,9 +224,9 @@ def test_only_a_refusal_with_its_reason_proves_that_a_job_is_not_there() -> None
 def test_an_answer_without_the_second_question_is_refused() -> None:
     shown = recorded.row("19.pbs01", recorded.jobs_of_json("job_long.f_json")["19.pbs01"])
 
-    with pytest.raises(BadOutput, match="less often"):
+    with pytest.raises(BadOutput, match="asked for missing jobs"):
         rows.queue(answer(block(shown)), MARK, chunked("19.pbs01", "2.pbs01"), [])
-    with pytest.raises(BadOutput, match="more often"):
+    with pytest.raises(BadOutput, match="asked for missing jobs"):
         rows.queue(answer(block(shown), unknown("2.pbs01")), MARK, chunked("19.pbs01"), [])
 
 
@@ -238,6 +257,39 @@ def test_an_exit_status_without_its_complaint_or_the_reverse_proves_nothing(stat
         rows.accounts(answer(block("", status, complaint)), MARK, chunked("2.pbs01"))
 
 
+def test_ids_of_a_server_that_is_none_hold_up_no_others() -> None:
+    shown = recorded.row("19.pbs01", recorded.jobs_of_json("job_long.f_json")["19.pbs01"])
+    status, complaint = recorded.said("other_server_id")
+    ids = ["2.otherhost", "19.pbs01", "20.pbs01"]
+    told = answer(block(shown), unknown("20.pbs01"), block("", status, complaint, chunk=1))
+
+    assert chunked(*ids) == [["19.pbs01", "20.pbs01"], ["2.otherhost"]]
+    queue = rows.queue(told, MARK, chunked(*ids), ids)
+    assert queue.jobs["19.pbs01"].state is JobState.RUNNING
+    assert queue.look("20.pbs01") is ABSENT
+    assert queue.jobs["2.otherhost"].state is JobState.ODD
+    with pytest.raises(BadOutput, match="otherhost"):
+        rows.accounts(told, MARK, chunked(*ids))
+
+
+def test_when_no_server_answers_nothing_is_proven() -> None:
+    down, other = recorded.said("down_refused_E"), recorded.said("other_server_id")
+    told = answer(block("", *down), block("", *other, chunk=1))
+
+    with pytest.raises(BadOutput, match="cannot connect"):
+        rows.queue(told, MARK, chunked("19.pbs01", "20.pbs01", "2.otherhost"), [])
+
+
+def test_a_chunk_that_was_not_asked_for_is_one_of_a_server_that_failed_or_after_one_that_hung() -> None:
+    shown = recorded.row("19.pbs01", recorded.jobs_of_json("job_long.f_json")["19.pbs01"])
+    ids = ["19.pbs01", "2.otherhost"]
+
+    with pytest.raises(BadOutput, match="asked 0 times"):
+        rows.queue(answer(block(shown)), MARK, chunked(*ids), ids)
+    with pytest.raises(BadOutput, match="no answer from the PBS server"):
+        rows.queue(answer(block("", 124)), MARK, chunked(*ids), ids)
+
+
 @pytest.mark.parametrize("name", ["hist_off_x_id", "hist_off_vanished_x", "hist_off_arr_x_t"])
 def test_without_history_there_is_no_accounting(name: str) -> None:
     status, complaint = recorded.said(name)
@@ -253,7 +305,7 @@ def test_an_id_that_is_none_of_pbs_is_surfaced_and_hides_no_other() -> None:
 
     question = Pbs().queue(["19.pbs01", "19.pbs01", "", "12x", "2,3", "-x", "4"])
 
-    assert question.stdin == b"19.pbs01\n"
+    assert question.stdin == b"pbs01 19.pbs01\n"
     queue = rows.queue(answer(block(shown)), MARK, chunked("19.pbs01"), ["19.pbs01", "", "12x"])
     assert queue.jobs["19.pbs01"].state is JobState.RUNNING
     assert queue.jobs["12x"].state is JobState.ODD
@@ -270,7 +322,7 @@ def test_what_is_no_job_id_never_reaches_a_command_line(job_id: str) -> None:
 def test_ten_thousand_ids_are_asked_for_by_the_thousand() -> None:
     lines = Pbs().queue([f"{n}.pbs01" for n in range(10_000)]).stdin.splitlines()
 
-    assert [len(line.split()) for line in lines] == [1000] * 10
+    assert [len(line.split()) for line in lines] == [1001] * 10
 
 
 def test_nobody_forges_a_record_or_a_field() -> None:

@@ -1,6 +1,7 @@
 """Read what qstat printed in answer to `programs`: whole blocks, jobs by id, and which ids are proven not to be there.
 
-Sample, with M as mark: `1795415320`, `Job Id: 2.pbs01MJob_Name=aMjob_state=RM…`, `MM0 0`, `.`.
+Sample, with M as mark: `1795415320`, `Job Id: 2.pbs01MJob_Name=aMjob_state=RM…`, `MM0 0 0`, `.`.
+Behind the marks stand which chunk of ids was asked for, the exit status, and the length of what qstat complained of.
 """
 
 import re
@@ -24,13 +25,17 @@ _REFUSED = frozenset({35, 153})
 _OF_ONE_JOB = re.compile(
     r"qstat: (Unknown Job Id \S+|\S+ Job has finished, use -x or -H to obtain historical job information)"
 )
+_TIME = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})")
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _HEAD = "Job Id: "
 _TIMED_OUT = frozenset({124, 137})
+_NO_ANSWER = "had no answer from the PBS server in 40 s"
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """What one command printed, its exit status, and what it complained of."""
+    """What one command printed for one chunk of ids, its exit status, and what it complained of."""
 
+    chunk: int
     output: str
     status: int
     said: str
@@ -39,12 +44,14 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
     """The jobs that were shown, by id; the ids that may be there though they were not shown.
 
-    Every other id that was asked for is proven not to be there. `is_kept` is false where there is no history to ask.
+    Every other id that was asked for is proven not to be there. `is_kept` is false where there is no history to ask,
+    `fault` says which server did not answer.
     """
 
     jobs: Mapping[str, Fields]
     unproven: AbstractSet[str] = frozenset()
     is_kept: bool = True
+    fault: str | None = None
 
 
 def is_job_id(text: str) -> bool:
@@ -63,14 +70,17 @@ def is_array(job_id: str) -> bool:
 
 
 def chunks(job_ids: Iterable[str]) -> list[list[str]]:
-    """Put ids together as they are asked for, each once."""
-    ids = list(dict.fromkeys(job_ids))
-    return [ids[first : first + CHUNK_IDS] for first in range(0, len(ids), CHUNK_IDS)]
+    """Put ids together as they are asked for, each once: by server, the one with the most ids first."""
+    by_server: dict[str, list[str]] = {}
+    for job_id in dict.fromkeys(job_ids):
+        by_server.setdefault(_server(job_id), []).append(job_id)
+    groups = sorted(by_server.values(), key=len, reverse=True)
+    return [ids[first : first + CHUNK_IDS] for ids in groups for first in range(0, len(ids), CHUNK_IDS)]
 
 
 def lines(chunked: Sequence[Sequence[str]]) -> bytes:
-    """Write the ids for the program."""
-    return "".join(" ".join(ids) + "\n" for ids in chunked).encode()
+    """Write the ids for the program, each line with its server first."""
+    return "".join(f"{_server(ids[0])} {' '.join(ids)}\n" for ids in chunked).encode()
 
 
 def read(answer: Answer, mark: str) -> tuple[datetime, list[Block]]:
@@ -91,28 +101,29 @@ def read(answer: Answer, mark: str) -> tuple[datetime, list[Block]]:
 def looked_for(blocks: Sequence[Block], mark: str, chunked: Sequence[Sequence[str]]) -> Looked:
     """Read the blocks of `look` for each chunk of ids.
 
+    Where the server of some ids does not answer, or is none, theirs are unproven; those of others are not held up.
+
     Raises:
-        BadOutput: qstat did not answer, or in a way that nobody understands: nothing is proven.
+        BadOutput: no server answered, or a record cannot be read: nothing is proven.
     """
-    left = iter(blocks)
     jobs: dict[str, Fields] = {}
     unproven: set[str] = set()
-    for asked in chunked:
-        first = _next(left)
-        if first.said.startswith(f"qstat: {NOT_KEPT}"):
+    faults: dict[str, str] = {}
+    for number_, asked in enumerate(chunked):
+        of_chunk = [block for block in blocks if block.chunk == number_]
+        if of_chunk and of_chunk[0].said.startswith(f"qstat: {NOT_KEPT}"):
             return Looked(jobs={}, is_kept=False)
-        found = _jobs(first, mark, asked)
-        missing = [job_id for job_id in asked if job_id not in found]
-        if missing and (found or first.status == 0):
-            again = _next(left)
-            more = _jobs(again, mark, missing)
-            found |= more
-            if more or again.status == 0:
-                unproven |= {job_id for job_id in missing if job_id not in more}
+        fault = _fault_of_chunk(of_chunk, _server(asked[0]), faults)
+        if fault is not None:
+            faults[_server(asked[0])] = fault
+            unproven.update(asked)
+            continue
+        found, hidden = _look(of_chunk, mark, asked)
         jobs |= found
-    if next(left, None) is not None:
-        raise BadOutput("qstat was asked more often than expected")
-    return Looked(jobs=jobs, unproven=unproven)
+        unproven |= hidden
+    if faults and len(faults) == len({_server(ids[0]) for ids in chunked}):
+        raise BadOutput(next(iter(faults.values())))
+    return Looked(jobs=jobs, unproven=unproven, fault=next(iter(faults.values()), None))
 
 
 def time_of(fields: Fields, *names: str) -> datetime | None:
@@ -124,8 +135,11 @@ def time_of(fields: Fields, *names: str) -> datetime | None:
     text = next((fields[name] for name in names if name in fields), None)
     if text is None or text.isdigit():
         return None if text is None else moment(text, "time")
+    known = _TIME.fullmatch(text)
     try:
-        return datetime.strptime(text, "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+        month, *numbers, year = known.groups() if known else ()
+        day, hour, minute, second = map(int, numbers)
+        return datetime(int(year), _MONTHS.index(month) + 1, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
         raise BadOutput(f"{shown(text)} is not a time of qstat's") from error
 
@@ -135,41 +149,54 @@ def _blocks(stdout: bytes, mark: bytes) -> Iterator[Block]:
         output, is_marked, rest = stdout.partition(mark + mark)
         head, newline, rest = rest.partition(b"\n")
         words = head.decode("ascii", "replace").split(" ")
-        if not is_marked or not newline or len(words) != 2:
+        if not is_marked or not newline or len(words) != 3:
             raise BadOutput(f"the answer is cut: {shown(stdout[-80:].decode('utf-8', 'replace'))}")
-        size = number(words[1], "length")
+        size = number(words[2], "length")
         if rest[size : size + 2] != b".\n":
             raise BadOutput("the answer is cut within a complaint")
         yield Block(
+            chunk=number(words[0], "chunk"),
             output=output.decode("utf-8", "replace"),
-            status=number(words[0], "exit status"),
+            status=number(words[1], "exit status"),
             said=rest[:size].decode("utf-8", "replace").strip(),
         )
         stdout = rest[size + 2 :]
 
 
-def _next(blocks: Iterator[Block]) -> Block:
-    block = next(blocks, None)
-    if block is None:
-        raise BadOutput("qstat was asked less often than expected")
-    return block
+def _fault_of_chunk(blocks: Sequence[Block], server: str, faults: Mapping[str, str]) -> str | None:
+    """Say why a chunk has no answer; one that was not asked is so because of another."""
+    if not blocks and (server in faults or any(fault.endswith(_NO_ANSWER) for fault in faults.values())):
+        return faults.get(server) or next(iter(faults.values()))
+    if not 1 <= len(blocks) <= 2:
+        raise BadOutput(f"qstat was asked {len(blocks)} times for the jobs of {server}")
+    return next((fault for block in blocks if (fault := fault_of(block, "qstat"))), None)
 
 
-def require_understood(block: Block, command: str) -> None:
-    """Take an answer only with an exit status and complaints that are understood.
-
-    Raises:
-        BadOutput: they are not: there may be more than was shown.
-    """
+def fault_of(block: Block, command: str) -> str | None:
+    """Say what is wrong with an answer whose exit status and complaints are not understood: there may be more to it."""
     if block.status in _TIMED_OUT and not block.said:
-        raise BadOutput(f"{command} had no answer from the PBS server in 40 s")
+        return f"{command} {_NO_ANSWER}"
     is_refused = block.status in _REFUSED and all(map(_OF_ONE_JOB.fullmatch, block.said.split("\n")))
-    if not is_refused and (block.status != 0 or block.said):
-        raise BadOutput(f"{command} ended with exit status {block.status}: {block.said[:300] or 'it said nothing'}")
+    if is_refused or (block.status == 0 and not block.said):
+        return None
+    return f"{command} ended with exit status {block.status}: {block.said[:300] or 'it said nothing'}"
+
+
+def _look(blocks: Sequence[Block], mark: str, asked: Sequence[str]) -> tuple[dict[str, Fields], set[str]]:
+    """Read what is shown, and which ids are neither shown nor refused."""
+    found = _jobs(blocks[0], mark, asked)
+    missing = [job_id for job_id in asked if job_id not in found]
+    is_asked_again = bool(missing) and (bool(found) or blocks[0].status == 0)
+    if is_asked_again is not (len(blocks) == 2):
+        raise BadOutput("qstat was asked for missing jobs when there were none, or not when there were")
+    if not is_asked_again:
+        return found, set()
+    more = _jobs(blocks[1], mark, missing)
+    hidden = set(missing) - set(more) if more or blocks[1].status == 0 else set()
+    return found | more, hidden
 
 
 def _jobs(block: Block, mark: str, asked: Sequence[str]) -> dict[str, Fields]:
-    require_understood(block, "qstat")
     wanted = set(asked)
     jobs: dict[str, Fields] = {}
     for row in block.output.split("\n"):
@@ -180,6 +207,10 @@ def _jobs(block: Block, mark: str, asked: Sequence[str]) -> dict[str, Fields]:
             raise BadOutput(f"qstat printed job {shown(job_id)}, which was not asked for or is there twice")
         jobs[job_id] = fields
     return jobs
+
+
+def _server(job_id: str) -> str:
+    return job_id.partition(".")[2]
 
 
 def _job(row: str, mark: str) -> tuple[str, Fields]:

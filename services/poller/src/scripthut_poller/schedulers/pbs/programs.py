@@ -22,17 +22,18 @@ _FIELDS = (
     "|comment|depend"
 )
 
-# `ask` runs a command and prints its output, the mark twice, its exit status, and by its length what it complained of.
+# `ask` runs a command and prints its output, the mark twice, which chunk of ids it was for, its exit status, and by its
+# length what it complained of.
 # Of a job's attributes, of which there are two kilobytes, only those come over that are read: none that users write.
 # `look` asks for jobs by id, and once more for those that are missing, unless a refusal says already that all are.
 _LOOKING = (
     _PLAIN
     + """
-mark=$1
+mark=$1 chunk=0
 ask() {
     answer=$({
         said=$($limit "$@" 2>&1 >&3 < /dev/null)
-        printf '%s%s%s %s\\n%s.' "$mark" "$mark" "$?" "${#said}" "$said"
+        printf '%s%s%s %s %s\\n%s.' "$mark" "$mark" "$chunk" "$?" "${#said}" "$said"
     } 3>&1 | awk -F "$mark" -v read="^($fields)=" '
         /^Job Id: / {
             row = $1
@@ -46,8 +47,8 @@ ask() {
 look() {
     ask qstat -E $history -f -F dsv -D "$mark" "$@"
     case $answer in
-        *"$mark${mark}0 0"*) is_refused= ;;
-        *"$mark${mark}35 "* | *"$mark${mark}153 "*) is_refused=1 ;;
+        *"$mark$mark$chunk 0 0"*) is_refused= ;;
+        *"$mark$mark$chunk 35 "* | *"$mark$mark$chunk 153 "*) is_refused=1 ;;
         *) return 1 ;;
     esac
     asked=$(printf '%s\\n' "$@" | sort)
@@ -61,7 +62,8 @@ look() {
 """
 )
 
-# $1: a random mark, $2: whether to look into the history. Standard input: ids, up to a thousand in a line.
+# $1: a random mark, $2: whether to look into the history. Standard input: a server and up to a thousand of its ids in a
+# line. A server that fails is asked no further, and after one that hangs nobody is.
 _LOOK_UP = (
     _LOOKING
     + """
@@ -70,8 +72,14 @@ history= fields='"""
     + """'
 if [ "$2" = history ]; then history=-x; fi
 date +%s || exit
-while IFS=' ' read -r ids; do
-    look $ids || break
+failed=' '
+while IFS=' ' read -r server ids; do
+    case $failed in
+        *" $server "*) ;;
+        *) look $ids || failed="$failed$server " ;;
+    esac
+    case $answer in *"$mark$mark$chunk 124 0"* | *"$mark$mark$chunk 137 0"*) break ;; esac
+    chunk=$((chunk + 1))
 done
 """
 )
@@ -91,7 +99,7 @@ case $answer in
     *'not configured to maintain job history'*) history=; ask qselect -u "$me" "-tc.ge.$2" ;;
 esac
 case $answer in
-    *"$mark${mark}0 "*) ids=${answer%%"$mark"*} ;;
+    *"$mark${mark}0 0 "*) ids=${answer%%"$mark"*} ;;
     *) exit 0 ;;
 esac
 [ -z "$ids" ] || look $ids

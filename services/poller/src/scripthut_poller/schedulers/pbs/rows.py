@@ -49,6 +49,8 @@ def accounts(answer: Answer, mark: str, chunked: Sequence[Sequence[str]]) -> Acc
     """
     at, blocks = answers.read(answer, mark)
     looked = answers.looked_for(blocks, mark, chunked)
+    if looked.fault is not None:
+        raise BadOutput(looked.fault)
     rows = {job_id: (_accounted(job_id, fields),) for job_id, fields in looked.jobs.items()}
     unproven = {job_id: (Accounted(id=job_id, outcome=None, word=NOT_SHOWN),) for job_id in looked.unproven}
     return Accounts(rows=rows | unproven, at=at, is_kept=looked.is_kept)
