@@ -5,6 +5,7 @@ import os
 import pwd
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class PbsCluster(Server):
             text = f'#!/bin/sh\nexec /usr/bin/python3 -I -S {program} {self.directory}/socket {name} "$@"\n'
             self._workspace.write(f"bin/{name}", text, 0o755)
 
-    def _daemon(self, name: str, is_ready: Any) -> Daemon:
+    def _daemon(self, name: str, is_ready: Callable[[], bool]) -> Daemon:
         return Daemon(
             [sys.executable, "-m", f"tests.testbed.pbs.{name}", self.directory],
             self._workspace,

@@ -26,7 +26,6 @@ n=$(ls | grep -c argv)
 printf '%s\\n' "${{0##*/}}" "$@" > "$n.argv"
 env | grep -E '^(TZ|LC_ALL)=' > "$n.env"
 while [ $# -gt 0 ]; do [ "$1" != -D ] || mark=$2; shift; done
-[ ! -e "$n.hang" ] || exec sleep 60
 sed "s/{recorded.MARK}/$mark/g" "$n.out"
 cat "$n.err" >&2
 exit "$(cat "$n.status")"
@@ -154,6 +153,21 @@ def test_another_server_that_fails_holds_nobody_up(login: Login) -> None:
 
     assert [words[7:] for words in login.calls] == [strangers, ["19.pbs01"]]
     assert queue.jobs["19.pbs01"].state is JobState.RUNNING
+
+
+def test_after_a_server_that_hangs_nobody_is_asked(login: Login, tmp_path: Path) -> None:
+    limit = tmp_path / "bin" / "timeout"
+    limit.write_text('#!/bin/sh\nexec >> "$(dirname "$0")/limits"\necho "$@"\nexit 124\n')
+    limit.chmod(0o755)
+    question = Pbs().queue(["1.pbs01", "2.pbs01", "3.otherhost"])
+
+    answer = login.answer(question)
+
+    (limited,) = (tmp_path / "bin" / "limits").read_text().splitlines()
+    assert limited.startswith("-k 5 40 qstat -E -f")
+    assert limited.endswith("1.pbs01 2.pbs01")
+    with pytest.raises(BadOutput, match="no answer from the PBS server in 40 s"):
+        question.parse(answer)
 
 
 def test_a_login_node_without_pbs_is_told(login: Login, tmp_path: Path) -> None:
