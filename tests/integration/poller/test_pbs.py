@@ -167,6 +167,7 @@ async def test_jobs_that_are_hidden_from_us_are_not_absent(bed: Bed, pbs: PbsClu
 
     assert queue.jobs[held].state is JobState.QUEUED
     assert queue.jobs[of_bob].state is JobState.ODD
+    assert queue.look("999999.pbs01") is ABSENT
     assert accounts.rows[of_bob] == (Accounted(id=of_bob, outcome=None, word="not shown"),)
 
 

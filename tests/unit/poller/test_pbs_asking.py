@@ -124,13 +124,42 @@ def test_a_refusal_of_all_is_enough(login: Login) -> None:
     assert queue.jobs == {}
 
 
+def test_a_hidden_job_keeps_no_other_from_being_proven_absent(login: Login) -> None:
+    login.prepare(RUNNING).prepare("").prepare("", *UNKNOWN).prepare("").prepare("").prepare("", *UNKNOWN)
+    hidden, gone = "3.pbs01", ["1.pbs01", "2.pbs01", "4.pbs01"]
+
+    queue = login.ask(Pbs().queue([*gone, hidden, "19.pbs01"]))
+
+    assert [words[7:] for words in login.calls[1:]] == [
+        ["1.pbs01", "2.pbs01", hidden, "4.pbs01"],
+        ["1.pbs01", "2.pbs01"],
+        [hidden, "4.pbs01"],
+        [hidden],
+        ["4.pbs01"],
+    ]
+    assert queue.jobs[hidden].state is JobState.ODD
+    assert [queue.look(job_id) for job_id in gone] == [ABSENT] * 3
+
+
+def test_jobs_that_are_all_hidden_are_asked_for_some_times_only(login: Login) -> None:
+    for _ in range(40):
+        login.prepare("")
+
+    queue = login.ask(Pbs().queue([f"{n}.pbs01" for n in range(100)]))
+
+    assert len(login.calls) <= 20
+    assert {job.state for job in queue.jobs.values()} == {JobState.ODD}
+    assert len(queue.jobs) == 100
+
+
 def test_hidden_jobs_are_not_absent(login: Login) -> None:
-    login.prepare("").prepare("")
+    for _ in range(4):
+        login.prepare("")
 
     queue = login.ask(Pbs().queue(["19.pbs01", "5304[].pbs01"]))
 
     assert {job.state for job in queue.jobs.values()} == {JobState.ODD}
-    assert len(login.calls) == 2
+    assert len(login.calls) == 4
 
 
 @pytest.mark.parametrize("name", ["down_refused_E", "E_badid", "down_unresolvable", "noconf"])

@@ -15,6 +15,8 @@ from scripthut_common.errors import BadOutput
 from scripthut_common.shell import Answer
 from scripthut_poller.schedulers.reading import moment, number, said, shown
 
+from .programs import MAX_PROOFS
+
 Fields = Mapping[str, str]
 NOT_KEPT = "PBS is not configured to maintain job history"
 CHUNK_IDS = 1000
@@ -167,8 +169,8 @@ def _fault_of_chunk(blocks: Sequence[Block], server: str, faults: Mapping[str, s
     """Say why a chunk has no answer; one that was not asked is so because of another."""
     if not blocks and (server in faults or any(fault.endswith(_NO_ANSWER) for fault in faults.values())):
         return faults.get(server) or next(iter(faults.values()))
-    if not 1 <= len(blocks) <= 2:
-        raise BadOutput(f"qstat was asked {len(blocks)} times for the jobs of {server}")
+    if not blocks:
+        raise BadOutput(f"qstat was not asked for jobs of {server}")
     return next((fault for block in blocks if (fault := fault_of(block, "qstat"))), None)
 
 
@@ -184,16 +186,47 @@ def fault_of(block: Block, command: str) -> str | None:
 
 def _look(blocks: Sequence[Block], mark: str, asked: Sequence[str]) -> tuple[dict[str, Fields], set[str]]:
     """Read what is shown, and which ids are neither shown nor refused."""
-    found = _jobs(blocks[0], mark, asked)
-    missing = [job_id for job_id in asked if job_id not in found]
-    is_asked_again = bool(missing) and (bool(found) or blocks[0].status == 0)
-    if is_asked_again is not (len(blocks) == 2):
-        raise BadOutput("qstat was asked for missing jobs when there were none, or not when there were")
-    if not is_asked_again:
-        return found, set()
-    more = _jobs(blocks[1], mark, missing)
-    hidden = set(missing) - set(more) if more or blocks[1].status == 0 else set()
-    return found | more, hidden
+    first, *proofs = blocks
+    found = _jobs(first, mark, asked)
+    missing = sorted(job_id for job_id in asked if job_id not in found)
+    proving = _Proving(proofs, mark)
+    if missing and (found or first.status == 0):
+        proving.prove(missing)
+    if proving.has_more:
+        raise BadOutput("qstat was asked for missing jobs more often than expected")
+    return found | proving.found, proving.unproven - set(proving.found)
+
+
+class _Proving:
+    """Reads in the program's order what it asked of missing ids; `unproven` are neither shown nor refused."""
+
+    def __init__(self, blocks: Sequence[Block], mark: str) -> None:
+        self.found: dict[str, Fields] = {}
+        self.unproven: set[str] = set()
+        self._left = list(blocks)
+        self._mark = mark
+        self._proofs = 0
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self._left)
+
+    def prove(self, asked: Sequence[str]) -> None:
+        """Take the answer to these ids, and where nothing was refused those to either half of them."""
+        if not self._left:
+            raise BadOutput("qstat was asked for missing jobs less often than expected")
+        block = self._left.pop(0)
+        self._proofs += 1
+        shown_ = _jobs(block, self._mark, asked)
+        self.found |= shown_
+        if block.status != 0:
+            self.unproven |= set(asked) if shown_ else set()
+        elif len(asked) < 2 or self._proofs >= MAX_PROOFS:
+            self.unproven |= set(asked)
+        else:
+            half = len(asked) // 2
+            self.prove(asked[:half])
+            self.prove(asked[half:])
 
 
 def _jobs(block: Block, mark: str, asked: Sequence[str]) -> dict[str, Fields]:
