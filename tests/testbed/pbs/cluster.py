@@ -14,7 +14,7 @@ from tests.testbed.pbs import client
 from tests.testbed.processes import Daemon, ServerError
 from tests.testbed.workspaces import Server
 
-PROGRAMS = (Path("/usr/bin/python3"), Path("/usr/bin/ps"))
+PROGRAMS = (Path("/usr/bin/python3"),)
 COMMANDS = ("qsub", "qstat", "qselect", "qdel", "qrls", "qhold")
 _ROOT = Path(__file__).parents[3]
 

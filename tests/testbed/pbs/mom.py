@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.testbed import warden
+
 # The script is a child of the login shell, which gives its status on; output is written where it belongs.
 _TOP = 'cd; umask 022; exec >> "$2" 2>> "$3" < /dev/null; /bin/bash "$1"; exit "$?"'
 _KILL_DELAY_S = 2.0
@@ -72,13 +74,9 @@ class Run:
 
     def _signal(self, number: signal.Signals) -> None:
         """Send a signal to all but the shell on top, as the recordings of caught signals want it."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "-s", str(self._top.pid)], capture_output=True, text=True, check=False
-        )
-        for pid in map(int, listed.stdout.split()):
-            if pid != self._top.pid:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        for pid in warden.descendants({self._top.pid}):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def _mark() -> dict[str, str]:

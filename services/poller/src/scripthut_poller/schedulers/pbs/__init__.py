@@ -1,9 +1,10 @@
 """OpenPBS and PBS Professional 18.1 or newer, by their own commands. Text in, text out.
 
-Measured on 23.06, on the current master and on the output code of 19.1.3 and 20.0.1: every JSON of `qstat` can be
+Recorded on 23.06, on the current master and from the output code of 19.1.3 and 20.0.1: every JSON of `qstat` can be
 made invalid or wrong by what a user names a job or a variable, plain text wraps values and can be made to forge whole
 records, and the table has too little in it. `-F dsv` has each job on one line, newlines and control characters in
-values written out, numbers left as they are; with a random delimiter nothing that a user writes can begin a field.
+values written out, numbers left as they are (recorded on 23.06 and master; before, read in the source); with a random
+delimiter nothing that a user writes can begin a field.
 
 Jobs are asked for by id and in one request (`-E`): without it every id takes a reserved port of the login node, and
 the newest client prints the first job only. Then `qstat` keeps silent about ids that it does not find, so the missing
