@@ -61,6 +61,12 @@ async def test_an_announced_item_is_watched_once(registering: Registering, datab
     ]
 
 
+async def test_an_element_of_an_array_is_an_item(registering: Registering, database: Database) -> None:
+    await registering.take(_announced(job_id="21[3].pbs01"))
+
+    assert [item.job_id for item in (await rounds.watched(database, "here")).items] == ["21[3].pbs01"]
+
+
 async def test_our_own_announcements_and_other_clusters_change_nothing(
     registering: Registering, database: Database
 ) -> None:
@@ -80,6 +86,8 @@ async def test_our_own_announcements_and_other_clusters_change_nothing(
         {"run_summary_path": "/root/.ssh/id_ed25519"},
         {"stdout_path": "/etc/shadow"},
         {"job_id": "1,2"},
+        {"job_id": "21[].pbs01"},
+        {"job_id": "21[3]; id"},
         {"job_id": "--help"},
         {"job_id": "$(id)"},
         {"job_id": None},

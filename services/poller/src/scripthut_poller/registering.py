@@ -17,7 +17,7 @@ from .homes import Homes, expand
 from .watchlist import announcements
 from .watchlist.items import SOURCE
 
-_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(\[[0-9]{1,10}\]\.[A-Za-z0-9_.-]{1,255})?")
 
 log = structlog.get_logger()
 

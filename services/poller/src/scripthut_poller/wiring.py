@@ -32,6 +32,7 @@ from .migrations import MIGRATIONS
 from .registering import Registering
 from .requesting import Requesting
 from .schedulers import Scheduler
+from .schedulers.pbs import Pbs
 from .schedulers.slurm import Slurm
 from .settings import ProcessSettings, Settings
 from .sites import Site
@@ -75,6 +76,8 @@ def open_scheduler(cluster: Cluster) -> Scheduler:
     match cluster.scheduler:
         case SchedulerKind.SLURM:
             return Slurm()
+        case SchedulerKind.PBS:
+            return Pbs()
         case SchedulerKind.LOCALHOST:
             return localhost.of_cluster(cluster)
 
