@@ -1,6 +1,6 @@
 """Runs: what they are and what became of their items as a whole."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.errors import NotFound
-from scripthut_common.events import Outcome, RunState
+from scripthut_common.events import Extension, Outcome, RunState
 from scripthut_outputs.tables import ITEMS, RUNS
 
 from . import cursors
@@ -42,7 +42,7 @@ async def read_overview(connection: AsyncConnection, run_id: str) -> RunOverview
         NotFound: there is no such run.
     """
     head = await read_head(connection, run_id)
-    return _overview(head, (await _counts(connection, [run_id])).get(run_id, {}))
+    return _overview(head, (await _tallies(connection, [run_id])).get(run_id, _Tally()))
 
 
 async def read_list(connection: AsyncConnection, *, owner: str | None, limit: int, cursor: str | None) -> RunList:
@@ -55,41 +55,61 @@ async def read_list(connection: AsyncConnection, *, owner: str | None, limit: in
         query = query.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) < (_EPOCH + age * _MICROSECOND, run_id))
     rows = (await connection.execute(query)).all()
     heads = [RunHead(**row._mapping) for row in rows[:limit]]  # noqa: SLF001  SQLAlchemy's public name for it
-    counts = await _counts(connection, [head.run_id for head in heads])
+    tallies = await _tallies(connection, [head.run_id for head in heads])
     more = (
         cursors.write((heads[-1].created_at - _EPOCH) // _MICROSECOND, heads[-1].run_id) if len(rows) > limit else None
     )
-    return RunList(runs=tuple(_overview(head, counts.get(head.run_id, {})) for head in heads), next=more)
+    return RunList(runs=tuple(_overview(head, tallies.get(head.run_id, _Tally())) for head in heads), next=more)
 
 
-def state_of(counts: Mapping[str, int]) -> RunState:
-    """What a run is, by the words its items are counted under: states while alive, then outcomes."""
+def state_of(counts: Mapping[str, int], extensions: Collection[Extension] = ()) -> RunState:
+    """What a run is.
+
+    Args:
+        counts: its items by state while alive, then by outcome.
+        extensions: what became of lists that its items generate, waiting ones only of items that have succeeded.
+    """
     words = {word for word, count in counts.items() if count}
     if words <= _WAITING:
         return RunState.PENDING
-    if not words <= set(Outcome):
+    if not words <= set(Outcome) or Extension.PENDING in extensions:
         return RunState.RUNNING
+    if Extension.REFUSED in extensions:
+        return RunState.FAILED
     if words == {Outcome.SUCCEEDED}:
         return RunState.SUCCEEDED
     return RunState.UNKNOWN if words <= {Outcome.SUCCEEDED, Outcome.UNKNOWN} else RunState.FAILED
 
 
-async def _counts(connection: AsyncConnection, run_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+class _Tally:
+    """What the items of one run are."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.extensions: set[Extension] = set()
+
+
+async def _tallies(connection: AsyncConnection, run_ids: Iterable[str]) -> dict[str, _Tally]:
     word = func.coalesce(ITEMS.c.outcome, ITEMS.c.state)
-    query = select(ITEMS.c.run_id, word, func.count()).where(ITEMS.c.run_id.in_(list(run_ids)))
-    counts: dict[str, dict[str, int]] = {}
-    for run_id, found, number in await connection.execute(query.group_by(ITEMS.c.run_id, word)):
-        counts.setdefault(run_id, {})[found] = number
-    return counts
+    query = select(ITEMS.c.run_id, word, ITEMS.c.extension, func.count()).where(ITEMS.c.run_id.in_(list(run_ids)))
+    tallies: dict[str, _Tally] = {}
+    for run_id, found, extension, number in await connection.execute(
+        query.group_by(ITEMS.c.run_id, word, ITEMS.c.extension)
+    ):
+        tally = tallies.setdefault(run_id, _Tally())
+        tally.counts[found] = tally.counts.get(found, 0) + number
+        if extension == Extension.REFUSED or (extension is not None and found == Outcome.SUCCEEDED):
+            tally.extensions.add(Extension(extension))
+    return tallies
 
 
-def _overview(head: RunHead, counts: dict[str, int]) -> RunOverview:
+def _overview(head: RunHead, tally: _Tally) -> RunOverview:
     return RunOverview(
         run_id=head.run_id,
         name=head.name,
         cluster=head.cluster,
         owner=head.owner,
         created_at=head.created_at,
-        state=state_of(counts),
-        counts=counts,
+        state=state_of(tally.counts, tally.extensions),
+        counts=tally.counts,
     )
