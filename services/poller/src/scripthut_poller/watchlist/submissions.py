@@ -77,9 +77,19 @@ def _fresh(cluster: str) -> Any:
             RUNS.c.cancel_requested_at.is_(None),
             # Children of what may or may not be submitted would only be given back, again and again.
             or_(~ITEMS.c.task.has_key("deps"), ITEMS.c.run_id.not_in(unclear_runs)),
+            or_(~ITEMS.c.awaits_ends, ~_has_living_parent()),
         )
         .order_by(RUNS.c.created_at, RUNS.c.run_id, ITEMS.c.turn)
     )
+
+
+def _has_living_parent() -> Any:
+    parent = ITEMS.alias()
+    named = func.jsonb_array_elements_text(ITEMS.c.task["deps"]).column_valued("named")
+    living = select(1).where(
+        parent.c.run_id == ITEMS.c.run_id, parent.c.task_id == named, parent.c.state != ItemState.FINAL
+    )
+    return living.correlate(ITEMS).exists()
 
 
 def _unclear(cluster: str) -> Any:
@@ -173,8 +183,10 @@ async def give_back(database: Database, claimed: Claim, keys: Collection[Key]) -
 
 
 async def releasable(database: Database, cluster: str, *, limit: int) -> dict[Key, str]:
-    """Say which held jobs may go: every item of their run is with the scheduler, or has ended."""
-    incomplete = select(ITEMS.c.run_id).where(ITEMS.c.cluster == cluster, ITEMS.c.state == ItemState.PENDING)
+    """Say which held jobs may go: every item of their run is with the scheduler, has ended, or waits for ends."""
+    incomplete = select(ITEMS.c.run_id).where(
+        ITEMS.c.cluster == cluster, ITEMS.c.state == ItemState.PENDING, ~ITEMS.c.awaits_ends
+    )
     held = select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.job_id).where(
         ITEMS.c.cluster == cluster,
         ITEMS.c.state.not_in([ItemState.PENDING, ItemState.FINAL]),
