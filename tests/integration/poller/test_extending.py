@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from scripthut_common.errors import LeaseLost, NoConnection, TransientError, Unreachable
+from scripthut_common.errors import LeaseLost, NoConnection, TimedOut, TransientError, Unreachable
 from scripthut_common.events import Extension, ItemEvent, ItemState, Outcome, RunExtended, Type
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.watchlist import extensions, requests
@@ -394,6 +394,33 @@ async def test_a_list_that_never_comes_is_refused_after_good_answers_alone(scene
     assert await scene.error() == (
         "the list 'list.json' was not taken: it could not be read for too long: no such file or directory"
     )
+
+
+async def test_a_file_that_hangs_is_set_aside_and_holds_up_no_other(scene: Scene) -> None:
+    await scene.plan()
+    scene.write(_task("a"))
+    async with scene.bench.database.transaction() as connection:
+        for table in ("runs", "items"):
+            await connection.execute(text(f"CREATE TEMP TABLE copy ON COMMIT DROP AS SELECT * FROM poller.{table}"))
+            for n in range(3):
+                await connection.execute(text(f"UPDATE copy SET run_id = 'copy{n}'"))
+                await connection.execute(text(f"INSERT INTO poller.{table} SELECT * FROM copy"))
+            await connection.execute(text("DROP TABLE copy"))
+
+    def hang() -> None:
+        raise TimedOut("cluster 'here': generated-lists took longer than 60 s")
+
+    scene.bench.shell.after["generated-lists"] = hang
+    for _ in range(3):
+        with pytest.raises(TimedOut):
+            await scene.bench.extending.step()
+    scene.bench.shell.after.clear()
+
+    assert await scene.bench.extending.step()
+    await scene.bench.extending.step()
+
+    extended = [one.data.run_id for one in await events(scene.bench.database, Type.RUN_EXTENDED)]
+    assert sorted(extended) == ["copy1", "copy2", "r1"]
 
 
 async def test_nothing_is_read_while_another_process_holds_the_cluster(scene: Scene) -> None:

@@ -48,8 +48,8 @@ class Extending:
         """
         if not self._site.lease.is_held:
             return False
-        term = self._site.lease.term
-        due = await extensions.due(self._database, self._site.name, limit=self._limit)
+        term, limit = self._site.lease.term, self._limit
+        due = await extensions.due(self._database, self._site.name, limit=limit)
         for one in due:
             if one.item.is_cancelled:
                 await self._refuse(term, one, _CANCELLED)
@@ -61,7 +61,7 @@ class Extending:
         readable = [one for one in wanted if one.item.key in paths]
         if readable:
             await self._take(term, readable, await self._read(term, readable, paths))
-        return len(due) == self._limit
+        return len(due) == limit
 
     async def _paths(self, due: Sequence[Due]) -> dict[Key, str]:
         """Say which file each list is; nothing for those that cannot be."""

@@ -16,7 +16,9 @@ from scripthut_poller.schedulers.reading import text_of
 MAX_FILE_BYTES = 16 * MIB
 MAX_FILES = 50
 _MAX_BYTES = 2 * MAX_FILE_BYTES
-_LASTS_S = 55
+# Who waits gives up first, and says that it took too long; the program ends by itself if nobody is there to end it.
+_LASTS_S = 60.0
+_ENDS_S = 120
 _HEAD = struct.Struct(">BQ")
 
 _READ = Program(
@@ -26,8 +28,8 @@ _READ = Program(
         '{ echo "python3 is missing on this host; generated lists are read with it" >&2; exit 127; }; '
         'exec python3 -I -S -c "$@"'
     ),
-    timeout_s=_LASTS_S + 5.0,
-    idle_timeout_s=_LASTS_S + 5.0,
+    timeout_s=_LASTS_S,
+    idle_timeout_s=_LASTS_S,
     max_stdout_bytes=_MAX_BYTES + MIB,
 )
 
@@ -89,7 +91,7 @@ def read(paths: Sequence[str]) -> Question[tuple[Found, ...]]:
     text = files(__package__).joinpath("program.py").read_text("utf-8")
     return Question(
         program=_READ,
-        argv=(text, str(_LASTS_S), str(MAX_FILE_BYTES), str(_MAX_BYTES)),
+        argv=(text, str(_ENDS_S), str(MAX_FILE_BYTES), str(_MAX_BYTES)),
         stdin=len(paths).to_bytes(8, "big") + request,
         parse=lambda answer: _found(answer, len(paths)),
     )
