@@ -14,8 +14,9 @@ from scripthut_common.errors import LeaseLost, NoConnection, TimedOut, Transient
 from scripthut_common.events import Extension, ItemEvent, ItemState, Outcome, RunExtended, Type
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.watchlist import extensions, requests
+from scripthut_poller.watchlist.requests import Terms
 from tests.integration.poller.bench import Bench
-from tests.integration.poller.told import cancellation_of, events, rows, run_row
+from tests.integration.poller.told import cancellation_of, events, part_of_run, rows, run_row
 
 
 class Scene:
@@ -419,8 +420,8 @@ async def test_a_file_that_hangs_is_set_aside_and_holds_up_no_other(scene: Scene
     assert await scene.bench.extending.step()
     await scene.bench.extending.step()
 
-    extended = [one.data.run_id for one in await events(scene.bench.database, Type.RUN_EXTENDED)]
-    assert sorted(extended) == ["copy1", "copy2", "r1"]
+    told = [one.data for one in await events(scene.bench.database, Type.RUN_EXTENDED)]
+    assert sorted(one.run_id for one in told if isinstance(one, RunExtended)) == ["copy1", "copy2", "r1"]
 
 
 async def test_nothing_is_read_while_another_process_holds_the_cluster(scene: Scene) -> None:
@@ -558,3 +559,18 @@ async def test_a_task_after_a_job_that_fails_unseen_never_runs(scene: Scene) -> 
 
     assert (await scene.states())["late"] == Outcome.DEPENDENCY_FAILED
     assert not (scene.work / "ran").exists()
+
+
+async def test_tasks_that_wait_for_ends_do_not_hold_up_other_runs(scene: Scene) -> None:
+    go = scene.work / "go"
+    await scene.plan("list.json", TaskSpec(id="slow", command=f"until [ -e {go} ]; do sleep 0.05; done"))
+    scene.write(*(_task(f"late.{n}", "slow") for n in range(120)))
+    await scene.bench.extending.step()
+    other = part_of_run([TaskSpec(id="o", command="true")], run_id="r2", log_dir=scene.bench.site.cluster.log_dir)
+    await requests.store(scene.bench.database, other, Terms())
+
+    await scene.bench.submitting.step()
+
+    assert (await rows(scene.bench.database, "r2"))["o"].job_id is not None
+    assert {state for id_, state in (await scene.states()).items() if id_.startswith("late")} == {ItemState.PENDING}
+    go.touch()
