@@ -42,6 +42,31 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
 
 
+async def let_go(database: Database, term: Term) -> None:
+    """Let items that waited for ends be submitted once everything that they depend on has ended.
+
+    The comparison is ours: a run may have thousands of each, and the database would pair them one by one.
+    """
+    waiting = select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.task["deps"].label("deps")).where(
+        ITEMS.c.cluster == term.cluster, ITEMS.c.state == ItemState.PENDING, ITEMS.c.awaits_ends
+    )
+    async with database.transaction() as connection:
+        await leases.require(connection, term)
+        found = (await connection.execute(waiting)).all()
+        if not found:
+            return
+        runs = {row.run_id for row in found}
+        living = select(ITEMS.c.run_id, ITEMS.c.task_id).where(
+            ITEMS.c.run_id.in_(runs), ITEMS.c.state != ItemState.FINAL
+        )
+        alive = {(row.run_id, row.task_id) for row in await connection.execute(living)}
+        free = [
+            (row.run_id, row.task_id) for row in found if not any((row.run_id, dep) in alive for dep in row.deps or ())
+        ]
+        if free:
+            await connection.execute(update(ITEMS).where(are(free)).values(awaits_ends=False))
+
+
 async def claim(database: Database, term: Term, *, limit: int, lease_s: float) -> Claim:
     """Claim the next items, oldest run first, in their turn: so parents come before or with their children."""
     async with database.transaction() as connection:
@@ -77,19 +102,10 @@ def _fresh(cluster: str) -> Any:
             RUNS.c.cancel_requested_at.is_(None),
             # Children of what may or may not be submitted would only be given back, again and again.
             or_(~ITEMS.c.task.has_key("deps"), ITEMS.c.run_id.not_in(unclear_runs)),
-            or_(~ITEMS.c.awaits_ends, ~_has_living_parent()),
+            ~ITEMS.c.awaits_ends,
         )
         .order_by(RUNS.c.created_at, RUNS.c.run_id, ITEMS.c.turn)
     )
-
-
-def _has_living_parent() -> Any:
-    parent = ITEMS.alias()
-    named = func.jsonb_array_elements_text(ITEMS.c.task["deps"]).column_valued("named")
-    living = select(1).where(
-        parent.c.run_id == ITEMS.c.run_id, parent.c.task_id == named, parent.c.state != ItemState.FINAL
-    )
-    return living.correlate(ITEMS).exists()
 
 
 def _unclear(cluster: str) -> Any:
