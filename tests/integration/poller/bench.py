@@ -12,6 +12,7 @@ from scripthut_common.database import Database
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.budget import Budget
+from scripthut_poller.extending import Extending
 from scripthut_poller.homes import Homes
 from scripthut_poller.leasing import Leasing
 from scripthut_poller.metrics import Metrics
@@ -44,11 +45,20 @@ class Bench:
         )
         self.watching = Watching(database, self.site)
         self.submitting = self.another_life()
+        self.extending = self.extending_by(self.site)
+        self.woken = 0
 
     def another_life(self) -> Submitting:
         """Make what a process has after its start."""
         homes = Homes(self.database, {"here": self.shell})
         return Submitting(self.database, self.site, homes, self.watching)
+
+    def extending_by(self, site: Site) -> Extending:
+        """Read generated lists on a cluster that is described otherwise."""
+        return Extending(self.database, site, Homes(self.database, {"here": self.shell}), self._wake)
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     def watching_by(self, clock: Callable[[], float], *, interval_s: float) -> Watching:
         """Watch by another clock."""

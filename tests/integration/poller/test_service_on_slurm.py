@@ -10,7 +10,7 @@ import pytest
 
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
-from scripthut_common.events import CloudEvent, Outcome, Type
+from scripthut_common.events import CloudEvent, Outcome, RunCompleted, Type
 from scripthut_common.shell.ssh import SshShell
 from scripthut_common.tasks import TaskSpec
 from tests.integration.poller.faulty import FaultyShell
@@ -227,3 +227,37 @@ async def test_without_accounting_the_exit_record_speaks(
         assert "sacct" in said.lower() or "account" in said.lower()
         assert _outcomes(house) == {"a": Outcome.SUCCEEDED}
         assert house.items(Type.ITEM_COMPLETED)["a"].evidence == "exit_record"
+
+
+def _generating(cluster: Cluster, id_: str, *tasks: TaskSpec, deps: tuple[str, ...] = ()) -> TaskSpec:
+    """Make a task that notes when it runs, and writes these as the list that it generates."""
+    (noting,) = _noting(cluster, id_)
+    listed = msgspec.json.encode(tasks).decode()
+    command = f"{noting.command}; cat > {id_}.json <<'END-{id_}'\n{listed}\nEND-{id_}\n"
+    return msgspec.structs.replace(noting, command=command, generates_source=f"{id_}.json", deps=deps)
+
+
+async def test_lists_are_read_three_levels_deep_and_every_task_runs_once(
+    database: Database, database_uri: str, clusters_file: Path, there: Cluster
+) -> None:
+    (slow,) = _noting(there, "slow", seconds=8)
+    last = _generating(there, "third", deps=("second.*", "slow"))
+    second = [_generating(there, f"second.{n}", *([last] if n == 1 else [])) for n in range(3)]
+    first = _generating(there, "first", *second, _generating(there, "sum", deps=("second.*",)))
+    plan = msgspec.structs.replace(_generating(there, "plan", first), working_dir=there.log_dir)
+
+    async with running(database_uri, clusters_file) as house:
+        await _ask(house, there, "generated", [plan, slow])
+        ended = await house.until(_is_end, within_s=150)
+
+        ends = house.items(Type.ITEM_COMPLETED)
+        assert isinstance(ended.data, RunCompleted)
+        assert ended.data.state == "succeeded"
+        assert ends["third"].started_at is not None
+        assert ends["slow"].ended_at is not None
+        assert ends["third"].started_at >= ends["slow"].ended_at
+        assert len([one for one in house.told if one.type is Type.RUN_EXTENDED]) == 7
+        assert await house.faults() == {}
+    assert _notes(there) == dict.fromkeys(
+        ["plan", "slow", "first", "second.0", "second.1", "second.2", "sum", "third"], "ran\n"
+    )

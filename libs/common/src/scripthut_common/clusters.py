@@ -55,6 +55,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         correcting_s: how long accounting may correct what an exit record has decided.
         hard_end_s: after so long without a verdict an item ends as unknown, and one that did is let go.
         asking_again_s: how often an item that ended as unknown is asked for again.
+        listed_s: how long, by good answers, a list that a task generates may be missing before it is refused.
     """
 
     young_s: _Seconds = 60.0
@@ -63,6 +64,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     correcting_s: _Seconds = 600.0
     hard_end_s: _Seconds = 86_400.0
     asking_again_s: _Seconds = 60.0
+    listed_s: _Seconds = 90.0
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -66,6 +66,14 @@ class Evidence(StrEnum):
     NONE = "none"
 
 
+class Extension(StrEnum):
+    """What became of the list of further tasks that a task writes; it is read when the task has succeeded."""
+
+    PENDING = "pending"
+    DONE = "done"
+    REFUSED = "refused"
+
+
 class RunState(StrEnum):
     """What became of a whole run."""
 
@@ -98,7 +106,9 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True):
 class ItemEvent(_Struct, frozen=True, kw_only=True):
     """The whole truth about one item at one moment; every item event suffices by itself.
 
-    Consumers apply it only where (attempt, revision, sequence) is higher than what they hold.
+    Consumers apply it only where (attempt, revision, sequence) is higher than what they hold. `extension` is `None`
+    for a task that generates none; `extension_error` says why its list was refused; `generated_by` is the task whose
+    list it comes from.
     """
 
     run_id: _Id
@@ -129,6 +139,9 @@ class ItemEvent(_Struct, frozen=True, kw_only=True):
     started_at: _Time | None = None
     ended_at: _Time | None = None
     node: str | None = None
+    extension: Extension | None = None
+    extension_error: str | None = None
+    generated_by: _Id | None = None
 
     @property
     def order(self) -> tuple[int, int, int]:

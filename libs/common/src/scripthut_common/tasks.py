@@ -64,7 +64,7 @@ def check(tasks: Sequence[TaskSpec], known_ids: Iterable[str] = ()) -> list[Prob
         tasks: the list, in submission order.
         known_ids: ids of tasks that the run has already; dependencies may name them too.
     """
-    problems = [problem for index, task in enumerate(tasks) for problem in _check_task(task, f"tasks[{index}]")]
+    problems = [problem for index, task in enumerate(tasks) for problem in check_task(task, f"tasks[{index}]")]
     problems += _check_count(tasks)
     problems += _check_ids(tasks, set(known_ids))
     return problems + _check_deps(tasks, set(known_ids), is_else_good=not problems)
@@ -95,7 +95,8 @@ def _check_count(tasks: Sequence[TaskSpec]) -> list[Problem]:
     return []
 
 
-def _check_task(task: TaskSpec, where: str) -> list[Problem]:
+def check_task(task: TaskSpec, where: str) -> list[Problem]:
+    """Say what is wrong with one task by itself; `where` is its place in the list."""
     faults = {field: rule for field, is_wrong, rule in _judge(task) if is_wrong}
     for field, (pattern, rule) in _HEADER_RULES.items():
         value = getattr(task, field)

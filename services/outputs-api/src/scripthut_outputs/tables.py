@@ -71,6 +71,9 @@ ITEMS = Table(
     Column("has_outputs", Boolean, nullable=False, server_default="false"),
     Column("has_run_summary", Boolean, nullable=False, server_default="false"),
     Column("collected_at", UtcTime),
+    Column("extension", Text, comment="of the run by a list that the task generates: pending, done or refused"),
+    Column("extension_error", Text, comment="why its list was refused"),
+    Column("generated_by", Text, comment="the task whose list it comes from"),
     ForeignKeyConstraint(["run_id"], ["outputs.runs.run_id"], ondelete="CASCADE"),
     Index(None, "run_id", "position", "task_id"),
 )

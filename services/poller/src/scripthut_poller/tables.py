@@ -93,9 +93,17 @@ ITEMS = Table(
     Column("cancel_sent_at", UtcTime),
     Column("job_user", Text, comment="the account that the job runs as; null: the one that we log in as"),
     Column("extension", Text, comment="of the run by a list that the task generates: pending, done or refused"),
-    Column("extension_error", Text, comment="why its list was refused, or what keeps it from being read"),
+    Column("extension_error", Text, comment="why its list was refused"),
     Column("extension_tries", Integer, nullable=False, server_default="0"),
     Column("extension_due_at", UtcTime, comment="when its list is to be read next"),
+    Column("generated_by", Text, comment="the task whose list it comes from"),
+    Column(
+        "awaits_ends",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="submitted when what it depends on has ended: the scheduler may have forgotten it by then",
+    ),
     ForeignKeyConstraint(["run_id"], ["poller.runs.run_id"], ondelete="CASCADE"),
     Index(None, "run_id", "position"),
 )

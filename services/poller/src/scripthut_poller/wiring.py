@@ -24,6 +24,7 @@ from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from .budget import Budget
+from .extending import Extending
 from .homes import Homes
 from .leasing import RENEW_EVERY_S, Leasing, holder_name
 from .localhost import scheduler as localhost
@@ -42,6 +43,7 @@ from .watching import Watching
 from .watchlist import clusters, recording
 
 _SUBMIT_EVERY_S = 2.0
+_EXTEND_EVERY_S = 2.0
 _WATCH_TICK_S = 0.25
 
 Shells = Callable[[Cluster], RemoteShell]
@@ -110,7 +112,7 @@ class _Plan:
     def __init__(self, settings: Settings, bus: Bus, shells: Shells, registry: CollectorRegistry) -> None:
         self._bus = bus
         self._clusters = clusters_file.load(Path(settings.clusters_file))
-        self._database = Database(settings.database_url, pool_size=5 + 2 * len(self._clusters))
+        self._database = Database(settings.database_url, pool_size=5 + 3 * len(self._clusters))
         self._shells = {name: shells(cluster) for name, cluster in self._clusters.items()}
         self._homes = Homes(self._database, self._shells)
         self._relay = Relay(self._database, recording.outbox, bus)
@@ -136,6 +138,7 @@ class _Plan:
                 *(_lease_loop(name, site.lease) for name, site in self._sites.items()),
                 *(self._submit_loop(name, watch) for name, watch in watching.items()),
                 *(_watch_loop(name, watch) for name, watch in watching.items()),
+                *(self._extend_loop(name, site) for name, site in self._sites.items()),
             ],
             checks=self._checks(watching),
             database=self._database,
@@ -168,6 +171,10 @@ class _Plan:
             interval_s=_SUBMIT_EVERY_S,
             wake=self._to_submit[name],
         )
+
+    def _extend_loop(self, name: str, site: Site) -> Loop:
+        extending = Extending(self._database, site, self._homes, self._to_submit[name].set)
+        return Loop(name=f"poller.extend.{name}", step=extending.step, interval_s=_EXTEND_EVERY_S)
 
     def _wake(self, cluster: str) -> None:
         """Let a cluster's submissions go on at once."""

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Row, Select, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.errors import NotFound
-from scripthut_common.events import Evidence, ItemState, Outcome
+from scripthut_common.events import Evidence, Extension, ItemState, Outcome
 from scripthut_outputs.ledger import OutputsState
 from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
 
@@ -36,8 +36,10 @@ _PLAIN = (
     ITEMS.c.has_outputs,
     ITEMS.c.has_run_summary,
     ITEMS.c.collected_at,
+    ITEMS.c.extension_error,
+    ITEMS.c.generated_by,
 )
-_WORDS = (ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.evidence, ITEMS.c.outputs_state)
+_WORDS = (ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.evidence, ITEMS.c.outputs_state, ITEMS.c.extension)
 
 
 def _query(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
@@ -72,6 +74,12 @@ async def read_items(connection: AsyncConnection, run_id: str, *, limit: int, cu
     return ItemList(items=tuple(items[:limit]), next=more)
 
 
+async def read_generated(connection: AsyncConnection, run_id: str, task_id: str) -> list[tuple[str, str]]:
+    """Read ids and names of the tasks that one task has generated, in submission order."""
+    query = select(ITEMS.c.task_id, ITEMS.c.task_name).where(ITEMS.c.run_id == run_id, ITEMS.c.generated_by == task_id)
+    return [(id_, name) for id_, name in await connection.execute(query.order_by(ITEMS.c.position, ITEMS.c.task_id))]
+
+
 def _item(row: Row[*tuple[Any, ...]]) -> Item:
     return Item(
         **{column.name: getattr(row, column.name) for column in _PLAIN},
@@ -79,6 +87,7 @@ def _item(row: Row[*tuple[Any, ...]]) -> Item:
         outcome=None if row.outcome is None else wording.read(Outcome, row.outcome),
         evidence=wording.read(Evidence, row.evidence),
         outputs_state=wording.read(OutputsState, row.outputs_state),
+        extension=None if row.extension is None else wording.read(Extension, row.extension),
         definition=row.definition,
         collection_reason=row.collection_reason,
     )

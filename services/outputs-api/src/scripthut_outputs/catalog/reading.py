@@ -63,6 +63,11 @@ class Reading:
             run_id, ("item", task_id), lambda connection: items.read_item(connection, run_id, task_id)
         )
 
+    async def generated(self, run_id: str, task_id: str) -> list[tuple[str, str]]:
+        """Ids and names of the tasks that one task has generated, in submission order."""
+        async with self._database.transaction() as connection:
+            return await items.read_generated(connection, run_id, task_id)
+
     async def outputs(self, run_id: str, task_id: str, *, limit: int, cursor: str | None) -> TaskOutputs:
         """A page of a task's output files, task summary first."""
         async with self._database.transaction() as connection:

@@ -10,7 +10,7 @@ from sqlalchemy import Row, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.errors import NotFound
-from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_common.events import Extension, ItemState, Outcome, RunState
 from scripthut_outputs.ledger import MOVING
 from scripthut_outputs.tables import ITEMS, RUNS
 
@@ -65,16 +65,19 @@ async def read_list(connection: AsyncConnection, *, owner: str | None, limit: in
     return RunList(runs=tuple(await _overviews(connection, heads)), next=more)
 
 
-def state_of(alive: Collection[str], ended: Collection[str]) -> RunState:
-    """What a run is, by the states of its items that are alive and the outcomes of those that ended.
+def state_of(alive: Collection[str], ended: Collection[str], extensions: Collection[str] = ()) -> RunState:
+    """What a run is. An outcome that this version does not know is neither success nor failure.
 
-    An outcome that this version does not know is neither success nor failure.
+    Args:
+        alive: states of its items that are alive.
+        ended: outcomes of those that ended.
+        extensions: what became of lists that its items generate, waiting ones only of items that have succeeded.
     """
     if not ended and _WAITING.issuperset(alive):
         return RunState.PENDING
-    if alive:
+    if alive or Extension.PENDING in extensions:
         return RunState.RUNNING
-    if _FAILURES.intersection(ended):
+    if Extension.REFUSED in extensions or _FAILURES.intersection(ended):
         return RunState.FAILED
     return RunState.SUCCEEDED if set(ended) == {Outcome.SUCCEEDED} else RunState.UNKNOWN
 
@@ -85,11 +88,12 @@ async def _overviews(connection: AsyncConnection, heads: Sequence[RunHead]) -> l
             ITEMS.c.run_id,
             func.coalesce(ITEMS.c.outcome, ITEMS.c.state).label("word"),
             ITEMS.c.outcome.is_(None).label("is_alive"),
+            ITEMS.c.extension,
             func.count().label("items"),
             func.bool_or(ITEMS.c.outputs_state.in_(list(MOVING))).label("is_collecting"),
         )
         .where(ITEMS.c.run_id.in_([head.run_id for head in heads]))
-        .group_by(ITEMS.c.run_id, "word", "is_alive")
+        .group_by(ITEMS.c.run_id, "word", "is_alive", ITEMS.c.extension)
     )
     found: dict[str, list[Row[*tuple[Any, ...]]]] = {}
     for row in await connection.execute(query):
@@ -101,13 +105,16 @@ def _overview(head: RunHead, rows: Sequence[Row[*tuple[Any, ...]]]) -> RunOvervi
     counts: Counter[str] = Counter()
     for row in rows:
         counts[row.word] += row.items
+    extensions = {row.extension for row in rows if row.extension == Extension.REFUSED or row.word == Outcome.SUCCEEDED}
     return RunOverview(
         run_id=head.run_id,
         name=head.name,
         cluster=head.cluster,
         owner=head.owner,
         created_at=head.created_at,
-        state=state_of({row.word for row in rows if row.is_alive}, {row.word for row in rows if not row.is_alive}),
+        state=state_of(
+            {row.word for row in rows if row.is_alive}, {row.word for row in rows if not row.is_alive}, extensions
+        ),
         counts=dict(counts),
         is_collecting=any(row.is_collecting for row in rows),
     )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from scripthut_common.events import Evidence, ItemState, Outcome, RunState
+from scripthut_common.events import Evidence, Extension, ItemState, Outcome, RunState
 from scripthut_outputs.ledger import FileState, LedgerRow, OutputsState
 
 
@@ -43,7 +43,10 @@ class RunList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One task's place in a run and all that is known of it. `definition` has no env values."""
+    """One task's place in a run and all that is known of it. `definition` has no env values.
+
+    `extension` says what became of the list that it generates, `None` where it generates none.
+    """
 
     run_id: str
     task_id: str
@@ -71,8 +74,16 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     has_outputs: bool
     has_run_summary: bool
     collected_at: datetime | None
+    extension: Extension | None = None
+    extension_error: str | None = None
+    generated_by: str | None = None
     collection_reason: str | None = None
     definition: dict[str, object] | None = None
+
+    @property
+    def is_extending(self) -> bool:
+        """Whether its list is still to be read: only a task that has succeeded extends its run."""
+        return self.outcome is Outcome.SUCCEEDED and self.extension is Extension.PENDING
 
 
 class ItemList(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from scripthut_common.events import Evidence, ItemState, Outcome, RunState
+from scripthut_common.events import Evidence, Extension, ItemState, Outcome, RunState
 from scripthut_outputs.catalog.views import ClusterView, Item, RunOverview
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState
 from scripthut_outputs.rendering import file_url
@@ -53,7 +53,11 @@ class ClusterListJson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ItemJson(msgspec.Struct, frozen=True, kw_only=True):
-    """One task of a run."""
+    """One task of a run.
+
+    `extension`: what became of the list of tasks that it generates, `null` where it generates none; `extension_error`:
+    why that list was refused; `generated_by`: the task whose list it comes from.
+    """
 
     task_id: str
     task_name: str
@@ -73,6 +77,9 @@ class ItemJson(msgspec.Struct, frozen=True, kw_only=True):
     has_outputs: bool
     has_run_summary: bool
     outputs_state: OutputsState
+    extension: Extension | None
+    extension_error: str | None
+    generated_by: str | None
 
 
 class RunWithItemsJson(RunJson, frozen=True, kw_only=True):

@@ -92,6 +92,7 @@ class Submitting:
         await self._cancel(term)
         await self._look_early(term)
         unclear = await self._submit_unclear(term)
+        await submissions.let_go(self._database, term)
         fresh = await self._submit_fresh(term)
         await self._release(term)
         return unclear or fresh

@@ -14,7 +14,7 @@ from scripthut_common.events import ClusterObserved, ItemState, Type, event
 from scripthut_poller.tables import CLUSTERS, ITEMS
 
 from . import leases
-from .items import SOURCE
+from .items import SOURCE, is_extending
 from .leases import Term
 from .recording import outbox
 
@@ -90,10 +90,10 @@ async def note(connection: AsyncConnection, cluster: str, seen: Observed) -> Non
 
 
 async def unserved(database: Database, served: Collection[str]) -> dict[str, int]:
-    """Count the items that wait on clusters other than these."""
+    """Count the items that wait, or whose lists wait to be read, on clusters other than these."""
     waiting = (
         select(ITEMS.c.cluster, func.count().label("items"))
-        .where(ITEMS.c.state != ItemState.FINAL, ITEMS.c.cluster.not_in(served))
+        .where(or_(ITEMS.c.state != ItemState.FINAL, is_extending()), ITEMS.c.cluster.not_in(served))
         .group_by(ITEMS.c.cluster)
     )
     async with database.transaction() as connection:

@@ -24,7 +24,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be done with each item. `waiting`: something that it depends on is not submitted yet."""
+    """What can be done with each item. `waiting`: what it depends on is not submitted or has not ended yet."""
 
     ready: tuple[Ready, ...]
     doomed: dict[Key, End]
@@ -50,7 +50,11 @@ async def resolve(database: Database, items: Sequence[Item]) -> Resolved:
 def _place(
     item: Item, parents: Mapping[Key, Any], ready: Mapping[Key, Ready], doomed: Collection[Key]
 ) -> Ready | End | None:
-    """Say what can be done with one item; `None` while something that it depends on is not submitted."""
+    """Say what can be done with one item; `None` while something that it depends on is not submitted.
+
+    A job that is not held may have ended unseen, and a scheduler that has forgotten it takes it as one that succeeded.
+    So what depends on it waits for its end.
+    """
     ids, earlier = [], []
     for dep in item.task.deps if item.task else ():
         key = (item.run_id, dep)
@@ -59,9 +63,9 @@ def _place(
             return _follows(dep)
         if key in ready:
             earlier.append(ready[key].item)
-        elif parent.state == ItemState.PENDING:
-            return None
         elif parent.state != ItemState.FINAL:
+            if parent.state == ItemState.PENDING or not parent.is_held:
+                return None
             ids.append(parent.job_id)
     return Ready(item=item, after_ids=tuple(ids), after=tuple(earlier))
 
@@ -70,7 +74,8 @@ async def _parents(connection: AsyncConnection, items: Sequence[Item]) -> dict[K
     names = sorted({dep for item in items if item.task for dep in item.task.deps})
     if not names:
         return {}
-    found = select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.job_id).where(
+    columns = (ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.job_id, ITEMS.c.is_held)
+    found = select(ITEMS.c.run_id, ITEMS.c.task_id, *columns).where(
         ITEMS.c.run_id.in_({item.run_id for item in items}),
         ITEMS.c.task_id == any_(bindparam("names", names, ARRAY(Text))),
     )

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, and_, select
 
 from scripthut_common import layout
-from scripthut_common.events import CloudEvent, Evidence, ItemEvent, ItemState, Outcome, Type, event
+from scripthut_common.events import CloudEvent, Evidence, Extension, ItemEvent, ItemState, Outcome, Type, event
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.tables import ITEMS, RUNS
 
@@ -58,7 +58,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     is_held: bool = False
     is_cancelled: bool = False
     job_user: str | None = None
-    extension: str | None = None
+    extension: Extension | None = None
+    extension_error: str | None = None
+    generated_by: str | None = None
     submission_started_at: datetime | None = None
 
     @property
@@ -101,6 +103,15 @@ COLUMNS = tuple(column.label(name) for name, column in FIELDS.items())
 def query(*more: Any) -> Select[Any]:
     """Begin a query for items; `more` are further columns, as the task itself."""
     return select(*COLUMNS, *more).join_from(ITEMS, RUNS, ITEMS.c.run_id == RUNS.c.run_id)
+
+
+def is_extending() -> Any:
+    """Name the items whose lists are to be read: only a task that has succeeded extends its run."""
+    return and_(
+        ITEMS.c.state == ItemState.FINAL,
+        ITEMS.c.outcome == Outcome.SUCCEEDED,
+        ITEMS.c.extension == Extension.PENDING,
+    )
 
 
 def read(rows: Iterable[Row[Any]]) -> list[Item]:

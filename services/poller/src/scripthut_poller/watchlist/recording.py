@@ -9,17 +9,17 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Integer, String, and_, bindparam, func, select, update
+from sqlalchemy import Integer, String, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import column
 
 from scripthut_common import database
-from scripthut_common.events import ItemState, Outcome, RunCompleted, RunState, Type, event
+from scripthut_common.events import Extension, ItemState, Outcome, RunCompleted, RunState, Type, event
 from scripthut_common.outbox import Outbox
 from scripthut_poller.tables import ITEMS, OUTBOX, RUNS
 
-from .items import SOURCE, Item, Key
+from .items import SOURCE, Item, Key, is_extending
 
 outbox = Outbox(OUTBOX)
 _SAID = ("reason", "scheduler_word", "node")
@@ -159,13 +159,14 @@ async def _settle_runs(connection: AsyncConnection, run_ids: Collection[str], no
 
 async def _states(connection: AsyncConnection, run_ids: Collection[str]) -> dict[str, RunState]:
     final = ITEMS.c.state == ItemState.FINAL
+    failed = and_(final, ITEMS.c.outcome.not_in([Outcome.SUCCEEDED, Outcome.UNKNOWN]))
     counted = (
         select(
             ITEMS.c.run_id,
             func.bool_and(ITEMS.c.state == ItemState.PENDING).label("untouched"),
-            func.bool_or(~final).label("alive"),
+            func.bool_or(or_(~final, is_extending())).label("alive"),
             func.bool_or(and_(final, ITEMS.c.outcome == Outcome.UNKNOWN)).label("unknown"),
-            func.bool_or(and_(final, ITEMS.c.outcome.not_in([Outcome.SUCCEEDED, Outcome.UNKNOWN]))).label("failed"),
+            func.bool_or(or_(failed, ITEMS.c.extension == Extension.REFUSED)).label("failed"),
         )
         .where(ITEMS.c.run_id.in_(sorted(set(run_ids))))
         .group_by(ITEMS.c.run_id)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scripthut_common import layout, tasks
 from scripthut_common.database import Database
 from scripthut_common.errors import BadMessage, Conflict, InvalidInput
-from scripthut_common.events import ItemState, Outcome, RunCancelRequested, RunRequested
+from scripthut_common.events import Extension, ItemState, Outcome, RunCancelRequested, RunRequested
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.tables import ITEMS, RUN_PARTS, RUNS
 
@@ -159,17 +159,25 @@ def _item_rows(parts: Sequence[RunRequested], log_dir: str) -> list[dict[str, An
     return [
         {
             "run_id": part.run_id,
-            "task_id": task.id,
+            "cluster": part.cluster,
             "position": position,
             "turn": turns[task.id],
-            "cluster": part.cluster,
-            "task": msgspec.to_builtins(task),
-            "task_name": task.display_name,
             "is_held": task.id in parents,
+            **of_task(task),
             **places(log_dir, part.run_id, task.id),
         }
         for part, position, task in run
     ]
+
+
+def of_task(task: TaskSpec) -> dict[str, Any]:
+    """Say what an item's row takes from its task alone."""
+    return {
+        "task_id": task.id,
+        "task": msgspec.to_builtins(task),
+        "task_name": task.display_name,
+        "extension": None if task.generates_source is None else Extension.PENDING,
+    }
 
 
 def turns_of(wanted: Sequence[TaskSpec]) -> dict[str, int]:

@@ -42,6 +42,31 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
 
 
+async def let_go(database: Database, term: Term) -> None:
+    """Let items that waited for ends be submitted once everything that they depend on has ended.
+
+    The comparison is ours: a run may have thousands of each, and the database would pair them one by one.
+    """
+    waiting = select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.task["deps"].label("deps")).where(
+        ITEMS.c.cluster == term.cluster, ITEMS.c.state == ItemState.PENDING, ITEMS.c.awaits_ends
+    )
+    async with database.transaction() as connection:
+        await leases.require(connection, term)
+        found = (await connection.execute(waiting)).all()
+        if not found:
+            return
+        runs = {row.run_id for row in found}
+        living = select(ITEMS.c.run_id, ITEMS.c.task_id).where(
+            ITEMS.c.run_id.in_(runs), ITEMS.c.state != ItemState.FINAL
+        )
+        alive = {(row.run_id, row.task_id) for row in await connection.execute(living)}
+        free = [
+            (row.run_id, row.task_id) for row in found if not any((row.run_id, dep) in alive for dep in row.deps or ())
+        ]
+        if free:
+            await connection.execute(update(ITEMS).where(are(free)).values(awaits_ends=False))
+
+
 async def claim(database: Database, term: Term, *, limit: int, lease_s: float) -> Claim:
     """Claim the next items, oldest run first, in their turn: so parents come before or with their children."""
     async with database.transaction() as connection:
@@ -77,6 +102,7 @@ def _fresh(cluster: str) -> Any:
             RUNS.c.cancel_requested_at.is_(None),
             # Children of what may or may not be submitted would only be given back, again and again.
             or_(~ITEMS.c.task.has_key("deps"), ITEMS.c.run_id.not_in(unclear_runs)),
+            ~ITEMS.c.awaits_ends,
         )
         .order_by(RUNS.c.created_at, RUNS.c.run_id, ITEMS.c.turn)
     )
@@ -173,8 +199,10 @@ async def give_back(database: Database, claimed: Claim, keys: Collection[Key]) -
 
 
 async def releasable(database: Database, cluster: str, *, limit: int) -> dict[Key, str]:
-    """Say which held jobs may go: every item of their run is with the scheduler, or has ended."""
-    incomplete = select(ITEMS.c.run_id).where(ITEMS.c.cluster == cluster, ITEMS.c.state == ItemState.PENDING)
+    """Say which held jobs may go: every item of their run is with the scheduler, has ended, or waits for ends."""
+    incomplete = select(ITEMS.c.run_id).where(
+        ITEMS.c.cluster == cluster, ITEMS.c.state == ItemState.PENDING, ~ITEMS.c.awaits_ends
+    )
     held = select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.job_id).where(
         ITEMS.c.cluster == cluster,
         ITEMS.c.state.not_in([ItemState.PENDING, ItemState.FINAL]),

@@ -257,6 +257,10 @@ def _notes(item: Item) -> tuple[str, ...]:
     notes = [text.line(item.reason)] if item.reason else []
     if item.outcome is not None and not item.confirmed and item.outcome is not Outcome.SUBMISSION_FAILED:
         notes.append("not confirmed by the scheduler")
+    if item.is_extending:
+        notes.append("The list of further tasks that it generates is being read.")
+    if item.extension_error:
+        notes.append(f"No further tasks were added: {text.line(item.extension_error)}")
     return tuple(note for note in notes if note)
 
 

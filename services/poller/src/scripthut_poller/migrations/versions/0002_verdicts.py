@@ -52,10 +52,18 @@ def upgrade() -> None:
             "extension_error",
             sa.Text(),
             nullable=True,
-            comment="why its list was refused, or what keeps it from being read",
+            comment="why its list was refused",
         ),
         sa.Column("extension_tries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("extension_due_at", UtcTime(), nullable=True, comment="when its list is to be read next"),
+        sa.Column("generated_by", sa.Text(), nullable=True, comment="the task whose list it comes from"),
+        sa.Column(
+            "awaits_ends",
+            sa.Boolean(),
+            server_default="false",
+            nullable=False,
+            comment="submitted when what it depends on has ended: the scheduler may have forgotten it by then",
+        ),
     ):
         op.add_column("items", column, schema="poller")
     op.create_index(
@@ -72,7 +80,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_items_job_id", "items", schema="poller")
     op.drop_index("ix_items_extending", "items", schema="poller")
-    for name in ("extension_due_at", "extension_tries", "extension_error", "extension", "job_user"):
+    columns = ("extension_due_at", "extension_tries", "extension_error", "extension", "job_user")
+    for name in ("awaits_ends", "generated_by", *columns):
         op.drop_column("items", name, schema="poller")
     op.drop_column("clusters", "scanned_at", schema="poller")
     op.drop_table("leases", schema="poller")
