@@ -62,6 +62,7 @@ class Jobs(Mapping[str, Job]):
         self._ids = ids
         self._number_of = dict(zip(ids, range(len(ids)), strict=True))
         self._lists = _lists(ids)
+        self._wholes: dict[str, Job | None] = {}
 
     def __getitem__(self, job_id: str) -> Job:
         """Return a job that is alive."""
@@ -86,7 +87,9 @@ class Jobs(Mapping[str, Job]):
         base, is_element, index = job_id.partition("_")
         if is_element:
             return self._listed(job_id, base, int(index))
-        return self._whole(job_id)
+        if job_id not in self._wholes:
+            self._wholes[job_id] = self._whole(job_id)
+        return self._wholes[job_id]
 
     def _listed(self, job_id: str, base: str, index: int) -> Job | None:
         """Find an element that waits with others in one row."""
