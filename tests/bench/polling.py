@@ -1,23 +1,24 @@
 """What a polling round costs on real Slurm: us, to read what squeue printed, and slurmctld, to answer."""
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from statistics import median
 
 import msgspec
 import psutil
 
+from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_poller.schedulers.slurm import programs
+from tests.bench.polled import Asked, Cost
 from tests.bench.table import REPETITIONS, Row
 from tests.testbed.accounts import ALICE, BOB
 from tests.testbed.slurm import SlurmCluster
+from tests.testbed.sshd import Sshd
 
 ELEMENTS = 100_000
 WATCHED = 1_000
@@ -25,9 +26,12 @@ GONE = 100
 OTHERS = 10_000
 OURS = 10
 ROUNDS = 100
+EVERY_S = 0.06
+MEMORY_MIB = 300
 _LIMITS = f"MaxArraySize={ELEMENTS + 1}\nMaxJobCount={2 * ELEMENTS}\n"
-_NOTHING = "#!/bin/sh\n"
 _HELD = ("--hold", "--output=/dev/null")
+_AT_ONCE = 500
+_SUBMIT = 'for job in $(seq "$1"); do echo "#!/bin/sh" | sbatch --hold --output=/dev/null --chdir=/ || exit; done'
 
 
 async def measure() -> list[Row]:
@@ -37,63 +41,72 @@ async def measure() -> list[Row]:
 
 def _reading() -> list[Row]:
     """Compare our CPU with that of the squeue that printed a queue of 100,000 jobs, a row each."""
-    with SlurmCluster(extra=_LIMITS) as slurm, tempfile.TemporaryDirectory() as folder:
-        array = slurm.submit(_NOTHING, f"--array=0-{ELEMENTS - 1}", *_HELD)
-        watched = [f"{array}_{index}" for index in range(0, ELEMENTS, ELEMENTS // (WATCHED - GONE))][: WATCHED - GONE]
-        watched += [f"{array}_{ELEMENTS + index}" for index in range(GONE)]
-        path = Path(folder) / "queue"
-        rows = [_printed(slurm, path, expanded=True) for _ in range(REPETITIONS)]
-        each = [_read(path, watched) for _ in range(REPETITIONS)]
-        lists = [_printed(slurm, path, expanded=False) for _ in range(REPETITIONS)]
-        listed = [_read(path, watched) for _ in range(REPETITIONS)]
-    memory_mib = max(one.memory_mib for one in each)
+    as_list = programs.QUEUE.text
+    expanded = as_list.replace("squeue -a", "squeue -r -a")
+    with SlurmCluster(extra=_LIMITS) as slurm, Sshd(slurm.environment) as sshd:
+        array = slurm.submit("#!/bin/sh\n", f"--array=0-{ELEMENTS - 1}", *_HELD)
+        watched = range(0, ELEMENTS, ELEMENTS // (WATCHED - GONE))[: WATCHED - GONE]
+        job_ids = tuple(f"{array}_{index}" for index in (*watched, *range(ELEMENTS, ELEMENTS + GONE)))
+        costs = {}
+        for text in (expanded, as_list):
+            asked = Asked(cluster=_cluster(sshd), text=text, job_ids=job_ids)
+            squeue_s = [_printing_s(slurm, text) for _ in range(REPETITIONS)]
+            costs[text] = [_cost(asked) for _ in range(REPETITIONS)], median(squeue_s)
+    memory_mib = max(one.memory_mib for one in costs[expanded][0])
     return [
-        _cpu_row(f"read {ELEMENTS:,} rows of squeue, {WATCHED:,} jobs watched: CPU", each, rows),
+        _cpu_row(
+            f"a round with {ELEMENTS:,} jobs in the queue, a row each, {WATCHED:,} watched: CPU", *costs[expanded]
+        ),
         Row(
-            what="the same: greatest memory of the process that reads",
+            what="the same: greatest memory of a process that does it",
             ours=f"{memory_mib:.0f} MiB",
-            peer="300 MB",
-            ratio=memory_mib * 1.048576 / 300,
+            peer=f"limit: {MEMORY_MIB} MiB",
+            ratio=memory_mib / MEMORY_MIB,
             target="≤ 1",
         ),
-        _cpu_row(f"read one waiting array of {ELEMENTS:,} as a list, {WATCHED:,} watched: CPU", listed, lists),
+        _cpu_row(f"the same as we ask it, waiting elements as one row of {ELEMENTS:,}: CPU", *costs[as_list]),
     ]
 
 
-class _Cost(msgspec.Struct, frozen=True, kw_only=True):
-    cpu_s: float
-    memory_mib: float
-    seen: int
+def _cluster(sshd: Sshd) -> Cluster:
+    return Cluster(
+        name="testbed",
+        scheduler=SchedulerKind.SLURM,
+        host=sshd.host,
+        port=sshd.port,
+        user=ALICE,
+        key_file=str(sshd.key(ALICE)),
+        known_hosts_file=str(sshd.known_hosts),
+    )
 
 
-def _cpu_row(what: str, ours: Sequence[_Cost], squeue_s: Sequence[float]) -> Row:
-    ours_s, peer_s = median(one.cpu_s for one in ours), median(squeue_s)
+def _cpu_row(what: str, costs: Sequence[Cost], squeue_s: float) -> Row:
+    ours_s, received_s = median(one.cpu_s for one in costs), median(one.received_s for one in costs)
     return Row(
         what=what,
-        ours=f"{ours_s * 1000:.0f} ms",
-        peer=f"squeue: {peer_s * 1000:.0f} ms",
-        ratio=ours_s / peer_s,
+        ours=f"{ours_s * 1000:.0f} ms ({received_s * 1000:.0f} of them SSH)",
+        peer=f"squeue: {squeue_s * 1000:.0f} ms",
+        ratio=ours_s / squeue_s,
         target="≤ 1.5",
     )
 
 
-def _printed(slurm: SlurmCluster, path: Path, *, expanded: bool) -> float:
-    """Have squeue print the queue as the poller asks for it, or a row for each element; return its CPU seconds."""
-    text = programs.QUEUE.text.replace("squeue -a", "squeue -r -a") if expanded else programs.QUEUE.text
+def _printing_s(slurm: SlurmCluster, text: str) -> float:
+    """Have squeue print the queue to nowhere; return its CPU seconds."""
     environment = {**os.environ, **slurm.environment}
-    with path.open("wb") as output:
-        program = subprocess.Popen(["/bin/sh", "-c", text, "sh", ALICE], stdout=output, env=environment)
-        _, status, usage = os.wait4(program.pid, 0)
+    argv, quiet = ["/bin/sh", "-c", text], subprocess.DEVNULL
+    program = subprocess.Popen(argv, stdout=quiet, env=environment, user=ALICE, group=ALICE, extra_groups=(), cwd="/")
+    _, status, usage = os.wait4(program.pid, 0)
     program.returncode = os.waitstatus_to_exitcode(status)
     if program.returncode != 0:
         raise RuntimeError(f"squeue ended with {program.returncode}")
     return usage.ru_utime + usage.ru_stime
 
 
-def _read(path: Path, job_ids: Sequence[str]) -> _Cost:
-    argv = [sys.executable, "-m", "tests.bench.polled", str(path), *job_ids]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, check=True)
-    cost = msgspec.convert(json.loads(done.stdout), _Cost)
+def _cost(asked: Asked) -> Cost:
+    argv = [sys.executable, "-m", "tests.bench.polled"]
+    done = subprocess.run(argv, input=msgspec.json.encode(asked), stdout=subprocess.PIPE, check=True)
+    cost = msgspec.json.decode(done.stdout, type=Cost)
     if cost.seen != WATCHED - GONE:
         raise RuntimeError(f"{cost.seen} of {WATCHED - GONE} jobs were found")
     return cost
@@ -103,15 +116,15 @@ def _asking() -> Row:
     """Compare slurmctld's CPU for our question with that for `squeue -u`, in a queue that is full of others' jobs."""
     with SlurmCluster(extra=_LIMITS) as slurm:
         with ThreadPoolExecutor(max_workers=2) as pool:
-            list(pool.map(lambda _: slurm.submit(_NOTHING, *_HELD, user=BOB), range(OTHERS)))
-        for _ in range(OURS):
-            slurm.submit(_NOTHING, *_HELD, user=ALICE)
+            list(pool.map(lambda _: _submit(slurm, BOB, _AT_ONCE), range(OTHERS // _AT_ONCE)))
+        _submit(slurm, ALICE, OURS)
         ours, peer = [], []
         for _ in range(REPETITIONS):
-            ours.append(_answering(slurm, "sh", "-c", programs.QUEUE.text, "sh"))
-            peer.append(_answering(slurm, "squeue", "-u", ALICE))
+            idle_s = _answering_s(slurm, "true")
+            ours.append(_answering_s(slurm, "sh", "-c", programs.QUEUE.text, "sh") - idle_s)
+            peer.append(_answering_s(slurm, "squeue", "-u", ALICE) - idle_s)
     return Row(
-        what=f"a round with {OTHERS:,} jobs of others and {OURS} of ours: slurmctld's CPU",
+        what=f"a round with {OTHERS:,} jobs of others and {OURS} of ours in the queue: slurmctld's CPU",
         ours=f"{median(ours) * 1000:.1f} ms",
         peer=f"squeue -u: {median(peer) * 1000:.1f} ms",
         ratio=median(ours) / median(peer),
@@ -119,12 +132,17 @@ def _asking() -> Row:
     )
 
 
-def _answering(slurm: SlurmCluster, *argv: str) -> float:
-    """Return what one question costs slurmctld, in CPU seconds."""
+def _submit(slurm: SlurmCluster, user: str, count: int) -> None:
+    slurm.run("sh", "-c", _SUBMIT, "sh", str(count), user=user)
+
+
+def _answering_s(slurm: SlurmCluster, *argv: str) -> float:
+    """Return slurmctld's CPU seconds for each question, with what it does besides in the time that one is given."""
     slurmctld = psutil.Process(slurm.slurmctld.pid)
-    before = slurmctld.cpu_times()
-    for _ in range(ROUNDS):
+    before, began_s = slurmctld.cpu_times(), time.monotonic()
+    for number in range(ROUNDS):
         slurm.run(*argv, user=ALICE)
+        time.sleep(max(0.0, began_s + (number + 1) * EVERY_S - time.monotonic()))
     after = slurmctld.cpu_times()
     cpu_s: float = after.user + after.system - before.user - before.system
     return cpu_s / ROUNDS

@@ -95,6 +95,12 @@ def test_a_heterogeneous_job_is_alive_while_any_part_is(states: tuple[str, ...],
     assert (sighting.job.state if isinstance(sighting, Seen) else None) is seen
 
 
+def test_a_heterogeneous_job_runs_where_its_first_part_does_in_whatever_order_they_come() -> None:
+    second, first = row("74+1", "RUNNING"), row("74+0", "RUNNING").replace("|n1|", "|n2|")
+
+    assert read(second, first).jobs["74"].node == "n2"
+
+
 def test_elements_are_found_in_the_list_that_they_wait_in() -> None:
     queue = read(
         row("12_[3-9,15,20-30:5%2]", reason="JobHeldUser"),

@@ -100,7 +100,7 @@ class Jobs(Mapping[str, Job]):
 
     def _whole(self, job_id: str) -> Job | None:
         """Find what has several rows by the id of the whole."""
-        numbers = self._parts.get(job_id, [])
+        numbers = sorted(self._parts.get(job_id, ()), key=self._ids.__getitem__)
         jobs = [job for number in numbers if (job := _job(job_id, self._lines[number])) is not None]
         most_alive = min(jobs, key=lambda one: _MOST_ALIVE.index(one.state), default=None)
         if most_alive is None or b"+" in self._ids[numbers[0]]:
