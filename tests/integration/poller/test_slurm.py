@@ -248,6 +248,29 @@ async def test_a_requeued_job_is_another_attempt(bed: Bed, slurm: SlurmCluster) 
     assert record.attempt == 2
 
 
+async def test_jobs_that_are_stopped_in_whatever_way_are_in_the_queue(bed: Bed, slurm: SlurmCluster) -> None:
+    """Squeue is not told which states to show: the manual page leaves some out of those that it shows then."""
+    ways = {
+        "SUSPENDED": ("scontrol", "suspend"),
+        "STOPPED": ("scancel", "--signal=STOP"),
+        "PENDING": ("scontrol", "requeuehold"),
+        "SPECIAL_EXIT": ("scontrol", "requeuehold", "state=SpecialExit"),
+    }
+    job_ids = {word: await bed.run(word, "sleep 600") for word in ways}
+    for word, argv in ways.items():
+        await bed.sighted(job_ids[word], JobState.RUNNING)
+        slurm.run(*argv, job_ids[word])
+
+    async def words() -> bool | None:
+        queue = await bed.ask(bed.slurm.queue([]))
+        shown = {word: job.word for word, job_id in job_ids.items() if (job := queue.jobs.get(job_id)) is not None}
+        assert shown.keys() == ways.keys()
+        return True if all(word == known for word, known in shown.items()) else None
+
+    assert await bed.until(words)
+    slurm.run("scancel", *job_ids.values())
+
+
 async def test_settings_in_a_profile_change_no_answer(bed: Bed) -> None:
     job_id = await bed.run("t1", "true", is_held=True)
     question = bed.slurm.queue([job_id])
