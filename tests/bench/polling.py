@@ -118,11 +118,12 @@ def _asking() -> Row:
         with ThreadPoolExecutor(max_workers=2) as pool:
             list(pool.map(lambda _: _submit(slurm, BOB, _AT_ONCE), range(OTHERS // _AT_ONCE)))
         _submit(slurm, ALICE, OURS)
+        before, _, _ = programs.QUEUE.text.partition("exec squeue")
         ours, peer = [], []
         for _ in range(REPETITIONS):
-            idle_s = _answering_s(slurm, "true")
-            ours.append(_answering_s(slurm, "sh", "-c", programs.QUEUE.text, "sh") - idle_s)
-            peer.append(_answering_s(slurm, "squeue", "-u", ALICE) - idle_s)
+            idle_s = _answering_s(slurm, before)
+            ours.append(_answering_s(slurm, programs.QUEUE.text) - idle_s)
+            peer.append(_answering_s(slurm, f"{before}exec squeue -u {ALICE}") - idle_s)
     return Row(
         what=f"a round with {OTHERS:,} jobs of others and {OURS} of ours in the queue: slurmctld's CPU",
         ours=f"{median(ours) * 1000:.1f} ms",
@@ -136,12 +137,12 @@ def _submit(slurm: SlurmCluster, user: str, count: int) -> None:
     slurm.run("sh", "-c", _SUBMIT, "sh", str(count), user=user)
 
 
-def _answering_s(slurm: SlurmCluster, *argv: str) -> float:
+def _answering_s(slurm: SlurmCluster, text: str) -> float:
     """Return slurmctld's CPU seconds for each question, with what it does besides in the time that one is given."""
     slurmctld = psutil.Process(slurm.slurmctld.pid)
     before, began_s = slurmctld.cpu_times(), time.monotonic()
     for number in range(ROUNDS):
-        slurm.run(*argv, user=ALICE)
+        slurm.run("sh", "-c", text, user=ALICE)
         time.sleep(max(0.0, began_s + (number + 1) * EVERY_S - time.monotonic()))
     after = slurmctld.cpu_times()
     cpu_s: float = after.user + after.system - before.user - before.system
