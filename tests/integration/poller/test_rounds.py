@@ -221,3 +221,41 @@ async def test_ten_thousand_items_end_in_one_round(database: Database) -> None:
 
     assert len(await events(database, Type.ITEM_COMPLETED)) == 10_000
     assert (await run_row(database)).state == "succeeded"
+
+
+async def test_a_round_of_more_changes_than_one_transaction_takes_is_recorded_whole(
+    database: Database, watched: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "CHANGES_AT_ONCE", 1)
+    changes = [
+        Change(before=item, after=msgspec.structs.replace(item, state=ItemState.RUNNING), tells=Type.ITEM_STARTED)
+        for item in watched
+    ]
+
+    await rounds.record_round(database, await term(database), changes, GOOD)
+
+    assert {row.state for row in (await rows(database)).values()} == {"running"}
+    assert len(await events(database, Type.ITEM_STARTED)) == 2
+    assert len(await events(database, Type.CLUSTER_OBSERVED)) == 1
+
+
+async def test_a_change_of_nothing_but_its_event_is_told(database: Database, watched: list[Item]) -> None:
+    await _move(database, watched[0], Type.ITEM_CHANGED)
+
+    assert (await _told(database))[-1] == (Type.ITEM_CHANGED, ItemState.SUBMITTED, 2)
+
+
+async def test_each_item_of_a_round_keeps_what_only_others_change(database: Database, watched: list[Item]) -> None:
+    values: tuple[dict[str, Any], ...] = ({"node": "n1", "exit_code": 3}, {"reason": "Priority"})
+    changes = [
+        Change(before=item, after=msgspec.structs.replace(item, **own), tells=Type.ITEM_CHANGED)
+        for item, own in zip(watched, values, strict=True)
+    ]
+
+    await rounds.record_round(database, await term(database), changes, GOOD)
+
+    kept = await rows(database)
+    assert [(kept[task].node, kept[task].exit_code, kept[task].reason) for task in ("a", "b")] == [
+        ("n1", 3, None),
+        (None, None, "Priority"),
+    ]

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common import database as db
 from scripthut_common.database import Database
@@ -19,6 +20,7 @@ from .recording import Change, record
 
 RECONSIDERED_S = 86_400.0
 CHANGED_EVERY_S = 10.0
+CHANGES_AT_ONCE = 20_000
 _ALIVE = (ItemState.SUBMITTED, ItemState.QUEUED, ItemState.RUNNING, ItemState.SETTLING)
 
 
@@ -52,16 +54,27 @@ async def watched(database: Database, cluster: str) -> Watch:
 
 
 async def record_round(database: Database, term: Term, changes: Sequence[Change], seen: Observed) -> None:
-    """Write what a round has changed, and how it went, at once; changes that come too fast are told later.
+    """Write what a round has changed, and how it went; changes that come too fast are told later.
+
+    Up to `CHANGES_AT_ONCE` items are one transaction. A larger round is several, so that none meets its time limit;
+    each item is written whole with its event, and how the round went is written last.
 
     Raises:
         LeaseLost: another process holds the cluster now; nothing is written.
     """
+    batches = [changes[first : first + CHANGES_AT_ONCE] for first in range(0, len(changes), CHANGES_AT_ONCE)]
+    for batch in batches[:-1]:
+        async with database.transaction() as connection:
+            await _record(connection, term, batch)
     async with database.transaction() as connection:
-        await leases.require(connection, term)
-        now = await db.now(connection)
-        await record(connection, [_paced(change, now) for change in changes])
+        await _record(connection, term, batches[-1] if batches else ())
         await clusters.note(connection, term.cluster, seen)
+
+
+async def _record(connection: AsyncConnection, term: Term, changes: Sequence[Change]) -> None:
+    await leases.require(connection, term)
+    now = await db.now(connection)
+    await record(connection, [_paced(change, now) for change in changes])
 
 
 async def announce(database: Database, term: Term) -> None:
