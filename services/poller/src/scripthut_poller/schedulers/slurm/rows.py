@@ -181,6 +181,7 @@ def _accounted(execution: _Execution) -> Accounted:
         id=job.job_id,
         outcome=outcome,
         word=job.state,
+        is_requeued=job.state == "REQUEUED",
         exit_code=code,
         signal=signal,
         submitted_at=job.submitted_at,
