@@ -17,7 +17,7 @@ from scripthut_poller.watchlist.requests import Terms
 from scripthut_poller.watchlist.submissions import Handed
 from tests.integration.poller.told import events, part_of_run, rows, run_row, tasks, term
 
-GOOD = Observed(state="reachable", is_good=True)
+GOOD = Observed(state="reachable", is_good=True, has_answered=True)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def _pass_time(database: Database, seconds: float) -> None:
     async with database.transaction() as connection:
         for table, columns in {
             "items": ("announced_at", "entered_at", "submitted_at"),
-            "clusters": ("published_at", "last_good_round_at"),
+            "clusters": ("published_at", "last_good_round_at", "answered_at", "answering_since"),
         }.items():
             moved = ", ".join(f"{column} = {column} - make_interval(secs => :seconds)" for column in columns)
             await connection.execute(text(f"UPDATE poller.{table} SET {moved}"), {"seconds": seconds})
@@ -259,3 +259,32 @@ async def test_each_item_of_a_round_keeps_what_only_others_change(database: Data
         ("n1", 3, None),
         (None, None, "Priority"),
     ]
+
+
+@pytest.mark.parametrize(("gap_s", "is_outage"), [(500, False), (700, True)])
+async def test_the_time_of_answers_begins_anew_after_an_outage(
+    database: Database, *, gap_s: float, is_outage: bool
+) -> None:
+    await clusters.observe(database, await term(database), GOOD)
+    await _pass_time(database, gap_s)
+    away = Observed(state="unreachable", error="no route")
+    await clusters.observe(database, await term(database), away)
+
+    before = await rounds.watched(database, "here")
+    await clusters.observe(database, await term(database), GOOD)
+    after = await rounds.watched(database, "here")
+
+    assert ((before.now - before.answering_since).total_seconds() < 60) is is_outage
+    assert ((after.now - after.answering_since).total_seconds() < 60) is is_outage
+
+
+async def test_a_queue_that_answers_while_accounting_does_not_goes_on_answering(database: Database) -> None:
+    degraded = Observed(state="degraded", error="slurmdbd is away", has_answered=True)
+    for _ in range(4):
+        await clusters.observe(database, await term(database), degraded)
+        await _pass_time(database, 500)
+
+    seen = await rounds.watched(database, "here")
+
+    assert (seen.now - seen.answering_since).total_seconds() >= 2000
+    assert seen.last_good_round_at is None

@@ -91,13 +91,16 @@ class Watching:
         await rounds.announce(self._database, term)
         watch = await rounds.watched(self._database, self._site.name)
         clock = Clock(
-            now=watch.now, interval_s=self._site.cluster.poll_interval_s, patience=self._site.cluster.patience
+            now=watch.now,
+            interval_s=self._site.cluster.poll_interval_s,
+            answering_since=watch.answering_since,
+            patience=self._site.cluster.patience,
         )
         standings = {item.key: _standing(item, watch) for item in watch.items}
         items = [item for item in watch.items if transitions.is_watched(standings[item.key], clock)]
         self._is_idle = not items
         if not items:
-            told = msgspec.structs.replace(self._told(), is_good=False)
+            told = msgspec.structs.replace(self._told(), is_good=False, has_answered=False)
             await clusters.observe(self._database, term, told)
             return
         try:
@@ -132,7 +135,11 @@ class Watching:
             level = log.info if fault is None else log.warning
             level("cluster_observed", cluster=self._site.name, state=state, fault=fault)
         self._seen = Observed(
-            state=state, error=fault, is_good=fault is None, commands_per_minute=self._commands_per_minute()
+            state=state,
+            error=fault,
+            is_good=fault is None,
+            has_answered=state != "unreachable",
+            commands_per_minute=self._commands_per_minute(),
         )
 
     def _told(self) -> Observed:

@@ -25,11 +25,15 @@ _ALIVE = (ItemState.SUBMITTED, ItemState.QUEUED, ItemState.RUNNING, ItemState.SE
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """What is watched on a cluster, by the database's clock."""
+    """What is watched on a cluster, by the database's clock.
+
+    `answering_since` is when its queue began to answer without a long gap: now, if it has not for long.
+    """
 
     items: tuple[Item, ...]
     now: datetime
     last_good_round_at: datetime | None
+    answering_since: datetime
 
 
 async def watched(database: Database, cluster: str) -> Watch:
@@ -44,12 +48,15 @@ async def watched(database: Database, cluster: str) -> Watch:
         ITEMS.c.job_id.is_not(None),
         or_(ITEMS.c.state.in_(_ALIVE), unconfirmed),
     )
-    last_good = select(CLUSTERS.c.last_good_round_at).where(CLUSTERS.c.name == cluster)
+    known = select(CLUSTERS.c.last_good_round_at, clusters.ANSWERING_SINCE.label("answering_since"))
     async with database.transaction() as connection:
+        now = await db.now(connection)
+        row = (await connection.execute(known.where(CLUSTERS.c.name == cluster))).first()
         return Watch(
             items=tuple(read(await connection.execute(wanted))),
-            last_good_round_at=await connection.scalar(last_good),
-            now=await db.now(connection),
+            last_good_round_at=row and row.last_good_round_at,
+            answering_since=row.answering_since if row else now,
+            now=now,
         )
 
 
