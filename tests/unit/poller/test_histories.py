@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripthut_common.clusters import Patience
@@ -174,6 +174,7 @@ def _watched(first: Standing, history: list[Step]) -> Watcher:
     return watcher
 
 
+@settings(deadline=None)
 @given(_firsts, _histories)
 def test_every_item_ends_once_everybody_is_silent(first: Standing, history: list[Step]) -> None:
     watcher = _watched(first, history)
@@ -184,10 +185,11 @@ def test_every_item_ends_once_everybody_is_silent(first: Standing, history: list
     assert watcher.standing.state is ItemState.FINAL
 
 
+@settings(deadline=None)
 @given(_firsts, _histories)
 def test_an_item_stays_visibly_alive_while_its_job_is_seen(first: Standing, history: list[Step]) -> None:
     watcher = _watched(first, history)
-    if not is_watched(watcher.standing, clock(watcher.now)):
+    if not is_watched(watcher.standing, clock(watcher.now + timedelta(minutes=2))):
         return
 
     living = Job(
@@ -203,12 +205,14 @@ def test_an_item_stays_visibly_alive_while_its_job_is_seen(first: Standing, hist
     assert watcher.standing.state is ItemState.RUNNING
 
 
+@settings(deadline=None)
 @given(_firsts, _histories, st.sampled_from([Outcome.SUCCEEDED, Outcome.NODE_FAILED, Outcome.CANCELLED]))
 def test_a_late_truth_always_wins_over_an_unknown(first: Standing, history: list[Step], truth: Outcome) -> None:
     watcher = _watched(first, history)
     for _ in range(75):
         watcher.take(_silence)
-    if watcher.standing.outcome is not Outcome.UNKNOWN or not is_watched(watcher.standing, clock(watcher.now)):
+    is_watched_on = is_watched(watcher.standing, clock(watcher.now + timedelta(minutes=2)))
+    if watcher.standing.outcome is not Outcome.UNKNOWN or not is_watched_on:
         return
     revision = watcher.standing.revision
     told = row(truth, submitted_at=watcher.standing.job_submitted_at, started_at=NOW, ended_at=watcher.now)
