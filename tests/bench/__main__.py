@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from tests.bench import collecting, polling, serving, visibility
+from tests.bench import collecting, polling, recording, serving, visibility
 from tests.bench.table import Row, render
 
 BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "collecting": collecting.measure,
     "visibility": visibility.measure,
     "polling": polling.measure,
+    "recording": recording.measure,
 }
 
 

@@ -17,7 +17,7 @@ from scripthut_poller.watchlist.requests import Terms
 from scripthut_poller.watchlist.submissions import Handed
 from tests.integration.poller.told import events, part_of_run, rows, run_row, tasks, term
 
-GOOD = Observed(state="reachable", is_good=True)
+GOOD = Observed(state="reachable", is_good=True, has_answered=True)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def _pass_time(database: Database, seconds: float) -> None:
     async with database.transaction() as connection:
         for table, columns in {
             "items": ("announced_at", "entered_at", "submitted_at"),
-            "clusters": ("published_at", "last_good_round_at"),
+            "clusters": ("published_at", "last_good_round_at", "answered_at", "answering_since"),
         }.items():
             moved = ", ".join(f"{column} = {column} - make_interval(secs => :seconds)" for column in columns)
             await connection.execute(text(f"UPDATE poller.{table} SET {moved}"), {"seconds": seconds})
@@ -221,3 +221,70 @@ async def test_ten_thousand_items_end_in_one_round(database: Database) -> None:
 
     assert len(await events(database, Type.ITEM_COMPLETED)) == 10_000
     assert (await run_row(database)).state == "succeeded"
+
+
+async def test_a_round_of_more_changes_than_one_transaction_takes_is_recorded_whole(
+    database: Database, watched: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "CHANGES_AT_ONCE", 1)
+    changes = [
+        Change(before=item, after=msgspec.structs.replace(item, state=ItemState.RUNNING), tells=Type.ITEM_STARTED)
+        for item in watched
+    ]
+
+    await rounds.record_round(database, await term(database), changes, GOOD)
+
+    assert {row.state for row in (await rows(database)).values()} == {"running"}
+    assert len(await events(database, Type.ITEM_STARTED)) == 2
+    assert len(await events(database, Type.CLUSTER_OBSERVED)) == 1
+
+
+async def test_a_change_of_nothing_but_its_event_is_told(database: Database, watched: list[Item]) -> None:
+    await _move(database, watched[0], Type.ITEM_CHANGED)
+
+    assert (await _told(database))[-1] == (Type.ITEM_CHANGED, ItemState.SUBMITTED, 2)
+
+
+async def test_each_item_of_a_round_keeps_what_only_others_change(database: Database, watched: list[Item]) -> None:
+    values: tuple[dict[str, Any], ...] = ({"node": "n1", "exit_code": 3}, {"reason": "Priority"})
+    changes = [
+        Change(before=item, after=msgspec.structs.replace(item, **own), tells=Type.ITEM_CHANGED)
+        for item, own in zip(watched, values, strict=True)
+    ]
+
+    await rounds.record_round(database, await term(database), changes, GOOD)
+
+    kept = await rows(database)
+    assert [(kept[task].node, kept[task].exit_code, kept[task].reason) for task in ("a", "b")] == [
+        ("n1", 3, None),
+        (None, None, "Priority"),
+    ]
+
+
+@pytest.mark.parametrize(("gap_s", "is_outage"), [(500, False), (700, True)])
+async def test_the_time_of_answers_begins_anew_after_an_outage(
+    database: Database, *, gap_s: float, is_outage: bool
+) -> None:
+    await clusters.observe(database, await term(database), GOOD)
+    await _pass_time(database, gap_s)
+    away = Observed(state="unreachable", error="no route")
+    await clusters.observe(database, await term(database), away)
+
+    before = await rounds.watched(database, "here")
+    await clusters.observe(database, await term(database), GOOD)
+    after = await rounds.watched(database, "here")
+
+    assert ((before.now - before.answering_since).total_seconds() < 60) is is_outage
+    assert ((after.now - after.answering_since).total_seconds() < 60) is is_outage
+
+
+async def test_a_queue_that_answers_while_accounting_does_not_goes_on_answering(database: Database) -> None:
+    degraded = Observed(state="degraded", error="slurmdbd is away", has_answered=True)
+    for _ in range(4):
+        await clusters.observe(database, await term(database), degraded)
+        await _pass_time(database, 500)
+
+    seen = await rounds.watched(database, "here")
+
+    assert (seen.now - seen.answering_since).total_seconds() >= 2000
+    assert seen.last_good_round_at is None

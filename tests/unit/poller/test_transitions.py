@@ -1,6 +1,6 @@
 """Every rule of verdicts that concerns one plain job, by its number in the contract; and what holds for all inputs."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -8,82 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripthut_common.events import Evidence, ItemState, Outcome, Type
-from scripthut_common.manifest import ExitRecord
 from scripthut_poller.records import Claim, Trace
-from scripthut_poller.schedulers.job import ABSENT, Absent, Accounted, Job, JobState, Seen, Sighting, Unreachable
+from scripthut_poller.schedulers.job import ABSENT, Absent, Accounted, JobState, Sighting, Unreachable
 from scripthut_poller.transitions import (
     NO_RECORD,
     NO_VERDICT,
     RAN_AS_ANOTHER_JOB,
-    Clock,
     Decision,
-    Observation,
     Source,
     Standing,
-    decide,
     is_watched,
     wanted,
 )
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-AWAY = Unreachable(reason="connection lost")
-LIVE = (ItemState.SUBMITTED, ItemState.QUEUED, ItemState.RUNNING, ItemState.SETTLING)
-
-
-def ago(seconds: float) -> datetime:
-    return NOW - timedelta(seconds=seconds)
-
-
-def clock(now: datetime = NOW) -> Clock:
-    return Clock(now=now, interval_s=10.0)
-
-
-def standing(state: ItemState, **changes: object) -> Standing:
-    plain = Standing(
-        state=state,
-        job_id="42",
-        nonce="n1",
-        submitted_at=ago(1000),
-        entered_at=ago(100),
-        observed_at=ago(10),
-        job_submitted_at=ago(1000),
-        started_at=ago(500) if state in {ItemState.RUNNING, ItemState.SETTLING, ItemState.FINAL} else None,
-    )
-    return msgspec.structs.replace(plain, **changes)
-
-
-def seen(state: JobState = JobState.RUNNING, **changes: object) -> Seen:
-    return Seen(job=msgspec.structs.replace(Job(id="42", state=state, word=state.upper(), node="n1"), **changes))
-
-
-def record(exit_code: int = 0, **changes: object) -> Trace:
-    plain = ExitRecord(
-        exit_code=exit_code,
-        attempt=1,
-        job_id="42",
-        nonce="n1",
-        host="node7",
-        started_at=ago(500),
-        ended_at=ago(20),
-        flags=frozenset(),
-        entries=(),
-    )
-    return Trace(record=msgspec.structs.replace(plain, **changes))
-
-
-def row(outcome: Outcome | None, **changes: object) -> tuple[Accounted, ...]:
-    plain = Accounted(id="42", outcome=outcome, word=(outcome or "running").upper(), submitted_at=ago(1000))
-    return (msgspec.structs.replace(plain, **changes),)
-
-
-def after(
-    before: Standing,
-    queue: Sighting = ABSENT,
-    trace: Trace | Unreachable | None = Trace(),  # noqa: B008  frozen
-    accounting: tuple[Accounted, ...] | Absent | Unreachable | None = ABSENT,
-    now: datetime = NOW,
-) -> Decision:
-    return decide(before, Observation(queue=queue, trace=trace, accounting=accounting), clock(now))
+from tests.unit.poller.standings import AWAY, LIVE, NOW, after, ago, clock, record, row, seen, standing
 
 
 @pytest.mark.parametrize("state", [*LIVE, ItemState.FINAL])
@@ -156,7 +93,32 @@ def test_rule_6_accounting_corrects_a_record_with_a_higher_revision_within_ten_m
     corrected = after(early, trace=None, accounting=row(Outcome.OUT_OF_MEMORY, signal=9))
     assert corrected.standing.outcome is Outcome.OUT_OF_MEMORY
     assert (corrected.standing.revision, corrected.tells) == (early.revision + 1, Type.ITEM_COMPLETED)
-    assert wanted(early, ABSENT, clock(NOW + timedelta(seconds=601))) == frozenset()
+
+
+def test_rule_6_the_time_for_corrections_does_not_run_while_accounting_is_down() -> None:
+    decided = after(standing(ItemState.RUNNING), trace=record(0)).standing
+    later = NOW + timedelta(hours=1)
+
+    down = after(decided, trace=None, accounting=AWAY, now=later).standing
+
+    assert down == decided
+    assert wanted(down, ABSENT, clock(later)) == {Source.ACCOUNTING}
+    assert after(down, trace=None, accounting=row(Outcome.OUT_OF_MEMORY), now=later).standing.revision == 1
+
+
+@pytest.mark.parametrize("silent", [ABSENT, None, row(None)])
+def test_rule_6_the_time_for_corrections_is_over_after_ten_minutes_of_answers(
+    silent: tuple[Accounted, ...] | Absent | None,
+) -> None:
+    decided = after(standing(ItemState.RUNNING), trace=record(0)).standing
+    for number in range(1, 61):
+        now = NOW + timedelta(seconds=10 * number)
+        assert wanted(decided, ABSENT, clock(now)) == {Source.ACCOUNTING}
+        decided = after(decided, trace=None, accounting=silent, now=now).standing
+
+    assert wanted(decided, ABSENT, clock(NOW + timedelta(seconds=610))) == frozenset()
+    assert decided.outcome is Outcome.SUCCEEDED
+    assert is_watched(decided, clock(NOW + timedelta(seconds=610)))
 
 
 def test_rule_6_accounting_that_agrees_confirms_without_a_second_verdict() -> None:
@@ -169,7 +131,7 @@ def test_rule_6_accounting_that_agrees_confirms_without_a_second_verdict() -> No
 
 @pytest.mark.parametrize("outcome", [Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.CANCELLED, Outcome.NODE_FAILED])
 def test_rule_7_the_scheduler_has_the_word_and_the_record_the_exit_code(outcome: Outcome) -> None:
-    ended = after(standing(ItemState.RUNNING), trace=record(143), accounting=row(outcome, exit_code=0)).standing
+    ended = after(standing(ItemState.SETTLING), trace=record(143), accounting=row(outcome, exit_code=0)).standing
     assert (ended.outcome, ended.exit_code, ended.confirmed) == (outcome, 143, True)
 
 
@@ -231,7 +193,9 @@ def test_rule_12_a_row_of_an_earlier_job_of_the_same_id_decides_nothing() -> Non
 
 
 def test_rule_12_a_requeue_that_no_round_saw_is_counted_by_its_rows() -> None:
-    rows = row(None, word="REQUEUED") + row(Outcome.FAILED, submitted_at=ago(300), exit_code=9)
+    rows = row(None, word="REQUEUED", is_requeued=True, ended_at=ago(300)) + row(
+        Outcome.FAILED, submitted_at=ago(300), exit_code=9
+    )
 
     ended = after(standing(ItemState.RUNNING), trace=record(137, attempt=2), accounting=rows).standing
 
@@ -289,10 +253,23 @@ def test_rule_13_a_record_that_comes_late_decides_what_was_unknown() -> None:
 def test_rule_13_an_unknown_end_is_asked_about_once_a_minute_for_a_day() -> None:
     ended = after(standing(ItemState.SETTLING, waited_s=600.0)).standing
     rounds = [NOW + timedelta(seconds=10 * number) for number in range(1, 61)]
-    asked = [now for now in rounds if wanted(ended, ABSENT, clock(now))]
+    asked = [now for now in rounds if wanted(_last_seen(ended, now, 10), ABSENT, clock(now))]
     assert len(asked) == 10
     assert is_watched(ended, clock(NOW + timedelta(seconds=86_399)))
     assert not is_watched(ended, clock(NOW + timedelta(seconds=86_401)))
+
+
+def _last_seen(before: Standing, now: datetime, seconds: int) -> Standing:
+    return msgspec.structs.replace(before, observed_at=now - timedelta(seconds=seconds))
+
+
+def test_rule_13_an_unknown_end_is_asked_about_once_a_minute_also_when_rounds_are_rare() -> None:
+    ended = after(standing(ItemState.SETTLING, waited_s=600.0)).standing
+    rounds = [NOW + timedelta(seconds=15 + 30 * number) for number in range(20)]
+
+    asked = [now for now in rounds if wanted(_last_seen(ended, now, 30), ABSENT, clock(now))]
+
+    assert len(asked) == 10
 
 
 def test_a_first_start_is_told_with_node_and_time() -> None:

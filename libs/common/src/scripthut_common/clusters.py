@@ -52,7 +52,8 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         young_s: a job that is not in the queue so soon after its submission is not asked for in accounting.
         unregistered_s: good-round time after which a job that nobody ever had a record of is given up.
         settling_s: good-round time after which a job that left the queue without a word is given up.
-        correcting_s: how long accounting may correct what an exit record has decided.
+        returning_s: how long a job must stay away that ended in a way in which jobs are often requeued.
+        correcting_s: how long accounting may correct what an exit record has decided, while it answers.
         hard_end_s: after so long without a verdict an item ends as unknown, and one that did is let go.
         asking_again_s: how often an item that ended as unknown is asked for again.
         listed_s: how long, by good answers, a list that a task generates may be missing before it is refused.
@@ -61,6 +62,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     young_s: _Seconds = 60.0
     unregistered_s: _Seconds = 300.0
     settling_s: _Seconds = 600.0
+    returning_s: _Seconds = 20.0
     correcting_s: _Seconds = 600.0
     hard_end_s: _Seconds = 86_400.0
     asking_again_s: _Seconds = 60.0

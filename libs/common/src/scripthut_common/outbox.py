@@ -18,12 +18,10 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Row,
-    Select,
     Table,
     Text,
     bindparam,
     delete,
-    exists,
     func,
     or_,
     select,
@@ -33,7 +31,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .bus import Message, message_of
-from .database import Database, UtcTime, storable
+from .database import Database, UtcTime, notify, storable
 from .events import CloudEvent
 
 _KEPT_DAYS = 30
@@ -83,7 +81,7 @@ class Outbox:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._insert = _insert_from_arrays(table, self.channel)
+        self._insert = insert(table).on_conflict_do_nothing()
 
     @property
     def owner(self) -> str:
@@ -99,15 +97,9 @@ class Outbox:
         """Write events that become true with the caller's transaction; one said before is left as it is."""
         if not events:
             return
-        messages = [message_of(event) for event in events]
-        values = {
-            "ids": [message.id for message in messages],
-            "exchanges": [message.exchange for message in messages],
-            "keys": [message.routing_key for message in messages],
-            "bodies": [message.body for message in messages],
-            "mandatories": [message.mandatory for message in messages],
-        }
-        await connection.execute(self._insert, values)
+        added = await connection.execute(self._insert, [_values(message_of(event)) for event in events])
+        if added.rowcount:
+            await notify(connection, self.channel)
 
     async def claim(self, database: Database, *, limit: int, lease_s: float) -> list[Leaving]:
         """Take the oldest unpublished rows for `lease_s` seconds; no transaction stays open."""
@@ -188,25 +180,14 @@ class Outbox:
             await connection.execute(update(self._table).where(chosen).values(**values))
 
 
-def _insert_from_arrays(table: Table, channel: str) -> Select[tuple[None]]:
-    """One statement of five parameters for any number of rows, and a notification if any was new."""
-    arrays = (
-        bindparam("ids", type_=ARRAY(Text)),
-        bindparam("exchanges", type_=ARRAY(Text)),
-        bindparam("keys", type_=ARRAY(Text)),
-        bindparam("bodies", type_=ARRAY(LargeBinary)),
-        bindparam("mandatories", type_=ARRAY(Boolean)),
-    )
-    names = ["message_id", "exchange", "routing_key", "body", "mandatory"]
-    given = func.unnest(*arrays).table_valued(*names, joins_implicitly=True).render_derived()
-    added = (
-        insert(table)
-        .from_select(names, select(*(given.c[name] for name in names)))
-        .on_conflict_do_nothing()
-        .returning(table.c.number)
-        .cte("added")
-    )
-    return select(func.pg_notify(channel, "")).where(exists(select(added.c.number)))
+def _values(message: Message) -> dict[str, object]:
+    return {
+        "message_id": message.id,
+        "exchange": message.exchange,
+        "routing_key": message.routing_key,
+        "body": message.body,
+        "mandatory": message.mandatory,
+    }
 
 
 def _leaving(row: Row[tuple[int, int, str, str, str, bytes, bool]]) -> Leaving:

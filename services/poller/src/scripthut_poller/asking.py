@@ -52,4 +52,6 @@ async def _answer(shell: RemoteShell, question: Question[Told]) -> _Told[Told] |
     except TransientError as error:
         return _Failed(error=error)
     except (BadOutput, LimitExceeded) as error:
-        return _Failed(error=Unreachable(f"{question.program.name}: {error}"))
+        failed = Unreachable(f"{question.program.name}: {error}")
+        failed.__cause__ = error
+        return _Failed(error=failed)

@@ -8,13 +8,12 @@ import msgspec
 
 from scripthut_common import layout
 from scripthut_common.errors import TimedOut, Unreachable
-from scripthut_common.shell import RemoteShell
 
 from . import records, schedulers
-from .asking import ask
 from .records import Trace, Wanted
-from .schedulers import Scheduler, job
+from .schedulers import job
 from .schedulers.job import Accounts, Queue
+from .sites import Site
 from .transitions import Observation, Source
 from .watchlist.items import Item, Key
 
@@ -58,17 +57,17 @@ def within_limits(items: Sequence[Item], wants: Wants) -> list[Item]:
     return chosen
 
 
-async def gather(shell: RemoteShell, scheduler: Scheduler, items: Sequence[Item], wants: Wants) -> Evidence:
+async def gather(site: Site, items: Sequence[Item], wants: Wants) -> Evidence:
     """Ask for everything that is wanted of these items: at most one command each, both at once."""
     recorded = [item for item in items if Source.RECORD in wants[item.key]]
     accounted = [item.job_id for item in items if Source.ACCOUNTING in wants[item.key] and item.job_id]
     async with asyncio.TaskGroup() as group:
-        traces = group.create_task(_or_unreachable(_traces(shell, recorded)))
-        accounts = group.create_task(_or_unreachable(_accounts(shell, scheduler, accounted)))
+        traces = group.create_task(_or_unreachable(_traces(site, recorded)))
+        accounts = group.create_task(_or_unreachable(_accounts(site, accounted)))
     return Evidence(traces=traces.result(), accounts=accounts.result())
 
 
-async def _traces(shell: RemoteShell, items: Sequence[Item]) -> Mapping[Key, Trace]:
+async def _traces(site: Site, items: Sequence[Item]) -> Mapping[Key, Trace]:
     wanted = [
         Wanted(
             records_dir=layout.records_dir(item.log_dir, item.run_id),
@@ -79,13 +78,13 @@ async def _traces(shell: RemoteShell, items: Sequence[Item]) -> Mapping[Key, Tra
         for item in items
         if item.nonce is not None
     ]
-    return await ask(shell, records.read(wanted)) if wanted else {}
+    return await site.put(records.read(wanted)) if wanted else {}
 
 
-async def _accounts(shell: RemoteShell, scheduler: Scheduler, job_ids: Sequence[str]) -> Accounts | None:
+async def _accounts(site: Site, job_ids: Sequence[str]) -> Accounts | None:
     if not job_ids:
         return None
-    accounts: Accounts = await ask(shell, scheduler.accounting(job_ids))
+    accounts: Accounts = await site.put(site.scheduler.accounting(job_ids))
     return accounts
 
 

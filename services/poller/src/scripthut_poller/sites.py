@@ -5,6 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from scripthut_common.clusters import Cluster
+from scripthut_common.errors import Unreachable
 from scripthut_common.shell import RemoteShell
 
 from .asking import ask
@@ -12,6 +13,7 @@ from .budget import Budget
 from .leasing import Leasing
 from .metrics import ClusterMetrics
 from .schedulers import Question, Scheduler
+from .schedulers.reading import UnreadRows
 
 Told = TypeVar("Told")
 
@@ -41,4 +43,13 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         """
         if question.cost:
             await self.budget.take(question.cost)
-        return await ask(self.shell, question)
+        return await self.put(question)
+
+    async def put(self, question: Question[Told]) -> Told:
+        """Put a question to the cluster for which the budget was asked already; see `ask`."""
+        try:
+            return await ask(self.shell, question)
+        except Unreachable as error:
+            if isinstance(error.__cause__, UnreadRows):
+                self.metrics.unparsed_rows.inc(error.__cause__.rows)
+            raise

@@ -138,6 +138,8 @@ CLUSTERS = Table(
     Column("state", Text, nullable=False, server_default="unknown"),
     Column("error", Text),
     Column("last_good_round_at", UtcTime),
+    Column("answered_at", UtcTime, comment="the last round in which the queue answered"),
+    Column("answering_since", UtcTime, comment="since when it has answered without a long gap"),
     Column("published_at", UtcTime),
     Column("scanned_at", UtcTime, comment="the cluster's own clock at the last whole scan for jobs to adopt"),
     Column("sequence", BigInteger, nullable=False, server_default="0"),

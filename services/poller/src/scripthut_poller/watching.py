@@ -13,7 +13,6 @@ from scripthut_common.errors import TimedOut, Unreachable
 from scripthut_common.events import ItemState
 
 from . import evidence, pacing, transitions
-from .asking import ask
 from .schedulers import job
 from .schedulers.job import Queue, Seen
 from .sites import Site
@@ -48,6 +47,7 @@ class Watching:
         self._changed_at = clock()
         self._told_at = clock()
         self._good_at: float | None = None
+        self._interval_s = site.cluster.poll_interval_s
         self._failures = 0
         self._cost = 0
         self._is_settling = False
@@ -105,6 +105,8 @@ class Watching:
         # A scheduler that answers slowly is left alone for at least as long as it took.
         took_s = self._clock() - self._started_at
         pause_s = max(self._rest_s(), 2 * took_s, self._site.budget.spacing_s(self._cost))
+        if not self._failures:
+            self._interval_s = max(self._site.cluster.poll_interval_s, pause_s)
         self._site.metrics.next_round.set(pause_s)
         self._due_at = self._started_at + pause_s
 
@@ -113,8 +115,12 @@ class Watching:
         term = self._site.lease.term
         await rounds.announce(self._database, term)
         watch = await rounds.watched(self._database, self._site.name)
-        cluster = self._site.cluster
-        clock = Clock(now=watch.now, interval_s=cluster.poll_interval_s, patience=cluster.patience)
+        clock = Clock(
+            now=watch.now,
+            interval_s=self._interval_s,
+            answering_since=watch.answering_since,
+            patience=self._site.cluster.patience,
+        )
         standings = {item.key: _standing(item, watch) for item in watch.items}
         items = [item for item in watch.items if transitions.is_watched(standings[item.key], clock)]
         self._consider(items)
@@ -128,7 +134,7 @@ class Watching:
         await self._site.budget.take(_ROUND_COSTS)
         self._cost = _ROUND_COSTS
         try:
-            queue = await ask(self._site.shell, self._site.scheduler.queue(_job_ids(items), _users(items)))
+            queue = await self._site.put(self._site.scheduler.queue(_job_ids(items), _users(items)))
         except (Unreachable, TimedOut) as error:
             self._spare_one()
             self._failures += 1
@@ -147,7 +153,7 @@ class Watching:
         looked_at = evidence.within_limits(items, wants)
         if not any(Source.ACCOUNTING in wants[item.key] for item in looked_at):
             self._spare_one()
-        found = await evidence.gather(self._site.shell, self._site.scheduler, looked_at, wants)
+        found = await evidence.gather(self._site, looked_at, wants)
         changes = []
         for item in looked_at:
             seen = found.observation(item, queue, wants[item.key])
@@ -163,7 +169,9 @@ class Watching:
     async def _tell(self, term: Term) -> None:
         """Say how the last round went, when this is none that got an answer."""
         self._told_at = self._clock()
-        await clusters.observe(self._database, term, msgspec.structs.replace(self._told(), is_good=False))
+        await clusters.observe(
+            self._database, term, msgspec.structs.replace(self._told(), is_good=False, has_answered=False)
+        )
 
     def _spare_one(self) -> None:
         """Accounting was not asked."""
@@ -206,7 +214,11 @@ class Watching:
             self._good_at = self._clock()
         self._site.metrics.count_round(state)
         self._seen = Observed(
-            state=state, error=fault, is_good=fault is None, commands_per_minute=float(self._site.budget.spent)
+            state=state,
+            error=fault,
+            is_good=fault is None,
+            has_answered=state != "unreachable",
+            commands_per_minute=float(self._site.budget.spent),
         )
 
     def _told(self) -> Observed:

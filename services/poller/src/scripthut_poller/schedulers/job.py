@@ -40,12 +40,13 @@ class Accounted(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a job as accounting remembers it; a requeued job has several.
 
     `outcome` is `None` while the row is not final: such a row decides nothing. `exit_code` and `signal` are
-    `None` where the scheduler does not say.
+    `None` where the scheduler does not say. `is_requeued`: this execution is over, and the job goes on with another.
     """
 
     id: str
     outcome: Outcome | None
     word: str
+    is_requeued: bool = False
     exit_code: int | None = None
     signal: int | None = None
     submitted_at: datetime | None = None

@@ -21,10 +21,14 @@ class Source(StrEnum):
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
-    """The database's time of this round, and how often rounds are meant to come."""
+    """The database's time of this round, and how often rounds are meant to come.
+
+    `answering_since` is when the queue began to answer without a long gap: no outage counts towards a hard end.
+    """
 
     now: datetime
     interval_s: float
+    answering_since: datetime | None = None
     patience: Patience = Patience()
 
 

@@ -1,6 +1,6 @@
 """Weigh the evidence of how an item ended: the scheduler has the word, the exit record the exit code. Pure."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -9,11 +9,11 @@ from scripthut_common.manifest import ExitRecord
 from scripthut_poller.records import Trace
 from scripthut_poller.schedulers.job import Accounted
 
-from .standing import Answers, Observation, Standing
+from .identity import executions
+from .standing import Observation, Standing
 
-_SAME_SUBMISSION = timedelta(seconds=1)
-_CLOCKS_DIFFER = timedelta(minutes=10)
 _SIGTERM = 15
+_OFTEN_REQUEUED = frozenset({Outcome.NODE_FAILED, Outcome.PREEMPTED})
 _WORDS = {
     Outcome.CANCELLED: "was cancelled",
     Outcome.TIMED_OUT: "ran into its time limit",
@@ -25,11 +25,16 @@ _WORDS = {
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How an item ended, and who says so; `attempt` where that is another than was known."""
+    """How an item ended, and who says so; `attempt` where that is another than was known.
+
+    `may_return`: jobs that end so are often requeued, and what is seen may be the end of one execution only.
+    """
 
     outcome: Outcome
     evidence: Evidence
+    may_return: bool = False
     attempt: int | None = None
+    submitted_at: datetime | None = None
     exit_code: int | None = None
     signal: int | None = None
     word: str | None = None
@@ -43,12 +48,14 @@ def weigh(standing: Standing, observation: Observation) -> Verdict | None:
     """Weigh the evidence: the scheduler has the word, the exit record the exit code; `None` while nobody speaks."""
     if ran_as_another_job(standing, observation):
         return None
-    executions = _executions(standing, observation.accounting)
-    attempt = standing.attempt + max(0, len(executions) - 1)
+    known = executions(standing, observation.accounting)
+    attempt = standing.attempt + max(0, len(known) - 1)
+    if known and known[-1].is_requeued:
+        return None
     record = _matching_record(standing, attempt, observation)
     verdict = None if record is None else _by_record(record)
-    if executions and executions[-1].outcome is not None:
-        verdict = _by_scheduler(standing, executions[-1], executions[-1].outcome, record)
+    if known and known[-1].outcome not in {None, Outcome.UNKNOWN}:
+        verdict = _by_scheduler(standing, known[-1], attempt, record)
     return None if verdict is None else msgspec.structs.replace(verdict, attempt=attempt)
 
 
@@ -65,15 +72,18 @@ def ran_as_another_job(standing: Standing, observation: Observation) -> bool:
     return bool(began) and standing.job_id not in began
 
 
-def _by_scheduler(standing: Standing, row: Accounted, outcome: Outcome, record: ExitRecord | None) -> Verdict:
+def _by_scheduler(standing: Standing, row: Accounted, attempt: int, record: ExitRecord | None) -> Verdict:
+    outcome = row.outcome or Outcome.UNKNOWN
     if record is None and standing.started_at is None:
         outcome = _cancelled_for_a_dependency(row, outcome)
-    exit_code, recorded = row.exit_code, _recorded_exit_code(standing, record)
+    exit_code, recorded = row.exit_code, _recorded_exit_code(standing, attempt, record)
     if recorded is not None and (outcome is not Outcome.SUCCEEDED or recorded == 0):
         exit_code = recorded
     return Verdict(
         outcome=outcome,
         evidence=Evidence.SCHEDULER,
+        may_return=outcome in _OFTEN_REQUEUED,
+        submitted_at=row.submitted_at,
         exit_code=exit_code,
         signal=row.signal,
         word=row.word,
@@ -90,6 +100,8 @@ def _by_record(record: ExitRecord) -> Verdict:
     return Verdict(
         outcome=outcome,
         evidence=Evidence.EXIT_RECORD,
+        # So does a job end that gives way to another, or whose owner requeues it.
+        may_return=signal == _SIGTERM,
         exit_code=record.exit_code,
         signal=signal,
         reason=_reason(outcome, record.exit_code, signal),
@@ -99,11 +111,12 @@ def _by_record(record: ExitRecord) -> Verdict:
     )
 
 
-def _recorded_exit_code(standing: Standing, record: ExitRecord | None) -> int | None:
+def _recorded_exit_code(standing: Standing, attempt: int, record: ExitRecord | None) -> int | None:
     """Return what the task itself said, now or when its record decided: that is not read again for a confirmation."""
     if record is not None:
         return record.exit_code
-    return standing.exit_code if standing.evidence is Evidence.EXIT_RECORD else None
+    has_decided = standing.evidence is Evidence.EXIT_RECORD and standing.attempt == attempt
+    return standing.exit_code if has_decided else None
 
 
 def _matching_record(standing: Standing, attempt: int, observation: Observation) -> ExitRecord | None:
@@ -113,20 +126,6 @@ def _matching_record(standing: Standing, attempt: int, observation: Observation)
     record = observation.trace.record
     is_ours = (record.job_id, record.nonce, record.attempt) == (standing.job_id, standing.nonce, attempt)
     return record if is_ours else None
-
-
-def _executions(standing: Standing, accounting: Answers) -> tuple[Accounted, ...]:
-    """Return the executions since the last submission that is known of, oldest first: a requeue submits anew.
-
-    Ids are reused, so older ones may be of another job; and after a requeue that was seen, the scheduler's own time
-    tells its row from the one before. Until then the time may be of another machine's clock.
-    """
-    if not isinstance(accounting, tuple):
-        return ()
-    if standing.job_submitted_at is None:
-        return accounting[-1:]
-    earliest = standing.job_submitted_at - (_CLOCKS_DIFFER if standing.attempt == 1 else _SAME_SUBMISSION)
-    return tuple(row for row in accounting if row.submitted_at is None or row.submitted_at >= earliest)
 
 
 def _cancelled_for_a_dependency(row: Accounted, outcome: Outcome) -> Outcome:
@@ -140,4 +139,6 @@ def _reason(outcome: Outcome, exit_code: int | None, signal: int | None) -> str 
         return _WORDS.get(outcome)
     if signal is not None:
         return f"ended by signal {signal}"
+    if exit_code == 0:
+        return "failed, though the task itself ended with exit code 0"
     return "failed" if exit_code is None else f"ended with exit code {exit_code}"

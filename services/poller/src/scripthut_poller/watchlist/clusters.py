@@ -19,14 +19,20 @@ from .leases import Term
 from .recording import outbox
 
 TELL_EVERY_S = 30.0
+GAP_S = 600.0
+# Whatever came to an end before a gap in the answers has a new beginning after it.
+ANSWERING_SINCE = case(
+    (CLUSTERS.c.answered_at >= func.now() - timedelta(seconds=GAP_S), CLUSTERS.c.answering_since), else_=func.now()
+)
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """How a round went. `is_good`: every source that was asked answered completely."""
+    """How a round went. `has_answered`: the queue did; `is_good`: every source that was asked did, completely."""
 
     state: str
     error: str | None = None
     is_good: bool = False
+    has_answered: bool = False
     commands_per_minute: float = 0.0
 
 
@@ -67,6 +73,8 @@ async def note(connection: AsyncConnection, cluster: str, seen: Observed) -> Non
             state=seen.state,
             error=seen.error,
             last_good_round_at=func.now() if seen.is_good else CLUSTERS.c.last_good_round_at,
+            answering_since=ANSWERING_SINCE if seen.has_answered else CLUSTERS.c.answering_since,
+            answered_at=func.now() if seen.has_answered else CLUSTERS.c.answered_at,
             sequence=CLUSTERS.c.sequence + case((is_news, 1), else_=0),
             published_at=case((is_news, func.now()), else_=CLUSTERS.c.published_at),
         )

@@ -6,13 +6,14 @@ other, and the one that ends a run's last item sees that it is the last.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Integer, String, and_, bindparam, func, or_, select, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, Text, and_, bindparam, cast, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import column
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from scripthut_common import database
 from scripthut_common.events import Extension, ItemState, Outcome, RunCompleted, RunState, Type, event
@@ -106,18 +107,33 @@ def _numbered(change: Change, now: datetime) -> Change:
 
 
 async def _update(connection: AsyncConnection, changes: Sequence[Change]) -> set[Key]:
-    types: Mapping[str, Any] = {name: ITEMS.c[name].type for name in ("run_id", "task_id", *_WRITTEN)}
+    names = _changed(changes)
+    rows = await connection.execute(_update_of(names), {"changes": _rows(changes, names)})
+    return {(row.run_id, row.task_id) for row in rows}
+
+
+def _changed(changes: Sequence[Change]) -> tuple[str, ...]:
+    """Name the columns that any of these changes: what stays as it is need not travel."""
+    pairs = [(change.before, change.after) for change in changes]
+    return tuple(
+        name for name in _WRITTEN if any(getattr(before, name) != getattr(after, name) for before, after in pairs)
+    )
+
+
+@cache
+def _update_of(names: tuple[str, ...]) -> ReturningUpdate[tuple[str, str]]:
+    types: Mapping[str, Any] = {name: ITEMS.c[name].type for name in ("run_id", "task_id", *names)}
     change = (
-        func.jsonb_to_recordset(bindparam("changes", type_=JSONB))
+        func.json_to_recordset(cast(bindparam("changes", type_=Text), JSON))
         .table_valued(
             *(column(name, type_) for name, type_ in types.items()),
-            column("was_state", String),
-            column("was_sequence", Integer),
+            column("was_state", Text),
+            column("was_sequence", BigInteger),
             name="change",
         )
         .render_derived(with_types=True)
     )
-    statement = (
+    return (
         update(ITEMS)
         .where(
             ITEMS.c.run_id == change.c.run_id,
@@ -125,18 +141,23 @@ async def _update(connection: AsyncConnection, changes: Sequence[Change]) -> set
             ITEMS.c.state == change.c.was_state,
             ITEMS.c.sequence == change.c.was_sequence,
         )
-        .values({name: change.c[name] for name in _WRITTEN})
+        .values({name: change.c[name] for name in names} or {"sequence": ITEMS.c.sequence})
         .returning(ITEMS.c.run_id, ITEMS.c.task_id)
     )
-    rows = await connection.execute(statement, {"changes": [_row(one) for one in changes]})
-    return {(row.run_id, row.task_id) for row in rows}
 
 
-def _row(change: Change) -> dict[str, Any]:
-    after = {name: getattr(change.after, name) for name in ("run_id", "task_id", *_WRITTEN)}
-    before = {"was_state": change.before.state, "was_sequence": change.before.sequence}
-    row: dict[str, Any] = msgspec.to_builtins(after | before)
-    return row
+def _rows(changes: Sequence[Change], names: Sequence[str]) -> str:
+    rows = [
+        {
+            "run_id": one.after.run_id,
+            "task_id": one.after.task_id,
+            "was_state": one.before.state,
+            "was_sequence": one.before.sequence,
+        }
+        | {name: getattr(one.after, name) for name in names}
+        for one in changes
+    ]
+    return msgspec.json.encode(rows).decode()
 
 
 async def _settle_runs(connection: AsyncConnection, run_ids: Collection[str], now: datetime) -> None:

@@ -25,6 +25,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("cluster", name=op.f("pk_leases")),
         schema="poller",
     )
+    for column in (
+        sa.Column("answered_at", UtcTime(), nullable=True, comment="the last round in which the queue answered"),
+        sa.Column(
+            "answering_since",
+            UtcTime(),
+            nullable=True,
+            comment="since when it has answered without a long gap",
+        ),
+    ):
+        op.add_column("clusters", column, schema="poller")
     op.add_column(
         "clusters",
         sa.Column(
@@ -83,5 +93,6 @@ def downgrade() -> None:
     columns = ("extension_due_at", "extension_tries", "extension_error", "extension", "job_user")
     for name in ("awaits_ends", "generated_by", *columns):
         op.drop_column("items", name, schema="poller")
-    op.drop_column("clusters", "scanned_at", schema="poller")
+    for name in ("scanned_at", "answering_since", "answered_at"):
+        op.drop_column("clusters", name, schema="poller")
     op.drop_table("leases", schema="poller")

@@ -201,6 +201,7 @@ class _Reading(msgspec.Struct, frozen=True, kw_only=True):
             id=job.job_id,
             outcome=outcome,
             word=job.state,
+            is_requeued=job.state == "REQUEUED",
             exit_code=self._code(told, outcome),
             signal=told.signal,
             submitted_at=job.submitted_at,
