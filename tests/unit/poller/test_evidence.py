@@ -1,5 +1,7 @@
 """What one round may ask for, and what it makes of the answers."""
 
+from datetime import timedelta
+
 import msgspec
 
 from scripthut_common.events import ItemState
@@ -26,6 +28,7 @@ ITEM = Item(
     nonce="n",
 )
 BOTH = frozenset(Source)
+MOST = records.MAX_RECORDS
 EMPTY = Queue(jobs={}, at=AT)
 
 
@@ -39,6 +42,18 @@ def test_what_does_not_fit_into_one_command_waits_for_the_next_round() -> None:
     chosen = evidence.within_limits(items, dict.fromkeys((item.key for item in items), frozenset({Source.RECORD})))
 
     assert chosen == items[: records.MAX_RECORDS]
+
+
+def test_what_has_no_verdict_yet_and_was_looked_at_longest_ago_comes_first() -> None:
+    items = [
+        msgspec.structs.replace(one, observed_at=AT - timedelta(seconds=n)) for n, one in enumerate(_items(MOST + 1))
+    ]
+    ended = [msgspec.structs.replace(one, task_id=f"e{n}", state=ItemState.FINAL) for n, one in enumerate(items)]
+    wanted = [*ended, *items]
+
+    chosen = evidence.within_limits(wanted, dict.fromkeys((item.key for item in wanted), frozenset({Source.RECORD})))
+
+    assert chosen == items[: -MOST - 1 : -1]
 
 
 def test_items_that_want_nothing_are_judged_however_many_there_are() -> None:

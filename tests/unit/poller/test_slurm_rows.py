@@ -166,6 +166,18 @@ def test_rule_9_an_exit_code_is_told_only_where_slurm_prints_the_true_one(
     assert (last.outcome, last.exit_code) == (Outcome.FAILED, exit_code)
 
 
+@pytest.mark.parametrize(
+    ("version", "printed", "possible"),
+    [("slurm 24.11.5", "9:0", (9, 137)), ("slurm 26.05.5", "9:0", ()), ("slurm 24.11.5", "0:9", ())],
+)
+def test_rule_9_what_an_exit_code_may_be_is_told_where_it_is_not_known(
+    version: str, printed: str, possible: tuple[int, ...]
+) -> None:
+    last = last_of(accounts(JOB.format(state="FAILED", code=printed), version=version), "7")
+
+    assert last.possible_codes == possible
+
+
 def test_a_job_that_was_resized_was_not_requeued() -> None:
     resized = "7|RESIZING|0:0|10|11|12|debug|n[1-2]\n7|COMPLETED|0:0|10|12|13|debug|n1\n"
 

@@ -335,3 +335,17 @@ def test_attempt_and_revision_never_fall_and_final_is_always_told(
     assert (decision.standing.attempt, decision.standing.revision) >= (before.attempt, before.revision)
     assert (decision.standing.state is ItemState.FINAL) == (decision.tells is Type.ITEM_COMPLETED)
     assert (decision.standing.state is ItemState.FINAL) == (decision.standing.outcome is not None)
+
+
+def test_rule_9_an_exit_code_that_may_be_one_of_two_is_said_so_and_not_claimed() -> None:
+    ended = after(standing(ItemState.SETTLING), accounting=row(Outcome.FAILED, possible_codes=(9, 137))).standing
+
+    assert ended.exit_code is None
+    assert ended.reason == "ended with exit code 9 or 137; the scheduler does not tell them apart"
+
+
+def test_rule_9_the_record_tells_which_of_two_exit_codes_it_was() -> None:
+    folded = row(Outcome.FAILED, possible_codes=(9, 137))
+    ended = after(standing(ItemState.RUNNING), trace=record(137), accounting=folded).standing
+
+    assert (ended.exit_code, ended.reason) == (137, "ended with exit code 137")

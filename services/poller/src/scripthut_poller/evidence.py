@@ -8,6 +8,7 @@ import msgspec
 
 from scripthut_common import layout
 from scripthut_common.errors import TimedOut, Unreachable
+from scripthut_common.events import ItemState
 
 from . import records, schedulers
 from .records import Trace, Wanted
@@ -49,12 +50,17 @@ def within_limits(items: Sequence[Item], wants: Wants) -> list[Item]:
     """Leave for the next round what one command cannot ask for; what is left out is not judged and does not age."""
     left = {Source.RECORD: records.MAX_RECORDS, Source.ACCOUNTING: schedulers.MAX_IDS}
     chosen = []
-    for item in items:
+    for item in sorted(items, key=_urgency):
         if all(left[source] > 0 for source in wants[item.key]):
             chosen.append(item)
             for source in wants[item.key]:
                 left[source] -= 1
     return chosen
+
+
+def _urgency(item: Item) -> tuple[bool, float]:
+    """Put items without a verdict first, and among them those that were looked at longest ago."""
+    return item.state is ItemState.FINAL, item.observed_at.timestamp() if item.observed_at else 0.0
 
 
 async def gather(site: Site, items: Sequence[Item], wants: Wants) -> Evidence:

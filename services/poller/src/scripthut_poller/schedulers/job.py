@@ -40,7 +40,8 @@ class Accounted(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a job as accounting remembers it; a requeued job has several.
 
     `outcome` is `None` while the row is not final: such a row decides nothing. `exit_code` and `signal` are
-    `None` where the scheduler does not say. `is_requeued`: this execution is over, and the job goes on with another.
+    `None` where the scheduler does not say; `possible_codes` is what the exit code may be where it says too little.
+    `is_requeued`: this execution is over, and the job goes on with another.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Accounted(msgspec.Struct, frozen=True, kw_only=True):
     word: str
     is_requeued: bool = False
     exit_code: int | None = None
+    possible_codes: tuple[int, ...] = ()
     signal: int | None = None
     submitted_at: datetime | None = None
     started_at: datetime | None = None

@@ -87,7 +87,7 @@ def _by_scheduler(standing: Standing, row: Accounted, attempt: int, record: Exit
         exit_code=exit_code,
         signal=row.signal,
         word=row.word,
-        reason=_reason(outcome, exit_code, row.signal),
+        reason=_reason(outcome, exit_code, row.signal, row.possible_codes),
         started_at=row.started_at,
         ended_at=row.ended_at,
         node=row.node,
@@ -134,11 +134,15 @@ def _cancelled_for_a_dependency(row: Accounted, outcome: Outcome) -> Outcome:
     return Outcome.DEPENDENCY_FAILED if outcome is Outcome.CANCELLED and is_by_slurm else outcome
 
 
-def _reason(outcome: Outcome, exit_code: int | None, signal: int | None) -> str | None:
+def _reason(
+    outcome: Outcome, exit_code: int | None, signal: int | None, possible_codes: tuple[int, ...] = ()
+) -> str | None:
     if outcome is not Outcome.FAILED:
         return _WORDS.get(outcome)
     if signal is not None:
         return f"ended by signal {signal}"
     if exit_code == 0:
         return "failed, though the task itself ended with exit code 0"
+    if exit_code is None and possible_codes:
+        return f"ended with exit code {' or '.join(map(str, possible_codes))}; the scheduler does not tell them apart"
     return "failed" if exit_code is None else f"ended with exit code {exit_code}"

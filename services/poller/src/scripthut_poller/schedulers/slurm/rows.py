@@ -203,6 +203,7 @@ class _Reading(msgspec.Struct, frozen=True, kw_only=True):
             word=job.state,
             is_requeued=job.state == "REQUEUED",
             exit_code=self._code(told, outcome),
+            possible_codes=self._possible_codes(told),
             signal=told.signal,
             submitted_at=job.submitted_at,
             started_at=job.started_at,
@@ -216,6 +217,12 @@ class _Reading(msgspec.Struct, frozen=True, kw_only=True):
         if code is None or told.signal is not None or (code == 0 and outcome is not Outcome.SUCCEEDED):
             return None
         return code if code == 0 or code > _LAST_FOLDED or self.has_true_codes else None
+
+    def _possible_codes(self, told: _Record) -> tuple[int, ...]:
+        """Return what the exit code may be where accounting has taken 128 off some codes."""
+        code = told.exit_code
+        is_doubtful = code is not None and 0 < code <= _LAST_FOLDED and told.signal is None and not self.has_true_codes
+        return (code, code + _LAST_FOLDED + 1) if code is not None and is_doubtful else ()
 
 
 def _executions(records: Sequence[_Record]) -> list[_Execution]:
