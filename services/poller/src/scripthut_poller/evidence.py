@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from posixpath import dirname
 from typing import TypeVar
 
 import msgspec
 
-from scripthut_common import layout
 from scripthut_common.errors import TimedOut, Unreachable
 from scripthut_common.shell import RemoteShell
 
@@ -71,13 +71,13 @@ async def gather(shell: RemoteShell, scheduler: Scheduler, items: Sequence[Item]
 async def _traces(shell: RemoteShell, items: Sequence[Item]) -> Mapping[Key, Trace]:
     wanted = [
         Wanted(
-            records_dir=layout.records_dir(item.log_dir, item.run_id),
+            records_dir=dirname(item.run_summary_path),
             run_id=item.run_id,
             task_id=item.task_id,
             nonce=item.nonce,
         )
         for item in items
-        if item.nonce is not None
+        if item.nonce is not None and item.run_summary_path is not None
     ]
     return await ask(shell, records.read(wanted)) if wanted else {}
 

@@ -22,6 +22,7 @@ from scripthut_common.shell import RemoteShell
 from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
+from .adopting import Adopting
 from .homes import Homes
 from .leasing import RENEW_EVERY_S, Leasing, holder_name
 from .localhost import scheduler as localhost
@@ -29,7 +30,9 @@ from .migrations import MIGRATIONS
 from .registering import Registering
 from .requesting import Requesting
 from .schedulers import Scheduler
+from .schedulers.scanning import Scanner
 from .schedulers.slurm import Slurm
+from .schedulers.slurm.scans import SlurmScanner
 from .settings import ProcessSettings, Settings
 from .sites import Site
 from .submitting import Submitting
@@ -74,6 +77,15 @@ def open_scheduler(cluster: Cluster) -> Scheduler:
             return Slurm()
         case SchedulerKind.LOCALHOST:
             return localhost.of_cluster(cluster)
+
+
+def open_scanner(cluster: Cluster) -> Scanner | None:
+    """Choose the words for the search for jobs to adopt; `None` where nobody is to be adopted."""
+    match cluster.scheduler:
+        case SchedulerKind.SLURM if cluster.adopted_users:
+            return SlurmScanner()
+        case _:
+            return None
 
 
 def build(settings: Settings, bus: Bus, pulse: Pulse, shells: Shells = open_shell) -> Service:  # noqa: ARG001  as the other service
@@ -121,6 +133,7 @@ class _Plan:
                 *(_lease_loop(name, site.lease) for name, site in self._sites.items()),
                 *(self._submit_loop(name, watch) for name, watch in watching.items()),
                 *(_watch_loop(name, watch) for name, watch in watching.items()),
+                *self._adopt_loops(),
             ],
             checks=self._checks(watching),
             database=self._database,
@@ -153,6 +166,17 @@ class _Plan:
             interval_s=_SUBMIT_EVERY_S,
             wake=self._to_submit[name],
         )
+
+    def _adopt_loops(self) -> list[Loop]:
+        return [
+            Loop(
+                name=f"poller.adopt.{name}",
+                step=Adopting(self._database, site, scanner).step,
+                interval_s=site.cluster.adopt_interval_s,
+            )
+            for name, site in self._sites.items()
+            if (scanner := open_scanner(site.cluster)) is not None
+        ]
 
     def _wake(self, cluster: str) -> None:
         """Let a cluster's submissions go on at once."""
