@@ -15,152 +15,6 @@ case $BASH_VERSION in [0-3].* | 4.[0-2].*) return 0 ;; esac
 
 # The next four are those of the batch scripts that ScriptHut itself writes.
 
-# Claim the one execution of this submission. A directory that exists is this job's own after a requeue, else
-# another job's; one that cannot be made (full disk) claims nothing, and the task runs.
-_sh_claim() {
-    local owner=
-    mkdir -p -- "${_sh_own%/*}"
-    if ! mkdir -- "$_sh_own" 2> /dev/null && [ -d "$_sh_own" ]; then
-        IFS= read -r -d '' owner 2> /dev/null < "$_sh_own/job"
-        if [ "$owner" != "$_sh_job" ] && ! { [ -z "$owner" ] && [ "${_sh_restarts:-0}" != 0 ]; }; then
-            echo "scripthut: job ${owner:-?} already runs this task; job $_sh_job ends without running it" >&2
-            exit 1
-        fi
-    fi
-    _sh_count
-    printf '%s\0' "$_sh_job" "$_sh_attempt" "$_sh_nonce" 2> /dev/null > "$_sh_own/job"
-}
-
-# Attempts are one more than the scheduler's restarts; where it counts none, each leaves a directory here.
-_sh_count() {
-    _sh_attempt=1
-    if [ -n "$_sh_restarts" ]; then
-        _sh_attempt=$((_sh_restarts + 1))
-        return
-    fi
-    while ! mkdir -- "$_sh_own/$_sh_attempt" 2> /dev/null && [ -d "$_sh_own/$_sh_attempt" ]; do
-        _sh_attempt=$((_sh_attempt + 1))
-    done
-}
-
-# Claim the one execution of this submission. A directory that exists is this job's own after a requeue, else
-# another job's; one that cannot be made (full disk) claims nothing, and the task runs.
-_sh_claim() {
-    local owner=
-    mkdir -p -- "${_sh_own%/*}"
-    if ! mkdir -- "$_sh_own" 2> /dev/null && [ -d "$_sh_own" ]; then
-        IFS= read -r -d '' owner 2> /dev/null < "$_sh_own/job"
-        if [ "$owner" != "$_sh_job" ] && ! { [ -z "$owner" ] && [ "${_sh_restarts:-0}" != 0 ]; }; then
-            echo "scripthut: job ${owner:-?} already runs this task; job $_sh_job ends without running it" >&2
-            exit 1
-        fi
-    fi
-    _sh_count
-    printf '%s\0' "$_sh_job" "$_sh_attempt" "$_sh_nonce" 2> /dev/null > "$_sh_own/job"
-}
-
-# Attempts are one more than the scheduler's restarts; where it counts none, each leaves a directory here.
-_sh_count() {
-    _sh_attempt=1
-    if [ -n "$_sh_restarts" ]; then
-        _sh_attempt=$((_sh_restarts + 1))
-        return
-    fi
-    while ! mkdir -- "$_sh_own/$_sh_attempt" 2> /dev/null && [ -d "$_sh_own/$_sh_attempt" ]; do
-        _sh_attempt=$((_sh_attempt + 1))
-    done
-}
-
-# Print the list of regular files, whole entries only; sets _sh_listed to the flag that the list deserves.
-_sh_list() {
-    local size mtime path files=0 found LC_ALL=C
-    _sh_listed=unlisted
-    find "$_sh_own" -maxdepth 0 -printf '' 2> /dev/null || return
-    [ -d "$_sh_outputs" ] || { _sh_listed=; : > "$_sh_own/list"; return; }
-    find "$_sh_outputs" -type f -printf '%s\0%T@\0%P\0' 2> /dev/null | head -c "$_sh_max_bytes" > "$_sh_own/found"
-    found=("${PIPESTATUS[@]}")
-    [ "${found[1]}" = 0 ] || return
-    _sh_listed=
-    [ "${found[0]}" = 0 ] || _sh_listed=truncated
-    while IFS= read -r -d '' size && IFS= read -r -d '' mtime && IFS= read -r -d '' path; do
-        [ "$files" -lt "$_sh_max_files" ] || { _sh_listed=truncated; break; }
-        printf '%s\0' "$size" "$mtime" "$path" || { _sh_listed=unlisted; return; }
-        files=$((files + 1))
-    done < "$_sh_own/found" > "$_sh_own/list"
-}
-
-# Claim the one execution of this submission. A directory that exists is this job's own after a requeue, else
-# another job's; one that cannot be made (full disk) claims nothing, and the task runs.
-_sh_claim() {
-    local owner=
-    mkdir -p -- "${_sh_own%/*}"
-    if ! mkdir -- "$_sh_own" 2> /dev/null && [ -d "$_sh_own" ]; then
-        IFS= read -r -d '' owner 2> /dev/null < "$_sh_own/job"
-        if [ "$owner" != "$_sh_job" ] && ! { [ -z "$owner" ] && [ "${_sh_restarts:-0}" != 0 ]; }; then
-            echo "scripthut: job ${owner:-?} already runs this task; job $_sh_job ends without running it" >&2
-            exit 1
-        fi
-    fi
-    _sh_count
-    printf '%s\0' "$_sh_job" "$_sh_attempt" "$_sh_nonce" 2> /dev/null > "$_sh_own/job"
-}
-
-# Attempts are one more than the scheduler's restarts; where it counts none, each leaves a directory here.
-_sh_count() {
-    _sh_attempt=1
-    if [ -n "$_sh_restarts" ]; then
-        _sh_attempt=$((_sh_restarts + 1))
-        return
-    fi
-    while ! mkdir -- "$_sh_own/$_sh_attempt" 2> /dev/null && [ -d "$_sh_own/$_sh_attempt" ]; do
-        _sh_attempt=$((_sh_attempt + 1))
-    done
-}
-
-# Print the list of regular files, whole entries only; sets _sh_listed to the flag that the list deserves.
-_sh_list() {
-    local size mtime path files=0 found LC_ALL=C
-    _sh_listed=unlisted
-    find "$_sh_own" -maxdepth 0 -printf '' 2> /dev/null || return
-    [ -d "$_sh_outputs" ] || { _sh_listed=; : > "$_sh_own/list"; return; }
-    find "$_sh_outputs" -type f -printf '%s\0%T@\0%P\0' 2> /dev/null | head -c "$_sh_max_bytes" > "$_sh_own/found"
-    found=("${PIPESTATUS[@]}")
-    [ "${found[1]}" = 0 ] || return
-    _sh_listed=
-    [ "${found[0]}" = 0 ] || _sh_listed=truncated
-    while IFS= read -r -d '' size && IFS= read -r -d '' mtime && IFS= read -r -d '' path; do
-        [ "$files" -lt "$_sh_max_files" ] || { _sh_listed=truncated; break; }
-        printf '%s\0' "$size" "$mtime" "$path" || { _sh_listed=unlisted; return; }
-        files=$((files + 1))
-    done < "$_sh_own/found" > "$_sh_own/list"
-}
-
-# Write the exit record: all of it under another name, then renamed. $1: exit code; $2: flags; $3: the file list.
-_sh_write() {
-    local ended
-    printf -v ended '%(%s)T' -1
-    {
-        printf '%s\0' "$_sh_magic" "$1" "$_sh_attempt" "$_sh_job" "$_sh_nonce" "$HOSTNAME" "$_sh_began" "$ended" "$2" &&
-            cat -- "$3"
-    } 2> /dev/null > "$_sh_own/manifest" && mv -f -- "$_sh_own/manifest" "$_sh_records/$_sh_task.manifest"
-}
-
-# Claim the one execution of this submission. A directory that exists is this job's own after a requeue, else
-# another job's; one that cannot be made (full disk) claims nothing, and the task runs.
-_sh_claim() {
-    local owner=
-    mkdir -p -- "${_sh_own%/*}"
-    if ! mkdir -- "$_sh_own" 2> /dev/null && [ -d "$_sh_own" ]; then
-        IFS= read -r -d '' owner 2> /dev/null < "$_sh_own/job"
-        if [ "$owner" != "$_sh_job" ] && ! { [ -z "$owner" ] && [ "${_sh_restarts:-0}" != 0 ]; }; then
-            echo "scripthut: job ${owner:-?} already runs this task; job $_sh_job ends without running it" >&2
-            exit 1
-        fi
-    fi
-    _sh_count
-    printf '%s\0' "$_sh_job" "$_sh_attempt" "$_sh_nonce" 2> /dev/null > "$_sh_own/job"
-}
-
 # Attempts are one more than the scheduler's restarts; where it counts none, each leaves a directory here.
 _sh_count() {
     _sh_attempt=1
@@ -302,6 +156,7 @@ _sh_make() {
 # Note how the script ends. $1: its exit status. Call it from an EXIT trap that you set after sourcing this file.
 scripthut_end() {
     [ "${_sh_pid:-}" = "$BASHPID" ] || return 0
+    set -- "${_sh_killed:-$1}"
     (
         trap - ERR DEBUG
         set +euC
@@ -314,9 +169,22 @@ _sh_is() {
     return "$1"
 }
 
+# A shell that dies of a signal runs its EXIT trap with the status of the command before, as if that were its own
+# (seen with bash 5.2). So its EXIT trap is run here, with the signal's status, and then the signal does its work.
+_sh_die() {
+    local name=$1
+    _sh_killed=$((128 + $(kill -l "$name")))
+    eval "set -- $(trap -p EXIT)"
+    _sh_exit=${3:-}
+    trap "trap - $name; kill -s $name \$BASHPID" EXIT
+}
+
 # Set our EXIT trap; one that is there already runs after it, with the same $?.
 _sh_trap() {
-    local before
+    local before name
+    for name in HUP INT TERM USR1 USR2 PIPE ALRM VTALRM XCPU XFSZ ABRT SYS; do
+        [ -n "$(trap -p "$name")" ] || trap "_sh_die $name; _sh_is \$_sh_killed || eval \"\$_sh_exit\"; exit \$_sh_killed" "$name"
+    done
     before=$(trap -p EXIT)
     eval "set -- $before"
     _sh_before=${3:-}

@@ -103,7 +103,9 @@ def parse(answer: Answer, mark: str) -> Mapping[str, Account]:
 
 def _accounts(lines: Sequence[str], mark: str) -> Iterator[tuple[str, Account]]:
     begins = [index for index, line in enumerate(lines) if line.startswith(mark)]
-    if lines and begins[:1] != [0]:
+    if not lines:
+        return
+    if begins[:1] != [0]:
         raise BadOutput(f"the announcements program printed {shown(lines[0])}")
     for begin, end in zip(begins, [*begins[1:], len(lines)], strict=True):
         user, _, home = lines[begin].removeprefix(mark).partition("|")
