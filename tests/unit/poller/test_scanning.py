@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripthut_common.errors import BadOutput, InvalidInput
@@ -63,9 +63,15 @@ def queued(job_id: str, comment: str, user: str = "bob", at: int = 1_795_457_268
 
 
 def ended(
-    job_id: str, comment: str = "", line: str = "sbatch job.sh", user: str = "bob", at: int = 1_795_457_268
+    job_id: str,
+    comment: str = "",
+    line: str = "sbatch job.sh",
+    *,
+    user: str = "bob",
+    at: int = 1_795_457_268,
+    partition: str = "p",
 ) -> str:
-    return M.join((job_id, str(at), user, comment, line, "COMPLETED")) + "\n"
+    return M.join((job_id, str(at), user, partition, comment, line, "COMPLETED")) + "\n"
 
 
 def told(scanned: Scanned) -> list[tuple[str, str, str | None]]:
@@ -91,6 +97,12 @@ def test_tags_are_found_in_queue_and_accounting_and_nothing_else(slurm: Commands
     ]  # fmt: skip
     assert found.is_whole
     assert {one.submitted_at for one in found.candidates} == {AT}
+
+
+def test_a_first_draft_of_a_record_is_left_for_the_next_scan(slurm: Commands) -> None:
+    slurm.says("sacct", ended("12", "scripthut:r/a", partition="") + ended("13_[1-2]", "scripthut:r/b"))
+
+    assert told(slurm.scan()) == [("13_1", "bob", "r/b"), ("13_2", "bob", "r/b")]
 
 
 def test_announced_jobs_are_told_without_a_tag(slurm: Commands) -> None:
@@ -146,13 +158,14 @@ def test_what_users_write_makes_no_row_and_hides_none(slurm: Commands, text: str
     assert told(slurm.scan()) == [("15", "bob", "r/c"), ("17", "bob", "r/b")]
 
 
+@settings(deadline=None)
 @given(comment=st.text(max_size=60), line=st.text(max_size=60))
 def test_a_job_speaks_for_its_own_owner_alone(
     tmp_path_factory: pytest.TempPathFactory, comment: str, line: str
 ) -> None:
     slurm = Commands(tmp_path_factory.mktemp("slurm"))
     slurm.says("squeue", queued("16", comment, "alice") + queued("17", "scripthut:r/b"))
-    slurm.says("sacct", ended("14", comment, line, "alice") + ended("15", "scripthut:r/c"))
+    slurm.says("sacct", ended("14", comment, line, user="alice") + ended("15", "scripthut:r/c"))
 
     found = [one for one in slurm.scan().candidates if one.user == "bob"]
 

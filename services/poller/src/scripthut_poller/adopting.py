@@ -38,12 +38,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Adopting:
-    """Scans one cluster for jobs to adopt, while this process holds it."""
+    """Scans one cluster for jobs to adopt, while this process holds it; `max_runs` are taken in at a time."""
 
-    def __init__(self, database: Database, site: Site, scanner: Scanner) -> None:
+    def __init__(self, database: Database, site: Site, scanner: Scanner, *, max_runs: int = MAX_RUNS_PER_SCAN) -> None:
         self._database = database
         self._site = site
         self._scanner = scanner
+        self._max_runs = max_runs
         self._refused: dict[tuple[str, str], str] = {}
         self._told_of = frozenset[str]()
 
@@ -82,14 +83,14 @@ class Adopting:
         self._note(found.refusals)
         untried = [one for one in found.foundlings if (one.job_id, f"{one.run_id}/{one.task_id}") not in self._refused]
         groups = by_run(await adoptions.unknown(self._database, self._site.name, untried))
-        for group in groups[:MAX_RUNS_PER_SCAN]:
+        for group in groups[: self._max_runs]:
             refusals = await adoptions.adopt(self._database, term, group)
             self._note(refusals)
             one, joined = group[0], len(group) - len(refusals)
             if joined:
                 log.info("jobs_adopted", cluster=self._site.name, run_id=one.run_id, owner=one.owner, jobs=joined)
             supervision.beat()
-        return len(groups) > MAX_RUNS_PER_SCAN
+        return len(groups) > self._max_runs
 
     def _note(self, refusals: Iterable[Refusal]) -> None:
         """Tell of each refused job once; they are found again with every scan."""

@@ -89,7 +89,9 @@ def _is_of(row: Any, one: Foundling) -> bool:
     return one.submitted_at is None or row.last_seen_at is None or one.submitted_at < row.last_seen_at
 
 
-async def adopt(database: Database, term: Term, found: Sequence[Foundling]) -> list[Refusal]:
+async def adopt(
+    database: Database, term: Term, found: Sequence[Foundling], *, max_tasks: int = MAX_TASKS
+) -> list[Refusal]:
     """Watch jobs of one account in one run, with their `item.submitted`; say which are refused.
 
     Raises:
@@ -101,7 +103,7 @@ async def adopt(database: Database, term: Term, found: Sequence[Foundling]) -> l
         run = await _run(connection, term.cluster, first)
         if (run.cluster, run.owner) != (term.cluster, first.owner):
             return [_refused(one, "the run belongs to somebody else, or to another cluster") for one in found]
-        joining, refusals = await _sorted_out(connection, found)
+        joining, refusals = await _sorted_out(connection, found, max_tasks)
         await _insert(connection, term.cluster, run, joining)
         return refusals
 
@@ -121,7 +123,7 @@ async def _run(connection: AsyncConnection, cluster: str, one: Foundling) -> Any
 
 
 async def _sorted_out(
-    connection: AsyncConnection, found: Sequence[Foundling]
+    connection: AsyncConnection, found: Sequence[Foundling], max_tasks: int
 ) -> tuple[list[tuple[int, Foundling]], list[Refusal]]:
     """Give what joins the run with its position, and what does not."""
     wanted = select(ITEMS.c.task_id, ITEMS.c.job_id, ITEMS.c.position).where(ITEMS.c.run_id == found[0].run_id)
@@ -134,8 +136,8 @@ async def _sorted_out(
             # Without a job id it is on its way to the scheduler, and this may be it.
             if taken[one.task_id] not in {None, one.job_id}:
                 refusals.append(_refused(one, f"job {taken[one.task_id]} has the same tag"))
-        elif len(taken) >= MAX_TASKS:
-            refusals.append(_refused(one, f"the run has {MAX_TASKS} tasks, and may have no more"))
+        elif len(taken) >= max_tasks:
+            refusals.append(_refused(one, f"the run has {max_tasks} tasks, and may have no more"))
         else:
             position += 1
             taken[one.task_id] = one.job_id

@@ -22,7 +22,8 @@ _ID = re.compile(r"(?P<base>[0-9]{1,10})(_((?P<index>[0-9]{1,9})|\[(?P<list>[^\]
 # $1: a random mark, $2: accounts, comma-separated, $3: since when by this clock, or nothing, $4: rows for each account.
 # Standard input: announced ids, a line each. Comments and command lines are users' text: squeue begins every record
 # with the mark, sacct separates fields by it, and awk prints what concerns us and nothing else. A comment ends with
-# its first line here: only its author can have cut it.
+# its first line here: only its author can have cut it. A record without partition is Slurm's first draft of it, in
+# which an array is a job.
 SCAN = Program(
     name="slurm-scan",
     text=programs._PLAIN  # noqa: SLF001  what all programs of this package begin with
@@ -37,7 +38,7 @@ echo "$now"
     squeue -a -h -t all -u "$2" -o "$1|%i|%V|%u|%k"
     printf '\\n%s%s%s\\n' "$1" "$1" "$?"
     sacct -n -P -X -D --delimiter="$1" -u "$2" -S "now-${{ago}}seconds" -E now \\
-        -s CD,F,TO,CA,NF,OOM,PR,BF,DL -o JobID,Submit,User,Comment,SubmitLine,State
+        -s CD,F,TO,CA,NF,OOM,PR,BF,DL -o JobID,Submit,User,Partition,Comment,SubmitLine,State
     printf '\\n%s%s%s\\n' "$1" "$1" "$?"
 }} | awk -v mark="$1" -v most="$4" -v announced="$announced" '
 BEGIN {{
@@ -68,18 +69,20 @@ of_queue || (field == 1 && $0 == "") {{ next }}
     count = split($0, piece, mark)
     for (i = 1; i <= count; i++) {{
         if (i > 1) field++
-        if (field < 4) {{ part[field] = piece[i]; has = 0; tag = "" }}
-        else if (field == 4 && i > 1 && index(piece[i], begin) == 1) {{
+        if (field < 5) {{ part[field] = piece[i]; has = 0; tag = "" }}
+        else if (field == 5 && i > 1 && index(piece[i], begin) == 1) {{
             has = 1
             tag = substr(piece[i], length(begin) + 1)
         }}
-        else if (field == 5 && !has && match(piece[i], /(^|[ \\t])--comment[= ]scripthut:[^ \\t]*/)) {{
+        else if (field == 6 && !has && match(piece[i], /(^|[ \\t])--comment[= ]scripthut:[^ \\t]*/)) {{
             has = 1
             tag = substr(piece[i], RSTART, RLENGTH)
             tag = substr(tag, index(tag, begin) + length(begin))
         }}
     }}
-    if (field >= 6) {{ take(part[1], part[2], part[3], has, tag); field = 1 }}
+    if (field < 7) next
+    field = 1
+    if (part[4] != "") take(part[1], part[2], part[3], has, tag)
 }}
 END {{ for (user in left) print mark "-" user "|" left[user]; print mark mark "end" }}'
 """,
