@@ -17,7 +17,7 @@ from scripthut_poller.schedulers.scanning import Candidate, Element, Scanned
 from . import programs, rows
 
 # `12`, `12_3`, `12_[3-9%2]`, `12+1` of a heterogeneous job.
-_ID = re.compile(r"(?P<base>[0-9]{1,10})(_((?P<index>[0-9]{1,9})|\[(?P<list>[^\]]*)\])|\+(?P<part>[0-9]{1,9}))?")
+_ID = re.compile(r"(?P<base>[0-9]{1,10})(_((?P<index>[0-9]{1,7})|\[(?P<list>[^\]]*)\])|\+(?P<part>[0-9]{1,9}))?")
 
 # $1: a random mark, $2: accounts, comma-separated, $3: since when by this clock, or nothing, $4: rows for each account.
 # Standard input: announced ids, a line each. Comments and command lines are users' text: squeue begins every record
