@@ -193,6 +193,18 @@ def test_one_account_with_very_many_jobs_leaves_room_for_others(slurm: Commands)
     assert len(found.candidates) == 51
 
 
+def test_arrays_of_very_many_elements_and_endless_lists_of_them_are_bounded(slurm: Commands) -> None:
+    arrays = "".join(queued(f"{n}_[0-9999]", f"scripthut:r/{n}") for n in range(20))
+    endless = queued(f"99_[{','.join(map(str, range(0, 800_000, 2)))}]", "scripthut:r/x")
+    slurm.says("squeue", endless + arrays + queued("900", "scripthut:a/b", "alice"))
+
+    found = slurm.scan()
+
+    assert sum(len(one.elements) for one in found.candidates if one.user == "bob") == scanning.MAX_ELEMENTS_PER_USER
+    assert found.left_out["bob"] == 16
+    assert ("900", "alice", "a/b") in told(found)
+
+
 def test_where_accounting_is_silent_the_queue_counts_and_the_past_is_asked_for_again(slurm: Commands) -> None:
     slurm.says("squeue", queued("16", "scripthut:r/a"))
     slurm.says("sacct", "", 1, "Connection refused")

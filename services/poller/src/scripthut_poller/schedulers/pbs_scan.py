@@ -87,9 +87,12 @@ index($0, "Job Id: ") != 1 {{ next }}
     has = match(variables, /[^\\\\],SCRIPTHUT_TAG=[^,]*/)
     if (!has && !(id in wanted)) next
     tag = has ? "=" substr(variables, RSTART + 16, RLENGTH - 16 < 300 ? RLENGTH - 16 : 300) : ""
-    print mark "|" id " " substr(elements, 1, 65536) "|" made "|" owner "|" tag
+    size = length(id) + length(elements) + length(tag)
+    if (bytes[owner] + size > {scanning.MAX_BYTES_PER_USER}) {{ left[owner]++; next }}
+    bytes[owner] += size
+    print mark "|" id " " elements "|" made "|" owner "|" tag
 }}
-END {{ print mark mark "end" }}'
+END {{ for (user in left) print mark "-" user "|" left[user]; print mark mark "end" }}'
 """,
 )
 
@@ -119,8 +122,8 @@ def parse(answer: Answer, mark: str, users: frozenset[str]) -> Scanned:
     at, found, left_out, statuses = scanning.read_rows(answer.stdout.decode("utf-8", "replace"), mark)
     if answer.exit_status or len(statuses) != 2 or statuses[1] != "0":
         raise BadOutput(f"exit status {answer.exit_status}: {said(answer)}")
-    candidates = [one for row in found if (one := _candidate(*row)) is not None and one.user in users]
-    return Scanned(candidates=scanning.merged(candidates), at=at, is_whole=statuses[0] == "0", left_out=left_out)
+    candidates = scanning.chosen(found, _candidate, users, left_out)
+    return Scanned(candidates=candidates, at=at, is_whole=statuses[0] == "0", left_out=left_out)
 
 
 def _candidate(id_and_elements: str, made: str, user: str, tagged: str) -> Candidate | None:

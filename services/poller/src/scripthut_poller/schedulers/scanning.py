@@ -2,19 +2,22 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from scripthut_common.errors import BadOutput
+from scripthut_common.shell import MIB
 
 from . import Question
 from .reading import moment, number, shown
 
 MAX_ELEMENTS = 10_000
 MAX_ROWS_PER_USER = 10_000
+MAX_ELEMENTS_PER_USER = 50_000
+MAX_BYTES_PER_USER = 2 * MIB
 MAX_ANNOUNCED = 1000
 OVERLAP_S = 600
 FIRST_LOOK_BACK_S = 86_400
@@ -47,7 +50,7 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True):
     """What a scan found; `at` is the cluster's own clock before anything was asked.
 
     `is_whole` is false where the past was not told: then it is asked for again. `left_out` counts the jobs, by
-    account, that were more than `MAX_ROWS_PER_USER`.
+    account, that were more than one scan takes of it.
     """
 
     candidates: tuple[Candidate, ...]
@@ -79,7 +82,28 @@ def epoch(since: datetime | None) -> str:
     return "" if since is None else str(int(since.timestamp()))
 
 
-def merged(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+def chosen(
+    rows: Iterable[Sequence[str]],
+    read: Callable[[str, str, str, str], Candidate | None],
+    users: frozenset[str],
+    left_out: dict[str, int],
+) -> tuple[Candidate, ...]:
+    """Read rows of these accounts, whose name is the third field; count in `left_out` what is too much of one."""
+    known, taken = list[Candidate](), dict.fromkeys(users, 0)
+    for id_, submitted, user, tagged in rows:
+        if user not in taken:
+            continue
+        if taken[user] >= MAX_ELEMENTS_PER_USER:
+            left_out[user] = left_out.get(user, 0) + 1
+            continue
+        one = read(id_, submitted, user, tagged)
+        if one is not None:
+            taken[user] += len(one.elements)
+            known.append(one)
+    return _merged(known)
+
+
+def _merged(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """Keep one of each element: the tagged one, else that which was submitted first (a requeue submits anew)."""
     known: dict[str, Candidate] = {}
     for one in sorted(candidates, key=lambda one: (one.tag is None, one.submitted_at is None, one.submitted_at)):
@@ -127,7 +151,7 @@ def read_rows(text: str, mark: str) -> tuple[datetime, list[list[str]], dict[str
             rows.append(line.split("|", 4)[1:])
         elif line.startswith(f"{mark}-"):
             user, _, count = line.removeprefix(f"{mark}-").partition("|")
-            left_out[user] = number(count, "count")
+            left_out[user] = left_out.get(user, 0) + number(count, "count")
         else:
             raise BadOutput(f"the scan printed {shown(line)}")
     return moment(clock, "the cluster's clock"), rows, left_out, statuses

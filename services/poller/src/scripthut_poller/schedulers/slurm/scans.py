@@ -50,8 +50,11 @@ function take(id, submitted, user, has, tag,    base) {{
     base = id
     sub(/[_+].*/, "", base)
     if (!has && !(base in wanted)) return
-    if (length(id) > 65536 || ++taken[user] > most) {{ left[user]++; return }}
-    print mark "|" id "|" submitted "|" user "|" (has ? "=" substr(tag, 1, 300) : "")
+    tag = has ? "=" substr(tag, 1, 300) : ""
+    size = length(id) + length(tag)
+    if (taken[user] >= most || bytes[user] + size > {scanning.MAX_BYTES_PER_USER}) {{ left[user]++; return }}
+    taken[user]++; bytes[user] += size
+    print mark "|" id "|" submitted "|" user "|" tag
 }}
 index($0, mark mark) == 1 {{ print; of_queue = 0; field = 1; next }}
 of_queue && index($0, mark "|") == 1 {{
@@ -114,8 +117,8 @@ def parse(answer: Answer, mark: str, users: frozenset[str]) -> Scanned:
     if answer.exit_status or len(statuses) != 2 or statuses[0] != "0":
         raise BadOutput(f"exit status {answer.exit_status}: {said(answer)}")
     is_whole = statuses[1] == "0" or rows.NOT_KEPT in answer.stderr
-    candidates = [one for row in found if (one := _candidate(*row)) is not None and one.user in users]
-    return Scanned(candidates=scanning.merged(candidates), at=at, is_whole=is_whole, left_out=left_out)
+    candidates = scanning.chosen(found, _candidate, users, left_out)
+    return Scanned(candidates=candidates, at=at, is_whole=is_whole, left_out=left_out)
 
 
 def _candidate(job_id: str, submitted: str, user: str, tagged: str) -> Candidate | None:
