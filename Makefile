@@ -57,7 +57,7 @@ down: ## stop it, keep its volumes
 	docker compose down
 
 migrate: $(VENV)/.runtime ## bring both services' schemas to the newest version
-	@$(PY) -m scripthut_poller migrate
+	@$(VENV)/bin/scripthut-poller migrate
 	@$(PY) -m scripthut_outputs migrate
 
 lock: $(VENV)/.dev ## choose versions anew and write the requirement locks

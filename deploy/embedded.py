@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 import instances
 import private_postgres
@@ -78,9 +79,11 @@ async def _serve(instance: Instance, database_url: str, clusters_file: Path, *, 
     await migrating.upgrade(database, OUTPUTS_MIGRATIONS)
     bus = MemoryBus(bury=DeadLetters(database, scripthut_outputs.tables.DEAD_LETTERS).bury)
     pulse = Pulse()
-    poller = scripthut_poller.wiring.build(_poller_settings(database_url, clusters_file), bus, pulse)
+    registry = CollectorRegistry()
+    poller_settings = _poller_settings(database_url, clusters_file)
+    poller = scripthut_poller.wiring.build(poller_settings, bus, pulse, registry=registry)
     settings = _outputs_settings(instance, database_url, clusters_file)
-    outputs = scripthut_outputs.wiring.build(settings, bus, pulse, other_checks=poller.checks)
+    outputs = scripthut_outputs.wiring.build(settings, bus, pulse, other_checks=poller.checks, registry=registry)
     try:
         async with asyncio.TaskGroup() as group:
             welcome = group.create_task(_welcome(instance, settings, is_example=is_example))

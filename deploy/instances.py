@@ -17,6 +17,7 @@ scheduler = "localhost"
 log_dir = "{log_dir}"
 spool_dir = "{spool_dir}"
 poll_interval_s = 1
+commands_per_minute = 240
 """
 
 

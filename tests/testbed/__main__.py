@@ -32,6 +32,7 @@ clusters.toml:
     known_hosts_file = "{known_hosts}"
     log_dir = "{log_dir}"
     poll_interval_s = 1
+    commands_per_minute = 240
 """
 
 _RABBITMQ = """

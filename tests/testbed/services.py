@@ -39,6 +39,7 @@ def slurm_over(sshd: Sshd, slurm: SlurmCluster, user: str = ALICE, **changes: An
         "known_hosts_file": str(sshd.known_hosts),
         "log_dir": str(slurm.directory_of(user) / "scripthut"),
         "poll_interval_s": 1,
+        "commands_per_minute": 240,
     }
     return described | changes
 

@@ -1,6 +1,6 @@
 """The application as its callers meet it: three people, a catalog to fill, a folder of blobs."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common import events
 from scripthut_common.database import Database
-from scripthut_common.events import CloudEvent, ItemEvent, ItemState, Outcome, Type
+from scripthut_common.events import CloudEvent, ClusterObserved, ItemEvent, ItemState, Outcome, Type
 from scripthut_common.health import Health
 from scripthut_common.supervision import Pulse
 from scripthut_outputs import app
@@ -28,6 +28,7 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.parts import Parts
+from scripthut_outputs.controllers.standing import Bounds
 from scripthut_outputs.ledger import FileState, Place, kind_of
 from scripthut_outputs.rendering import RENDERER, render
 from scripthut_outputs.tables import DOCUMENTS, FILES
@@ -62,6 +63,7 @@ class House:
             health=Health(Pulse(), {}, CollectorRegistry()),
             max_inline=MaxInline(size_bytes=2 * 1024 * 1024),
             bus_fault=lambda: None,
+            bounds=Bounds(),
         )
         self.rules = Rules(
             allowed_hosts=frozenset({"localhost"}), cors_origins=frozenset({b"https://friend.example.org"})
@@ -87,6 +89,15 @@ class House:
     async def apply(self, *items: ItemEvent) -> None:
         for item in items:
             await self.applying.apply(said(item))
+
+    async def observe(
+        self, state: str = "reachable", *, ago_s: float = 0.0, cluster: str = "daint", **told: Any
+    ) -> None:
+        """Let the poller have said this of a cluster so long ago; its last good round was then unless told."""
+        at = datetime.now(UTC) - timedelta(seconds=ago_s)
+        values: dict[str, Any] = {"sequence": 1, "last_good_round_at": at}
+        observed = ClusterObserved(cluster=cluster, state=state, **(values | told))
+        await self.applying.apply(events.event(Type.CLUSTER_OBSERVED, observed, source="poller", at=at))
 
     def keep(self, content: bytes) -> str:
         """Put bytes into the blob store."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from scripthut_common.bus import message_of
 from scripthut_common.bus.memory import MemoryBus
 from scripthut_common.errors import BadMessage, InvalidInput, PermanentError
 from scripthut_common.events import ClusterObserved, ItemEvent, ItemState, Outcome, RunCompleted, RunState, Type
+from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.intake import Intake
 from tests.integration.outputs.house import House, ended, item, said
 
@@ -94,14 +95,65 @@ async def test_any_order_of_events_taken_at_once_ends_in_the_highest(house: Hous
 
 
 async def test_how_a_cluster_does_is_kept_by_its_latest_word(house: House) -> None:
-    for sequence, state in [(1, "ok"), (3, "unreachable"), (2, "ok")]:
+    for sequence, state in [(1, "reachable"), (3, "unreachable"), (2, "reachable"), (3, "reachable")]:
         observed = ClusterObserved(
             cluster="daint", state=state, sequence=sequence, error="no route" if sequence == 3 else None
         )
-        await house.applying.apply(events.event(Type.CLUSTER_OBSERVED, observed, source="poller", at=NOW))
+        at = NOW + timedelta(seconds=sequence)
+        await house.applying.apply(events.event(Type.CLUSTER_OBSERVED, observed, source="poller", at=at))
 
-    (found,) = await house.reading.clusters()
-    assert (found.name, found.state, found.error) == ("daint", "unreachable", "no route")
+    found = (await house.reading.clusters())["daint"]
+    assert (found.state, found.error, found.observed_at) == ("unreachable", "no route", NOW + timedelta(seconds=3))
+
+
+async def test_a_poller_whose_counter_starts_anew_is_heard(house: House) -> None:
+    """Its first events have ids that were taken before, too."""
+    for sequence in (1, 2, 3):
+        await house.observe(sequence=sequence, ago_s=100 - sequence)
+
+    await house.observe("unreachable", sequence=1, ago_s=10)
+    await house.observe("reachable", sequence=2, ago_s=99)
+
+    assert (await house.reading.clusters())["daint"].state == "reachable"
+    await house.observe("degraded", sequence=2, ago_s=5)
+    assert (await house.reading.clusters())["daint"].state == "degraded"
+
+
+async def test_a_poller_whose_clock_was_set_back_is_heard(house: House) -> None:
+    await house.observe(sequence=7, ago_s=-3600)
+
+    await house.observe("unreachable", sequence=8)
+
+    assert (await house.reading.clusters())["daint"].state == "unreachable"
+
+
+async def test_what_the_collector_says_first_leaves_the_poller_its_word(house: House) -> None:
+    collections = Collections(house.database)
+    await collections.note_cluster("daint", "no key")
+
+    before = (await house.reading.clusters())["daint"]
+    await house.observe("degraded", ago_s=3600)
+
+    after = (await house.reading.clusters())["daint"]
+    assert (before.state, before.observed_at, before.collection_error) == ("unknown", None, "no key")
+    assert (after.state, after.collection_error) == ("degraded", "no key")
+
+
+async def test_an_endless_error_of_a_cluster_is_cut(house: House) -> None:
+    await house.observe("s" * 1000, error="e" * 100_000)
+
+    found = (await house.reading.clusters())["daint"]
+    assert (len(found.state), len(found.error or "")) == (64, 4000)
+
+
+@pytest.mark.parametrize("change", [(b'"succeeded"', b'"dreamt"'), (b'"final"', b'"asleep"')])
+async def test_words_of_later_versions_go_to_the_dead_letters(house: House, change: tuple[bytes, bytes]) -> None:
+    message = message_of(said(ended()))
+    later = msgspec.structs.replace(message, body=message.body.replace(*change))
+    assert later.body != message.body
+
+    with pytest.raises(BadMessage):
+        await Intake(MemoryBus(), house.applying).take(later)
 
 
 async def test_the_end_of_a_run_that_is_not_known_yet_is_taken(house: House) -> None:

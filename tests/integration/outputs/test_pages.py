@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import insert, update
 
 from scripthut_common.events import ItemState, Outcome
+from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.controllers.pages import assets
 from scripthut_outputs.ledger import FileState, Kind, OutputsState, Place
-from scripthut_outputs.tables import CLUSTERS, COLLECTIONS, FILES, ITEMS
+from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS
 from tests.integration.outputs.house import House, document, ended, item
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -186,16 +187,50 @@ async def test_a_run_that_is_over_is_not_asked_for_again(house: House) -> None:
 
 async def test_a_cluster_that_cannot_be_watched_is_told_of(house: House) -> None:
     await house.apply(item(state=ItemState.RUNNING))
-    told = {"sequence": 1, "observed_at": NOW, "last_good_round_at": NOW, "state": "unreachable"}
-    async with house.database.transaction() as connection:
-        await connection.execute(insert(CLUSTERS).values(told | {"name": "daint", "error": "no <route> to host"}))
-        await connection.execute(insert(CLUSTERS).values(told | {"name": "eiger", "error": "elsewhere"}))
+    await house.observe("unreachable", error="no <route> to host")
+    await house.observe("unreachable", error="elsewhere", cluster="eiger")
 
     for path in ("/ui/", "/ui/runs/r1", "/ui/runs/r1/tasks/t0"):
         said = text_of(await house.get(path))
-        assert "Cluster daint cannot be watched" in said
+        assert "daint has not answered since" in said
         assert "no &lt;route&gt; to host" in said
         assert "elsewhere" not in said
+
+
+async def test_words_that_this_version_does_not_know_are_shown_as_they_are(house: House) -> None:
+    await house.apply(ended(), ended("t1", position=1), item("t2", position=2))
+    await house.store("r1", "t1", b"a.txt", b"x")
+    async with house.database.transaction() as connection:
+        await connection.execute(update(FILES).values(state="in_orbit", kind="hologram"))
+        strange = {"outcome": "dreamt<b>", "evidence": "oracle", "outputs_state": "teleported"}
+        await connection.execute(update(ITEMS).where(ITEMS.c.task_id == "t1").values(strange))
+        await connection.execute(update(ITEMS).where(ITEMS.c.task_id == "t2").values(state="asleep"))
+
+    for path in ("/ui/", "/ui/runs/r1", "/ui/runs/r1/tasks/t1", "/ui/runs/r1/tasks/t2"):
+        page = await house.get(path)
+        assert page.status_code == 200, path
+        assert ("asleep" if path.endswith("t2") else "dreamt&lt;b&gt;") in page.text
+    run = (await house.get("/runs/r1")).json()
+    assert (run["state"], run["counts"]) == ("running", {"succeeded": 1, "dreamt<b>": 1, "asleep": 1})
+    assert [found["outcome"] for found in run["items"]] == ["succeeded", "dreamt<b>", None]
+    for path in ("", "/outputs", "/detail/outputs", "/detail/output"):
+        assert (await house.get(f"/runs/r1/tasks/t1{path}")).status_code == 200, path
+
+
+async def test_an_outcome_that_this_version_does_not_know_is_neither_success_nor_failure(house: House) -> None:
+    await house.apply(ended(), ended("t1", position=1))
+    async with house.database.transaction() as connection:
+        await connection.execute(update(ITEMS).where(ITEMS.c.task_id == "t1").values(outcome="dreamt"))
+
+    assert (await house.get("/runs/r1")).json()["state"] == "unknown"
+
+
+async def test_outputs_that_nobody_collects_any_more_are_told_of(house: House) -> None:
+    await house.apply(ended(cluster="gone"))
+
+    assert "gone is not looked after It is not in the clusters file" in text_of(await house.get("/ui/runs/r1"))
+    assert await Collections(house.database).unserved({"daint"}) == {"gone": 1}
+    assert await Collections(house.database).unserved({"daint", "gone"}) == {}
 
 
 async def test_the_page_of_a_task_shows_its_command(house: House) -> None:
@@ -312,10 +347,10 @@ async def test_styles_and_scripts_are_given_to_anybody_for_ever(house: House) ->
 async def test_a_fault_of_ours_is_a_page_that_tells_no_secrets(house: House) -> None:
     await house.apply(ended())
     async with house.database.transaction() as connection:
-        await connection.execute(update(ITEMS).values(outcome="of another version"))
+        await connection.execute(update(ITEMS).values(definition=["of another version"]))
 
-    page = await house.get("/ui/")
+    page = await house.get("/ui/runs/r1/tasks/t0")
 
     assert page.status_code == 500
     assert "another version" not in page.text
-    assert '<a href="/ui/">Try again</a>' in page.text
+    assert '<a href="/ui/runs/r1/tasks/t0">Try again</a>' in page.text

@@ -233,3 +233,33 @@ async def test_a_page_fits_every_screen(house: House, address: str, browser: Bro
         for path in ("/ui/", "/ui/runs/r1", "/ui/runs/r1/tasks/t1"):
             await visit.page.goto(address + path)
             assert await visit.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [320, 1280, 3840])
+async def test_a_hostile_error_of_a_cluster_does_nothing_and_fits(
+    house: House, address: str, browser: Browser, width: int
+) -> None:
+    error = HOSTILE + HOSTILE_MARKDOWN + "\u05d0\u0627" + "x" * 100_000
+    await house.apply(item(run_name="A run under way", state=ItemState.RUNNING))
+    await house.observe("unreachable", ago_s=60, error=error)
+
+    async with signed_in(browser, address, width=width) as visit:
+        for path in ("/ui/", "/ui/runs/r1", "/ui/runs/r1/tasks/t0"):
+            await visit.page.goto(address + path)
+            told = visit.page.locator(".banner, .notices li")
+            await expect(told).to_contain_text("daint has not answered since")
+            await expect(told).to_contain_text("</title></bdi></a></script>")
+            assert await visit.page.evaluate("document.documentElement.scrollWidth") <= width
+            assert len(await told.inner_text()) < 800
+        assert_harmless(visit, address)
+
+
+async def test_a_banner_goes_when_the_cluster_answers_again(house: House, address: str, browser: Browser) -> None:
+    await house.apply(item(state=ItemState.RUNNING))
+    await house.observe("unreachable", ago_s=60, error="connection refused")
+
+    async with signed_in(browser, address) as visit:
+        await visit.page.goto(f"{address}/ui/runs/r1")
+        await expect(visit.page.locator(".banner")).to_contain_text("connection refused")
+        await house.observe(sequence=2)
+        await expect(visit.page.locator(".banner")).to_have_count(0, timeout=20_000)

@@ -5,13 +5,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.tasks import TaskSpec
+from scripthut_poller.budget import Budget
 from scripthut_poller.homes import Homes
 from scripthut_poller.leasing import Leasing
+from scripthut_poller.metrics import Metrics
 from scripthut_poller.sites import Site
 from scripthut_poller.submitting import Submitting
 from scripthut_poller.watching import Watching
@@ -31,7 +34,14 @@ class Bench:
         self.notes = folder / "notes"
         self.notes.mkdir()
         self.lease = Leasing(database, cluster.name, "this poller", lease_s=600)
-        self.site = Site(cluster=cluster, scheduler=open_scheduler(cluster), shell=self.shell, lease=self.lease)
+        self.site = Site(
+            cluster=cluster,
+            scheduler=open_scheduler(cluster),
+            shell=self.shell,
+            lease=self.lease,
+            budget=Budget(100_000),
+            metrics=Metrics(CollectorRegistry()).of(cluster.name),
+        )
         self.watching = Watching(database, self.site)
         self.submitting = self.another_life()
 

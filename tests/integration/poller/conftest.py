@@ -32,6 +32,7 @@ def here(tmp_path: Path) -> Iterator[Cluster]:
         log_dir=str(tmp_path / "logs"),
         spool_dir=str(tmp_path / "spool"),
         poll_interval_s=1.0,
+        commands_per_minute=240,
     )
     _end_processes_of(tmp_path)
 

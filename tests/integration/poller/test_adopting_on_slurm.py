@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from scripthut_common import layout
 from scripthut_common.clusters import Cluster, Patience, SchedulerKind
@@ -16,7 +17,9 @@ from scripthut_common.database import Database
 from scripthut_common.events import Evidence, ItemEvent, Outcome, Type
 from scripthut_common.shell.ssh import SshShell
 from scripthut_poller.adopting import Adopting
+from scripthut_poller.budget import Budget
 from scripthut_poller.leasing import Leasing
+from scripthut_poller.metrics import Metrics
 from scripthut_poller.schedulers.slurm import Slurm
 from scripthut_poller.schedulers.slurm.scans import SlurmScanner
 from scripthut_poller.sites import Site
@@ -114,7 +117,14 @@ async def adopting(database: Database, lab: Lab, shell: SshShell) -> Adopting:
     lease = Leasing(database, "here", "this poller", lease_s=600)
     await lease.step()
     cluster = msgspec.structs.replace(lab.cluster, adopt=(ALICE, BOB, CAROL))
-    site = Site(cluster=cluster, scheduler=Slurm(), shell=shell, lease=lease)
+    site = Site(
+        cluster=cluster,
+        scheduler=Slurm(),
+        shell=shell,
+        lease=lease,
+        budget=Budget(100_000),
+        metrics=Metrics(CollectorRegistry()).of(cluster.name),
+    )
     return Adopting(database, site, SlurmScanner())
 
 

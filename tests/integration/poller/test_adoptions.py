@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from scripthut_common.clusters import Cluster, SchedulerKind
@@ -16,8 +17,10 @@ from scripthut_common.shell import Answer, Program
 from scripthut_common.shell.local import LocalShell
 from scripthut_poller import adopting
 from scripthut_poller.adopting import Adopting
+from scripthut_poller.budget import Budget
 from scripthut_poller.leasing import Leasing
 from scripthut_poller.localhost.scheduler import of_cluster
+from scripthut_poller.metrics import Metrics
 from scripthut_poller.schedulers import Question
 from scripthut_poller.schedulers.scanning import Candidate, Element, Scanned
 from scripthut_poller.sites import Site
@@ -214,9 +217,20 @@ class Scene:
         self.shell = LocalShell()
         self.said = Said()
         self.lease = Leasing(database, cluster.name, "this poller", lease_s=600)
-        site = Site(cluster=cluster, scheduler=of_cluster(cluster), shell=self.shell, lease=self.lease)
-        self.adopting = Adopting(database, site, self.said)
+        self.news = 0
+        site = Site(
+            cluster=cluster,
+            scheduler=of_cluster(cluster),
+            shell=self.shell,
+            lease=self.lease,
+            budget=Budget(100_000),
+            metrics=Metrics(CollectorRegistry()).of(cluster.name),
+        )
+        self.adopting = Adopting(database, site, self.said, on_adopted=self._hear)
         self._site = site
+
+    def _hear(self) -> None:
+        self.news += 1
 
     def taking(self, max_runs: int) -> "Scene":
         """Take in so many runs at a time."""
@@ -251,6 +265,7 @@ async def test_a_scan_takes_in_what_is_tagged_and_begins_where_the_last_one_ende
 
     assert list(await rows(scene.database)) == ["t"]
     assert scene.said.asked == [(["root"], None), (["root"], SUBMITTED)]
+    assert scene.news == 1
 
 
 async def test_a_scan_that_is_not_whole_is_made_again_from_the_same_time(scene: Scene) -> None:

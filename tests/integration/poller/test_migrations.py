@@ -30,4 +30,4 @@ async def test_a_schema_left_behind_is_named_with_the_command_that_helps(databas
     fault = await migrating.fault(database, MIGRATIONS)
 
     assert fault is not None
-    assert "python -m scripthut_poller migrate" in fault
+    assert "scripthut-poller migrate" in fault

@@ -26,7 +26,7 @@ from tests.testbed.processes import wait_until
 
 
 class Process:
-    """`python -m scripthut_poller run` with its settings."""
+    """`scripthut-poller run` with its settings."""
 
     def __init__(self, environment: dict[str, str], log: Path, port: int) -> None:
         self._environment = os.environ | environment
@@ -125,5 +125,5 @@ async def test_without_its_schema_it_says_which_command_helps(process: Process) 
     report = json.loads(await process.wait_answer(503))
 
     faults = {one["name"]: one["fault"] for one in report["faults"]}
-    assert "run python -m scripthut_poller migrate" in faults["poller.database"]
+    assert "run scripthut-poller migrate" in faults["poller.database"]
     assert (await process.report("live"))[0] == 200

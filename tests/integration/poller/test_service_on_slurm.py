@@ -41,6 +41,7 @@ def there(slurm: SlurmCluster, login: Sshd, tmp_path: Path) -> Cluster:
         known_hosts_file=str(login.known_hosts),
         log_dir=str(slurm.directory_of(ALICE) / tmp_path.name),
         poll_interval_s=1.0,
+        commands_per_minute=240,
         connect_timeout_s=5.0,
     )
 

@@ -2,12 +2,17 @@
 
 from collections import Counter
 
+import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from scripthut_common.errors import NoConnection
-from scripthut_common.events import ClusterObserved, ItemEvent, Outcome, Type
+from scripthut_common.events import ClusterObserved, ItemEvent, ItemState, Outcome, Type
 from scripthut_common.tasks import TaskSpec
+from scripthut_poller.budget import Budget
+from scripthut_poller.metrics import Metrics
+from scripthut_poller.watching import Watching
 from tests.integration.poller.bench import Bench
 from tests.integration.poller.told import events, rows
 
@@ -158,3 +163,74 @@ async def test_commands_a_minute_are_told(bench: Bench) -> None:
     last = (await events(bench.database, Type.CLUSTER_OBSERVED))[-1].data
     assert isinstance(last, ClusterObserved)
     assert last.commands_per_minute >= 4
+
+
+async def test_rounds_and_what_they_see_are_counted(bench: Bench) -> None:
+    registry = CollectorRegistry()
+    bench.site = msgspec.structs.replace(bench.site, metrics=Metrics(registry).of("here"), budget=Budget(60))
+    watching = Watching(bench.database, bench.site)
+    await bench.ask([TaskSpec(id="a", command="sleep 600")])
+    await bench.submitting.step()
+
+    await watching.round()
+    bench.shell.away.add("*")
+    await watching.round()
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"scripthut_poller_{name}", {"cluster": "here", **labels})
+
+    assert value("rounds_total", result="reachable") == 1
+    assert value("rounds_total", result="unreachable") == 1
+    assert value("round_duration_seconds_count") == 2
+    assert sum(value("items", state=state) or 0 for state in ItemState) == 1
+    assert value("lease_held") == 1
+    assert 2 <= (value("commands_per_minute") or 0) <= 4
+    assert (value("last_good_round_age_seconds") or -1) >= 0
+
+
+async def test_a_spent_budget_lets_rounds_wait(bench: Bench) -> None:
+    bench.site = msgspec.structs.replace(bench.site, budget=Budget(4))
+    watching = Watching(bench.database, bench.site)
+    assert watching.is_due
+
+    await bench.site.budget.take(3)
+
+    assert not watching.is_due
+
+
+async def test_after_failed_rounds_the_next_ones_come_later(bench: Bench) -> None:
+    await bench.ask([TaskSpec(id="a", command="sleep 600")])
+    await bench.submitting.step()
+    now = 1000.0
+    watching = bench.watching_by(lambda: now, interval_s=10)
+    bench.shell.away.add("*")
+    rests = []
+
+    for _ in range(4):
+        while not watching.is_due:
+            now += 1
+        before = now
+        await watching.step()
+        now += 0.5
+        while not watching.is_due:
+            now += 0.5
+        rests.append(now - before)
+
+    assert 10 <= rests[0] <= 20
+    assert rests[-1] >= 15
+
+
+async def test_how_a_cluster_stands_is_told_every_half_minute_though_rounds_are_seldom(bench: Bench) -> None:
+    now = 1000.0
+    watching = bench.watching_by(lambda: now, interval_s=600)
+    await watching.step()
+    async with bench.database.transaction() as connection:
+        await connection.execute(text("UPDATE poller.clusters SET published_at = now() - interval '31 seconds'"))
+    told = len(await events(bench.database, Type.CLUSTER_OBSERVED))
+
+    now += 31
+    assert watching.is_due
+    await watching.step()
+
+    assert len(await events(bench.database, Type.CLUSTER_OBSERVED)) == told + 1
+    assert not watching.is_due

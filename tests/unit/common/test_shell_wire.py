@@ -130,3 +130,14 @@ def test_endless_noise_before_the_program_is_an_error() -> None:
 def test_noise_on_standard_error_is_dropped() -> None:
     assert wire.without_noise(f"bash: warning\n{MARKER}\nreal".encode(), MARKER) == b"real"
     assert wire.without_noise(b"no marker at all", MARKER) == b"no marker at all"
+
+
+def test_what_the_login_shell_printed_is_counted_on_both_outputs() -> None:
+    decoder = wire.Decoder("mark")
+
+    for piece in (b"Wel", b"come!\nma", b"rk\noutput", b"mark 000\n"):
+        decoder.feed(piece)
+
+    assert decoder.noise_bytes == len(b"Welcome!\n")
+    assert wire.noise_bytes(b"quota\nmark\nerror", "mark") == len(b"quota\n")
+    assert wire.noise_bytes(b"error before any mark", "mark") == 0

@@ -45,7 +45,7 @@ class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long verdicts wait for what, in seconds; see `docs/outcomes.md`.
+    """How long verdicts wait for what, in seconds; see `docs/operators.md`.
 
     Args:
         young_s: a job that is not in the queue so soon after its submission is not asked for in accounting.
@@ -85,7 +85,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     log_dir: str = "~/scripthut"
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     slowest_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 30.0
-    commands_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 60
+    commands_per_minute: Annotated[int, msgspec.Meta(ge=4)] = 60
     connect_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     command_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     adopt: Literal["off"] | tuple[_User, ...] = "off"

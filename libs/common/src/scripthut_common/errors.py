@@ -4,7 +4,8 @@
     ├── TransientError            trying again later may help
     │   ├── Unreachable           the cluster did not answer, or not completely
     │   │   └── NoConnection      not even a connection came about: nothing has run there
-    │   │       └── AccessRefused it answered, but does not let us in (key, host key)
+    │   │       └── AccessRefused it answered, but does not let us in (key, account)
+    │   │           └── HostNotTrusted  its host key is unknown, or another than it was
     │   ├── TimedOut              it took longer than it was given
     │   ├── BusUnavailable        the broker is away
     │   ├── DatabaseUnavailable   PostgreSQL is away or restarting
@@ -49,6 +50,10 @@ class NoConnection(Unreachable):
 
 class AccessRefused(NoConnection):
     """The cluster answered but does not let us in: wrong key, unknown or changed host key."""
+
+
+class HostNotTrusted(AccessRefused):
+    """Nobody vouches for the host key that the cluster shows: it may be somebody else."""
 
 
 class TimedOut(TransientError):

@@ -6,7 +6,7 @@ from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from scripthut_outputs.controllers import login, operations, problems, schema
+from scripthut_outputs.controllers import clusters, login, operations, problems, schema
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
@@ -34,7 +34,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
         [
             *(Runs, Details, Outputs, Summaries),
             *(login.enter, login.log_in, login.log_out, login.home),
-            *(operations.live, operations.ready, operations.metrics),
+            *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,
         ],
         guards=[guard],

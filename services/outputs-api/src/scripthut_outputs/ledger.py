@@ -51,6 +51,7 @@ class OutputsState(StrEnum):
     FAILED = "failed"
 
 
+MOVING = frozenset({OutputsState.PENDING, OutputsState.COLLECTING, OutputsState.PARTIAL})
 _SUFFIXES = {
     Kind.MARKDOWN: (b".md", b".markdown"),
     Kind.IMAGE: (b".png", b".jpg", b".jpeg", b".svg", b".gif", b".webp"),

@@ -45,6 +45,8 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
 
     `allowed_hosts`: names by which browsers may address us, without ports; what DNS rebinding would forge.
     `cors_origins`: other origins whose pages may read us with a token; none unless named.
+    `cluster_silent_after_s`: a cluster of which nothing was heard for so long is shown as stale; the poller speaks
+    every 30 s. `cluster_unseen_after_s`: one of which no round went well for so long, too.
     `max_rendered_bytes`: so much of a document is rendered, by `render_workers` processes that a document may hold
     for `render_timeout_s` and fill by `render_memory_bytes`.
     """
@@ -54,6 +56,8 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     cors_origins: tuple[str, ...] = ()
     max_inline_html_bytes: int = 2 * MIB
+    cluster_silent_after_s: Annotated[float, msgspec.Meta(gt=30)] = 120.0
+    cluster_unseen_after_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     max_rendered_bytes: Annotated[int, msgspec.Meta(ge=1024)] = MIB
     render_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     render_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * MIB)] = 512 * MIB

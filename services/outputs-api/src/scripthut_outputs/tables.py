@@ -35,6 +35,7 @@ RUNS = Table(
     Column("document_sha256", Text, comment="of the run document; null for runs announced by others"),
     Column("version", BigInteger, nullable=False, server_default="1", comment="raised by every visible change"),
     Index(None, "created_at", "run_id"),
+    Index(None, "owner", "cluster"),
 )
 
 ITEMS = Table(
@@ -140,7 +141,8 @@ CLUSTERS = Table(
     Column("last_good_round_at", UtcTime),
     Column("commands_per_minute", Double, nullable=False, server_default="0"),
     Column("sequence", BigInteger, nullable=False),
-    Column("observed_at", UtcTime, nullable=False),
+    Column("observed_at", UtcTime, comment="when the poller said so, by its clock; null while it has said nothing"),
+    Column("heard_at", UtcTime, comment="when the poller's word arrived, by our clock"),
     Column("collection_error", Text, comment="why the collector cannot reach it; null when it can"),
 )
 

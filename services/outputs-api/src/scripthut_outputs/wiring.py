@@ -31,6 +31,7 @@ from .access.tokens import Tokens, read_key
 from .blobs import open_store
 from .catalog.applying import Applying
 from .catalog.changes import Cache, Listener
+from .catalog.collections import Collections
 from .catalog.creating import Creating
 from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
@@ -39,6 +40,7 @@ from .collector import Collector
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
 from .controllers.parts import Parts
+from .controllers.standing import Bounds
 from .documents.loop import Renderer
 from .documents.press import Press
 from .intake import Intake
@@ -111,6 +113,7 @@ def build(
     roles: Iterable[Role] = tuple(Role),
     shells: Shells = open_shell,
     other_checks: Mapping[str, Check] | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> Service:
     """Put the rooms together; nothing runs yet.
 
@@ -121,11 +124,14 @@ def build(
         roles: what this process does.
         shells: makes the way to each cluster.
         other_checks: of others in the same process, to be told in `/health/ready` too.
+        registry: metrics of others in the same process, to be shown in `/metrics` too.
 
     Raises:
         SettingsError: the clusters file or the tokens file is missing or wrong.
     """
-    return _Plan(settings, bus, frozenset(roles), shells).service(pulse, other_checks or {})
+    return _Plan(settings, bus, frozenset(roles), shells).service(
+        pulse, other_checks or {}, registry or CollectorRegistry()
+    )
 
 
 async def login_url(settings: DoorSettings, actor: str | None = None) -> str:
@@ -161,15 +167,17 @@ class _Plan:
         self._intake_database = Database(settings.database_url, pool_size=_INTAKE_CONNECTIONS)
         self._blobs = open_store(settings.blobs_dir)
 
-    def service(self, pulse: Pulse, other_checks: Mapping[str, Check]) -> Service:
+    def service(self, pulse: Pulse, other_checks: Mapping[str, Check], registry: CollectorRegistry) -> Service:
         relay = Relay(self._database, Outbox(OUTBOX), self._bus)
-        checks = {
+        checks: dict[str, Check] = {
             "outputs.database": self._check_database,
             "outputs.bus": self._bus.check,
             "outputs.outbox": relay.check,
             "outputs.blobs": self._blobs.fault,
         }
-        health = Health(pulse, {**checks, **other_checks}, CollectorRegistry())
+        if Role.COLLECTOR in self._roles:
+            checks["outputs.clusters"] = self._check_clusters
+        health = Health(pulse, {**checks, **other_checks}, registry)
         loops = relay.loops()
         served = collecting = None
         if Role.API in self._roles:
@@ -218,6 +226,9 @@ class _Plan:
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),
             bus_fault=lambda: self._bus.fault,
+            bounds=Bounds(
+                silent_after_s=settings.cluster_silent_after_s, unseen_after_s=settings.cluster_unseen_after_s
+            ),
         )
         return app.build(parts, _rules(settings))
 
@@ -237,6 +248,15 @@ class _Plan:
 
     async def _check_database(self) -> str | None:
         return await migrating.fault(self._database, MIGRATIONS)
+
+    async def _check_clusters(self) -> str | None:
+        if await self._check_database():
+            return None
+        left = await Collections(self._database).unserved(self._clusters)
+        if not left:
+            return None
+        named = ", ".join(f"{count} on '{name}'" for name, count in sorted(left.items()))
+        return f"nobody collects the outputs of {named}: put the cluster back into the clusters file"
 
 
 def _rules(settings: Settings) -> Rules:

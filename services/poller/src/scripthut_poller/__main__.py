@@ -1,7 +1,5 @@
-"""`python -m scripthut_poller`."""
+"""`python -m scripthut_poller`, where the program `scripthut-poller` is not in PATH."""
 
-import sys
+from .commands import console
 
-from .commands import main
-
-sys.exit(main(sys.argv[1:]))
+console()

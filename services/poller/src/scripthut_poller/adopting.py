@@ -5,7 +5,7 @@ are open to it.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -14,7 +14,6 @@ from scripthut_common import layout, supervision
 from scripthut_common.database import Database
 
 from . import notices
-from .asking import ask
 from .homes import expand
 from .notices import Account
 from .schedulers import scanning
@@ -38,12 +37,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Adopting:
-    """Scans one cluster for jobs to adopt, while this process holds it; `max_runs` are taken in at a time."""
+    """Scans one cluster for jobs to adopt, while this process holds it.
 
-    def __init__(self, database: Database, site: Site, scanner: Scanner, *, max_runs: int = MAX_RUNS_PER_SCAN) -> None:
+    Args:
+        on_adopted: called when there is more to watch.
+        max_runs: how many are taken in at a time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        site: Site,
+        scanner: Scanner,
+        *,
+        on_adopted: Callable[[], None] = lambda: None,
+        max_runs: int = MAX_RUNS_PER_SCAN,
+    ) -> None:
         self._database = database
         self._site = site
         self._scanner = scanner
+        self._on_adopted = on_adopted
         self._max_runs = max_runs
         self._refused: dict[tuple[str, str], str] = {}
         self._told_of = frozenset[str]()
@@ -65,12 +78,11 @@ class Adopting:
             return False
         term = self._site.lease.term
         since = await adoptions.scanned_at(self._database, self._site.name)
-        accounts = await ask(self._site.shell, notices.look(users, self._site.cluster.adopt_log_dir, since))
+        accounts = await self._site.ask(notices.look(users, self._site.cluster.adopt_log_dir, since))
         self._tell_of_missing(users, accounts)
         if not accounts:
             return False
-        question = self._scanner.scan(sorted(accounts), since, announced_ids(accounts))
-        scanned = await ask(self._site.shell, question)
+        scanned = await self._site.ask(self._scanner.scan(sorted(accounts), since, announced_ids(accounts)))
         has_more = await self._take(term, scanned, accounts)
         if scanned.is_whole and not has_more:
             await adoptions.note_scan(self._database, term, scanned.at)
@@ -87,7 +99,9 @@ class Adopting:
             refusals = await adoptions.adopt(self._database, term, group)
             self._note(refusals)
             one, joined = group[0], len(group) - len(refusals)
+            self._site.metrics.adopted_jobs.inc(joined)
             if joined:
+                self._on_adopted()
                 log.info("jobs_adopted", cluster=self._site.name, run_id=one.run_id, owner=one.owner, jobs=joined)
             supervision.beat()
         return len(groups) > self._max_runs
@@ -98,6 +112,7 @@ class Adopting:
             if self._refused.get((one.job_id, one.tag)) == one.reason:
                 continue
             log.warning("job_not_adopted", cluster=self._site.name, **msgspec.structs.asdict(one))
+            self._site.metrics.refused_jobs.inc()
             self._refused[one.job_id, one.tag] = one.reason
         while len(self._refused) > _MAX_REMEMBERED:
             del self._refused[next(iter(self._refused))]

@@ -5,6 +5,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -21,8 +22,38 @@ log = structlog.get_logger()
 
 
 def holder_name() -> str:
-    """Name this process, for people and apart from every other."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}"
+    """Name this process: `host/machine and process namespace/process id/its start/a random mark`."""
+    pid = os.getpid()
+    return f"{socket.gethostname()}/{_namespace()}/{pid}/{_start_of(pid)}/{secrets.token_hex(6)}"
+
+
+def is_gone(holder: str) -> bool:
+    """Say whether a process has surely ended: one that ran beside us, on this machine, and is no longer there."""
+    _, _, rest = holder.partition("/")
+    namespace, _, rest = rest.partition("/")
+    pid, _, rest = rest.partition("/")
+    start, _, _ = rest.partition("/")
+    return namespace == _namespace() != "" and pid.isdigit() and start.isdigit() and _start_of(int(pid)) != start
+
+
+def _namespace() -> str:
+    """Name what process ids are unique in; empty where that cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str:
+    """Return when a process began, in clock ticks after the boot; empty when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    # The second field is the program's name, which may hold anything; the 22nd is the start.
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state in {"Z", "X"} else fields[18]
 
 
 class Leasing:
@@ -73,7 +104,7 @@ class Leasing:
     async def step(self) -> None:
         """Take or renew the lease."""
         asked_at = self._clock()
-        term = await leases.take(self._database, self._cluster, self._holder, self._lease_s)
+        term = await leases.take(self._database, self._cluster, self._holder, self._lease_s, is_gone)
         before, self._term, self._held_until = self._term, term, asked_at + self._lease_s
         if term == before:
             return

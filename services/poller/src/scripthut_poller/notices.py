@@ -84,6 +84,7 @@ def look(users: Sequence[str], log_dir: str, since: datetime | None) -> Question
         program=_LOOK,
         argv=(mark, log_dir, scanning.epoch(since), str(scanning.MAX_ANNOUNCED), *users),
         parse=lambda answer: parse(answer, mark),
+        cost=0,
     )
 
 

@@ -106,6 +106,7 @@ def read(wanted: Sequence[Wanted]) -> Question[Mapping[tuple[str, str], Trace]]:
         argv=(mark,),
         stdin=b"".join(_blocks(wanted)),
         parse=lambda answer: _traces(answer, mark.encode(), wanted),
+        cost=0,
     )
 
 

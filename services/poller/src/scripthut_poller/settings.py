@@ -16,6 +16,13 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
 
 
+class CheckSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check of clusters needs; the database only to compare its clock."""
+
+    clusters_file: str
+    database_url: str | None = None
+
+
 class Settings(DatabaseSettings, frozen=True, kw_only=True):
     """What the service itself needs, whichever bus it is given."""
 

@@ -1,7 +1,8 @@
-"""One polling round of one cluster: one question to the queue, one to accounting, one for exit records, at most."""
+"""Polling rounds of one cluster: one question to the queue, one to accounting, one for exit records, at most."""
 
+import random
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -9,13 +10,14 @@ import structlog
 
 from scripthut_common.database import Database
 from scripthut_common.errors import TimedOut, Unreachable
+from scripthut_common.events import ItemState
 
-from . import evidence, transitions
+from . import evidence, pacing, transitions
 from .asking import ask
 from .schedulers import job
 from .schedulers.job import Queue, Seen
 from .sites import Site
-from .transitions import Clock, Decision, Observation, Standing
+from .transitions import Clock, Decision, Observation, Source, Standing
 from .watchlist import clusters, rounds
 from .watchlist.clusters import Observed
 from .watchlist.items import Item, Key
@@ -24,6 +26,8 @@ from .watchlist.recording import Change
 from .watchlist.rounds import Watch
 
 SOON_S = 1.0
+# The queue, and accounting for what has left it.
+_ROUND_COSTS = 2
 
 log = structlog.get_logger()
 
@@ -35,22 +39,25 @@ class Watching:
         clock: monotonic seconds.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        site: Site,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, database: Database, site: Site, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._site = site
         self._clock = clock
         self._due_at = clock()
         self._started_at = clock() - SOON_S
+        self._changed_at = clock()
+        self._told_at = clock()
+        self._good_at: float | None = None
+        self._failures = 0
+        self._cost = 0
+        self._is_settling = False
+        self._is_idle = True
+        self._is_over = False
         self._seen = Observed(state="unknown")
         self._submission_fault: str | None = None
-        self._is_idle = True
-        self._commands = deque([(clock(), site.shell.commands_run)])
+        site.metrics.last_good_round.set_function(self._age_of_last_good_round)
+        site.metrics.commands_per_minute.set_function(lambda: site.budget.spent)
+        site.metrics.lease_held.set_function(lambda: site.lease.is_held)
 
     @property
     def fault(self) -> str | None:
@@ -59,11 +66,17 @@ class Watching:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for a round."""
-        return self._clock() >= self._due_at
+        """Whether it is time for a round, or at least to tell again how the last one went."""
+        return self._is_round_due or self._clock() - self._told_at >= clusters.TELL_EVERY_S
+
+    @property
+    def _is_round_due(self) -> bool:
+        """Whether it is time for a round, and the budget has room for one."""
+        return self._clock() >= self._due_at and not self._site.budget.wait_s(_ROUND_COSTS)
 
     def soon(self) -> None:
         """Let the next round come soon: jobs were submitted, and short ones are over before the usual time."""
+        self._changed_at = self._clock()
         self._due_at = min(self._due_at, max(self._clock(), self._started_at) + SOON_S)
 
     def note_submissions(self, fault: str | None) -> None:
@@ -71,41 +84,58 @@ class Watching:
         self._submission_fault = fault
 
     async def step(self) -> None:
-        """Do a round if one is due.
+        """Do a round if one is due; nothing while another process holds the cluster.
 
         Raises:
             DatabaseUnavailable, LeaseLost: nothing was concluded.
         """
+        is_round = self._is_round_due
         if not self.is_due:
             return
         if not self._site.lease.is_held:
-            self._is_idle = True
+            self._is_idle, self._told_at = True, self._clock()
+            self._due_at = self._clock() + SOON_S
+            return
+        if not is_round:
+            await self._tell(self._site.lease.term)
             return
         self._started_at = self._clock()
         self._due_at = self._started_at + self._site.cluster.poll_interval_s
         await self.round()
+        # A scheduler that answers slowly is left alone for at least as long as it took.
+        took_s = self._clock() - self._started_at
+        pause_s = max(self._rest_s(), 2 * took_s, self._site.budget.spacing_s(self._cost))
+        self._site.metrics.next_round.set(pause_s)
+        self._due_at = self._started_at + pause_s
 
     async def round(self) -> None:
         """Look at everything that is watched, once."""
         term = self._site.lease.term
         await rounds.announce(self._database, term)
         watch = await rounds.watched(self._database, self._site.name)
-        clock = Clock(
-            now=watch.now, interval_s=self._site.cluster.poll_interval_s, patience=self._site.cluster.patience
-        )
+        cluster = self._site.cluster
+        clock = Clock(now=watch.now, interval_s=cluster.poll_interval_s, patience=cluster.patience)
         standings = {item.key: _standing(item, watch) for item in watch.items}
         items = [item for item in watch.items if transitions.is_watched(standings[item.key], clock)]
-        self._is_idle = not items
+        self._consider(items)
         if not items:
-            told = msgspec.structs.replace(self._told(), is_good=False)
-            await clusters.observe(self._database, term, told)
+            await self._tell(term)
             return
+        with self._site.metrics.round_duration.time():
+            await self._look(term, items, standings, clock)
+
+    async def _look(self, term: Term, items: Sequence[Item], standings: Mapping[Key, Standing], clock: Clock) -> None:
+        await self._site.budget.take(_ROUND_COSTS)
+        self._cost = _ROUND_COSTS
         try:
             queue = await ask(self._site.shell, self._site.scheduler.queue(_job_ids(items), _users(items)))
         except (Unreachable, TimedOut) as error:
+            self._spare_one()
+            self._failures += 1
             self._note("unreachable", str(error))
-            await clusters.observe(self._database, term, self._seen)
+            await self._tell(term)
             return
+        self._failures = 0
         await self._judge(term, items, standings, queue, clock)
 
     async def _judge(
@@ -115,6 +145,8 @@ class Watching:
             item.key: transitions.wanted(standings[item.key], queue.look(item.job_id or ""), clock) for item in items
         }
         looked_at = evidence.within_limits(items, wants)
+        if not any(Source.ACCOUNTING in wants[item.key] for item in looked_at):
+            self._spare_one()
         found = await evidence.gather(self._site.shell, self._site.scheduler, looked_at, wants)
         changes = []
         for item in looked_at:
@@ -122,17 +154,59 @@ class Watching:
             decision = transitions.decide(standings[item.key], seen, clock)
             if _is_worth_writing(standings[item.key], decision, seen):
                 changes.append(_change(item, decision))
+        self._pace(changes)
         fault = found.fault
         self._note("degraded" if fault else "reachable", fault)
+        self._told_at = self._clock()
         await rounds.record_round(self._database, term, changes, self._told())
+
+    async def _tell(self, term: Term) -> None:
+        """Say how the last round went, when this is none that got an answer."""
+        self._told_at = self._clock()
+        await clusters.observe(self._database, term, msgspec.structs.replace(self._told(), is_good=False))
+
+    def _spare_one(self) -> None:
+        """Accounting was not asked."""
+        self._site.budget.give_back(1)
+        self._cost -= 1
+
+    def _consider(self, items: Sequence[Item]) -> None:
+        """Take note of what is watched in this round."""
+        self._is_idle = not items
+        self._is_over = all(item.state is ItemState.FINAL for item in items)
+        self._is_settling = False
+        self._site.metrics.show_items(Counter(item.state for item in items))
+
+    def _pace(self, changes: Sequence[Change]) -> None:
+        """Take note of what has changed: how soon the next round should come depends on it."""
+        if any(change.tells for change in changes):
+            self._changed_at = self._clock()
+        is_recent = self._clock() - self._changed_at < pacing.SETTLES_SOON_S
+        self._is_settling = is_recent and any(change.after.state is ItemState.SETTLING for change in changes)
+
+    def _rest_s(self) -> float:
+        cluster = self._site.cluster
+        slowest_s = cluster.slowest_interval_s
+        if self._failures:
+            jitter = random.random()  # noqa: S311  not a secret
+            return pacing.retreat_s(cluster.poll_interval_s, slowest_s, self._failures, jitter)
+        if self._is_idle:
+            return cluster.poll_interval_s
+        if self._is_over:
+            slowest_s = max(slowest_s, cluster.patience.asking_again_s)
+        quiet_s = self._clock() - self._changed_at
+        return pacing.rest_s(cluster.poll_interval_s, slowest_s, quiet_s=quiet_s, is_settling=self._is_settling)
 
     def _note(self, state: str, fault: str | None) -> None:
         """Keep how the round went; log it when it went otherwise than the last."""
         if (self._seen.state, self._seen.error) != (state, fault):
             level = log.info if fault is None else log.warning
             level("cluster_observed", cluster=self._site.name, state=state, fault=fault)
+        if fault is None:
+            self._good_at = self._clock()
+        self._site.metrics.count_round(state)
         self._seen = Observed(
-            state=state, error=fault, is_good=fault is None, commands_per_minute=self._commands_per_minute()
+            state=state, error=fault, is_good=fault is None, commands_per_minute=float(self._site.budget.spent)
         )
 
     def _told(self) -> Observed:
@@ -141,13 +215,10 @@ class Watching:
             return self._seen
         return msgspec.structs.replace(self._seen, state="degraded", error=self._submission_fault)
 
-    def _commands_per_minute(self) -> float:
-        now = self._clock()
-        self._commands.append((now, self._site.shell.commands_run))
-        while now - self._commands[0][0] > 60 and len(self._commands) > 2:
-            self._commands.popleft()
-        since, before = self._commands[0]
-        return (self._site.shell.commands_run - before) * 60 / max(now - since, 60.0)
+    def _age_of_last_good_round(self) -> float:
+        if self._is_idle or self._good_at is None:
+            return -1.0
+        return self._clock() - self._good_at
 
 
 def _standing(item: Item, watch: Watch) -> Standing:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from scripthut_common import bus as buses
 from scripthut_common import clusters as clusters_file
@@ -23,9 +24,11 @@ from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from .adopting import Adopting
+from .budget import Budget
 from .homes import Homes
 from .leasing import RENEW_EVERY_S, Leasing, holder_name
 from .localhost import scheduler as localhost
+from .metrics import Metrics
 from .migrations import MIGRATIONS
 from .registering import Registering
 from .requesting import Requesting
@@ -88,7 +91,13 @@ def open_scanner(cluster: Cluster) -> Scanner | None:
             return None
 
 
-def build(settings: Settings, bus: Bus, pulse: Pulse, shells: Shells = open_shell) -> Service:  # noqa: ARG001  as the other service
+def build(
+    settings: Settings,
+    bus: Bus,
+    pulse: Pulse,  # noqa: ARG001  as the other service
+    shells: Shells = open_shell,
+    registry: CollectorRegistry | None = None,
+) -> Service:
     """Put the rooms together; nothing runs yet.
 
     Args:
@@ -96,17 +105,18 @@ def build(settings: Settings, bus: Bus, pulse: Pulse, shells: Shells = open_shel
         bus: where commands come from and events go.
         pulse: of the process.
         shells: makes the way to each cluster.
+        registry: where the metrics are shown; nowhere else they are.
 
     Raises:
         SettingsError: the clusters file is missing or wrong.
     """
-    return _Plan(settings, bus, shells).service()
+    return _Plan(settings, bus, shells, registry or CollectorRegistry()).service()
 
 
 class _Plan:
     """The parts of one service while they are put together."""
 
-    def __init__(self, settings: Settings, bus: Bus, shells: Shells) -> None:
+    def __init__(self, settings: Settings, bus: Bus, shells: Shells, registry: CollectorRegistry) -> None:
         self._bus = bus
         self._clusters = clusters_file.load(Path(settings.clusters_file))
         self._database = Database(settings.database_url, pool_size=5 + 2 * len(self._clusters))
@@ -114,13 +124,15 @@ class _Plan:
         self._homes = Homes(self._database, self._shells)
         self._relay = Relay(self._database, recording.outbox, bus)
         self._to_submit = {name: asyncio.Event() for name in self._clusters}
-        holder = holder_name()
+        holder, metrics = holder_name(), Metrics(registry)
         self._sites = {
             name: Site(
                 cluster=cluster,
                 scheduler=open_scheduler(cluster),
                 shell=self._shells[name],
                 lease=Leasing(self._database, name, holder, on_taken=self._to_submit[name].set),
+                budget=Budget(cluster.commands_per_minute),
+                metrics=metrics.of(name),
             )
             for name, cluster in self._clusters.items()
         }
@@ -133,7 +145,7 @@ class _Plan:
                 *(_lease_loop(name, site.lease) for name, site in self._sites.items()),
                 *(self._submit_loop(name, watch) for name, watch in watching.items()),
                 *(_watch_loop(name, watch) for name, watch in watching.items()),
-                *self._adopt_loops(),
+                *self._adopt_loops(watching),
             ],
             checks=self._checks(watching),
             database=self._database,
@@ -167,11 +179,11 @@ class _Plan:
             wake=self._to_submit[name],
         )
 
-    def _adopt_loops(self) -> list[Loop]:
+    def _adopt_loops(self, watching: Mapping[str, Watching]) -> list[Loop]:
         return [
             Loop(
                 name=f"poller.adopt.{name}",
-                step=Adopting(self._database, site, scanner).step,
+                step=Adopting(self._database, site, scanner, on_adopted=watching[name].soon).step,
                 interval_s=site.cluster.adopt_interval_s,
             )
             for name, site in self._sites.items()

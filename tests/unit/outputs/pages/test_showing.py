@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scripthut_common.events import ItemState, Outcome, RunState
-from scripthut_outputs.catalog.views import ClusterView, Panel
+from scripthut_outputs.catalog.views import Panel
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.pages import showing, words
 from scripthut_outputs.ledger import FileState, OutputsState, Place
@@ -150,35 +150,6 @@ def test_sections_beyond_the_budget_are_left_to_their_tasks() -> None:
     sections = showing.sections("r1", found, allowance(150))
 
     assert [(section.html is None, section.is_long) for section in sections] == [(False, False), (True, True)]
-
-
-def test_banners_speak_of_the_named_clusters_alone() -> None:
-    fine = ClusterView(name="fine", state="ok", error=None, last_good_round_at=samples.AT, collection_error=None)
-    lost = ClusterView(
-        name="lost", state="unreachable", error="no route", last_good_round_at=samples.AT, collection_error="no key"
-    )
-
-    told = showing.banners([fine, lost], frozenset({"fine", "lost"}))
-
-    assert [banner.detail for banner in told] == ["no route", "no key"]
-    assert showing.banners([lost], frozenset({"fine"})) == ()
-
-
-def test_a_cluster_that_answers_in_part_is_not_called_unwatched() -> None:
-    in_part = ClusterView(
-        name="c", state="degraded", error="no accounting", last_good_round_at=samples.AT, collection_error=None
-    )
-
-    (told,) = showing.banners([in_part], frozenset({"c"}))
-
-    assert "answers only in part" in told.title
-
-
-def test_a_banner_says_that_the_broker_is_away_in_words_for_readers() -> None:
-    (told,) = showing.banners([], frozenset({"fine"}), is_bus_away=True)
-
-    assert "states below may be old" in told.title
-    assert "message broker" in told.detail
 
 
 def test_a_task_that_runs_shows_since_when() -> None:

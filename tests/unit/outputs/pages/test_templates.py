@@ -12,6 +12,7 @@ from scripthut_common.errors import NotFound
 from scripthut_common.events import ItemState, Outcome, RunState
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.pages import assets, showing, templating
+from scripthut_outputs.controllers.pages.banners import Banner
 from scripthut_outputs.ledger import FileState, OutputsState, Place
 
 from . import samples
@@ -55,7 +56,7 @@ def hostile_run_page() -> str:
         rows=(panel.row,),
         panels=(panel,),
         sections=showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], allowance),
-        banners=(showing.Banner(title=HOSTILE, detail=HOSTILE, since=samples.AT),),
+        banners=(Banner(title=HOSTILE, detail=HOSTILE, note=HOSTILE, since=samples.AT),),
         is_later=True,
         next_url="/ui/runs/r1?cursor=x",
         viewer=HOSTILE,

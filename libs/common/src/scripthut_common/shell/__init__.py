@@ -30,11 +30,15 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete answer: the end marker arrived and the exit status is the program's own."""
+    """A complete answer: the end marker arrived and the exit status is the program's own.
+
+    `noise_bytes` is how much the login shell printed before the program began; it is in neither output.
+    """
 
     stdout: bytes
     stderr: bytes
     exit_status: int
+    noise_bytes: int = 0
 
 
 class RemoteShell(Protocol):

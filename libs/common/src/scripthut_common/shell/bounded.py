@@ -87,6 +87,11 @@ class Exchange:
         """What the program itself wrote to standard error so far."""
         return wire.without_noise(bytes(self._running.stderr), self._marker)
 
+    @property
+    def noise_bytes(self) -> int:
+        """How much the login shell wrote to either output before the program began."""
+        return self._decoder.noise_bytes + wire.noise_bytes(bytes(self._running.stderr), self._marker)
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield output while it arrives; at the end `exit_status` is the program's."""
         size_bytes = 0
@@ -147,7 +152,12 @@ class BoundedShell(ABC):
         """See `RemoteShell.run`."""
         async with self._exchange(program, argv, stdin) as exchange:
             stdout = b"".join([piece async for piece in exchange.pieces()])
-            return Answer(stdout=stdout, stderr=exchange.stderr, exit_status=exchange.exit_status)
+            return Answer(
+                stdout=stdout,
+                stderr=exchange.stderr,
+                exit_status=exchange.exit_status,
+                noise_bytes=exchange.noise_bytes,
+            )
 
     def stream(
         self, program: Program, *argv: str, stdin: bytes = b""

@@ -12,7 +12,7 @@ import asyncssh
 import structlog
 
 from scripthut_common.clusters import Cluster
-from scripthut_common.errors import AccessRefused, NoConnection, Unreachable
+from scripthut_common.errors import AccessRefused, HostNotTrusted, NoConnection, Unreachable
 from scripthut_common.retrying import RECONNECTING, Backoff
 
 from . import MIB, Program
@@ -162,7 +162,7 @@ class SshShell(BoundedShell):
         files = [named] if named else ["~/.ssh/known_hosts", _SYSTEM_KNOWN_HOSTS]
         found = [path for path in (Path(file).expanduser() for file in files) if path.is_file()]
         if not found:
-            raise AccessRefused(
+            raise HostNotTrusted(
                 f"{self._address}: no file vouches for its host key: {' and '.join(files)} "
                 f"{'does' if named else 'do'} not exist. {self._scan_hint()}"
             )
@@ -184,7 +184,7 @@ class SshShell(BoundedShell):
     def _translate(self, error: Exception, known_hosts: list[str] | None) -> NoConnection:
         match error:
             case asyncssh.HostKeyNotVerifiable() | asyncssh.KeyExchangeFailed() if known_hosts:
-                return AccessRefused(f"{self._address}: {self._explain_host_key(error, known_hosts)}")
+                return HostNotTrusted(f"{self._address}: {self._explain_host_key(error, known_hosts)}")
             case asyncssh.PermissionDenied():
                 return AccessRefused(f"{self._address}: {self._explain_no_entry()}")
             case socket.gaierror():

@@ -65,6 +65,11 @@ class Decoder:
         return self._has_started
 
     @property
+    def noise_bytes(self) -> int:
+        """How much came before the program's own output."""
+        return self._noise_bytes
+
+    @property
     def held(self) -> bytes:
         """What is held back: a piece of the end marker, or, before the start, the last of the noise."""
         return self._held
@@ -97,6 +102,7 @@ class Decoder:
         before, found, after = self._held.partition(self._start)
         if found:
             self._has_started, self._held = True, after
+            self._noise_bytes += len(before)
             return
         kept = max(len(self._start) - 1, 400)
         self._noise_bytes += max(len(before) - kept, 0)
@@ -109,3 +115,8 @@ def without_noise(stderr: bytes, marker: str) -> bytes:
     """Drop what the login shell wrote to standard error before the program began."""
     before, found, after = stderr.partition(f"{marker}\n".encode("ascii"))
     return after if found else before
+
+
+def noise_bytes(stderr: bytes, marker: str) -> int:
+    """Count what `without_noise` drops."""
+    return max(stderr.find(f"{marker}\n".encode("ascii")), 0)

@@ -19,8 +19,9 @@ from scripthut_common.events import (
     RunExtended,
 )
 from scripthut_common.inbox import Inbox
-from scripthut_outputs.tables import CLUSTERS, INBOX, ITEMS, RUNS
+from scripthut_outputs.tables import INBOX, ITEMS, RUNS
 
+from . import clusters
 from .changes import touch
 from .collections import want
 
@@ -48,12 +49,14 @@ class Applying:
     async def apply(self, event: CloudEvent) -> None:
         """Take one event; one that was taken before changes nothing.
 
+        A cluster's ids start anew with its counter when the poller's database does: its row alone says what is new.
+
         Raises:
             BadMessage: it contradicts what its run is.
             InvalidInput: an id is none, or a value is one that no column holds.
         """
         async with self._database.transaction() as connection:
-            if await self._inbox.take(connection, event.id):
+            if isinstance(event.data, ClusterObserved) or await self._inbox.take(connection, event.id):
                 await _apply(connection, event)
 
 
@@ -62,7 +65,7 @@ async def _apply(connection: AsyncConnection, event: CloudEvent) -> None:
         case ItemEvent() as item:
             await _apply_item(connection, item)
         case ClusterObserved() as observed:
-            await _apply_cluster(connection, event, observed)
+            await clusters.apply(connection, event.time, observed)
         case RunCompleted(run_id=run_id) | RunExtended(run_id=run_id):
             await touch(connection, run_id)
         case _:
@@ -115,20 +118,3 @@ def _is_to_be_collected(item: ItemEvent, held: Row[*tuple[Any, ...]]) -> bool:
     if item.state is not ItemState.FINAL or item.outcome in _NEVER_STARTED:
         return False
     return (held.state, held.attempt, held.outcome) != (ItemState.FINAL, item.attempt, item.outcome)
-
-
-async def _apply_cluster(connection: AsyncConnection, event: CloudEvent, observed: ClusterObserved) -> None:
-    seen = {
-        "state": observed.state,
-        "error": observed.error,
-        "last_good_round_at": observed.last_good_round_at,
-        "commands_per_minute": observed.commands_per_minute,
-        "sequence": observed.sequence,
-        "observed_at": event.time,
-    }
-    added = insert(CLUSTERS).values(name=observed.cluster, **seen)
-    await connection.execute(
-        added.on_conflict_do_update(
-            index_elements=["name"], set_=seen, where=CLUSTERS.c.sequence < added.excluded.sequence
-        )
-    )

@@ -1,4 +1,4 @@
-"""Tell readers that a run has changed, and keep what they read of it until it does."""
+"""Tell readers that a run or a cluster has changed, and keep what they read of it until it does."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -11,6 +11,8 @@ from scripthut_common.database import Database
 from scripthut_outputs.tables import RUNS
 
 CHANNEL = "outputs_runs"
+# No run can have this id.
+CLUSTERS = "*clusters"
 _ASSUMED_BYTES = 1024
 T = TypeVar("T")
 
@@ -22,11 +24,17 @@ _RAISED = (
     .cte("raised")
 )
 _TOUCH = select(func.pg_notify(CHANNEL, _RAISED.c.run_id))
+_TOUCH_CLUSTERS = select(func.pg_notify(CHANNEL, CLUSTERS))
 
 
 async def touch(connection: AsyncConnection, run_id: str) -> None:
     """Raise the run's version and tell every reader, when the caller's transaction commits."""
     await connection.execute(_TOUCH, {"_run": run_id})
+
+
+async def touch_clusters(connection: AsyncConnection) -> None:
+    """Tell every reader that a cluster does otherwise than before, when the caller's transaction commits."""
+    await connection.execute(_TOUCH_CLUSTERS)
 
 
 class _Entry:

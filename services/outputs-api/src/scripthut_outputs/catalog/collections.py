@@ -1,6 +1,6 @@
 """Collections: which task's outputs are wanted, due, leased, failed. What was collected is written by `keeping`."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scripthut_common.database import Database, notify
 from scripthut_common.errors import LeaseLost
 from scripthut_outputs.ledger import OutputsState
-from scripthut_outputs.tables import CLUSTERS, COLLECTIONS, ITEMS, RUNS
+from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
 
+from . import clusters
 from .changes import touch
 
 CHANNEL = "outputs_collections"
@@ -136,12 +137,15 @@ class Collections:
 
     async def note_cluster(self, cluster: str, error: str | None) -> None:
         """Say why a cluster's outputs cannot be collected just now, or that they can."""
-        added = insert(CLUSTERS).values(
-            name=cluster, state="unknown", sequence=0, observed_at=func.now(), collection_error=error
-        )
-        noted = added.on_conflict_do_update(index_elements=["name"], set_={"collection_error": error})
         async with self._database.transaction() as connection:
-            await connection.execute(noted)
+            await clusters.note_collecting(connection, cluster, error)
+
+    async def unserved(self, served: Container[str]) -> dict[str, int]:
+        """Count the collections that wait on clusters other than these."""
+        waiting = select(COLLECTIONS.c.cluster, func.count()).where(COLLECTIONS.c.due_at.is_not(None))
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(waiting.group_by(COLLECTIONS.c.cluster))).all()
+        return {cluster: count for cluster, count in rows if cluster not in served}
 
     async def _give_back(self, claims: Sequence[Claim], **values: object) -> None:
         if not claims:

@@ -11,7 +11,7 @@ from scripthut_outputs.ledger import FileState, Kind, LedgerRow, Place
 from scripthut_outputs.rendering import notice
 from scripthut_outputs.tables import DOCUMENTS, FILES, ITEMS
 
-from . import cursors
+from . import cursors, wording
 from .views import Contribution, Item, OutputFile, Rendered, RunHead, RunSummary, TaskOutputs
 
 ROW = (
@@ -81,7 +81,7 @@ async def read_outputs(
     files = tuple(OutputFile(row=ledger_row(row), rendered=rendering_of(row)) for row in rows[:limit])
     return TaskOutputs(
         item=item,
-        counts={FileState(state): int(count) for state, count, _ in sums},
+        counts={wording.read(FileState, state): int(count) for state, count, _ in sums},
         stored_bytes=sum(int(stored) for _, _, stored in sums),
         files=files,
         next=cursors.write(files[-1].row.path) if len(rows) > limit else None,
@@ -150,5 +150,9 @@ def ledger_row(row: Row[*tuple[Any, ...]]) -> LedgerRow:
     """Turn a row of `ROW` and `WORDS` into its struct."""
     plain = {column.name: getattr(row, column.name) for column in ROW if column.name != "files_count"}
     return LedgerRow(
-        **plain, count=row.files_count, place=Place(row.place), kind=Kind(row.kind), state=FileState(row.state)
+        **plain,
+        count=row.files_count,
+        place=Place(row.place),
+        kind=wording.read(Kind, row.kind),
+        state=wording.read(FileState, row.state),
     )

@@ -10,7 +10,7 @@ from scripthut_common.events import Evidence, ItemState, Outcome
 from scripthut_outputs.ledger import OutputsState
 from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
 
-from . import cursors
+from . import cursors, wording
 from .views import Item, ItemList
 
 _PLAIN = (
@@ -75,10 +75,10 @@ async def read_items(connection: AsyncConnection, run_id: str, *, limit: int, cu
 def _item(row: Row[*tuple[Any, ...]]) -> Item:
     return Item(
         **{column.name: getattr(row, column.name) for column in _PLAIN},
-        state=ItemState(row.state),
-        outcome=None if row.outcome is None else Outcome(row.outcome),
-        evidence=Evidence(row.evidence),
-        outputs_state=OutputsState(row.outputs_state),
+        state=wording.read(ItemState, row.state),
+        outcome=None if row.outcome is None else wording.read(Outcome, row.outcome),
+        evidence=wording.read(Evidence, row.evidence),
+        outputs_state=wording.read(OutputsState, row.outputs_state),
         definition=row.definition,
         collection_reason=row.collection_reason,
     )

@@ -3,14 +3,12 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
 from scripthut_outputs.ledger import LedgerRow, Place
-from scripthut_outputs.tables import CLUSTERS
 
-from . import files, items, panels, runs
+from . import changes, clusters, files, items, panels, runs
 from .changes import Cache
 from .views import (
     ClusterView,
@@ -109,13 +107,16 @@ class Reading:
             lambda connection: files.read_file(connection, run_id, task_id, Place.OUTPUT, path),
         )
 
-    async def clusters(self) -> tuple[ClusterView, ...]:
-        """How every cluster does that was ever heard of."""
-        columns = (CLUSTERS.c.name, CLUSTERS.c.state, CLUSTERS.c.error, CLUSTERS.c.last_good_round_at)
-        query = select(*columns, CLUSTERS.c.collection_error).order_by(CLUSTERS.c.name)
+    async def clusters(self) -> dict[str, ClusterView]:
+        """How every cluster does that was ever heard of, by name, in their order."""
+        return await self._kept(changes.CLUSTERS, "all", clusters.read_all)
+
+    async def cluster_names(self, *, owner: str | None) -> frozenset[str]:
+        """The clusters on which `owner` has runs; `None` means all."""
+        if owner is None:
+            return frozenset(await self.clusters())
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(query)).all()
-        return tuple(ClusterView(**row._mapping) for row in rows)  # noqa: SLF001  SQLAlchemy's public name for it
+            return await clusters.names_seen_by(connection, owner)
 
     async def _kept(self, run_id: str, key: object, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         async def load() -> T:

@@ -1,15 +1,17 @@
 """Runs: what they are and what became of their items as a whole."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import Row, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.errors import NotFound
-from scripthut_common.events import Outcome, RunState
+from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_outputs.ledger import MOVING
 from scripthut_outputs.tables import ITEMS, RUNS
 
 from . import cursors
@@ -20,7 +22,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # Bounded, so that a cursor which somebody made up is no time that a calendar cannot hold.
 _Age = Annotated[int, msgspec.Meta(ge=0, lt=2**52)]
-_WAITING = frozenset({"pending", "submitted", "queued"})
+_WAITING = frozenset({ItemState.PENDING, ItemState.SUBMITTED, ItemState.QUEUED})
+_FAILURES = frozenset(Outcome) - {Outcome.SUCCEEDED, Outcome.UNKNOWN}
 
 
 async def read_head(connection: AsyncConnection, run_id: str) -> RunHead:
@@ -42,7 +45,8 @@ async def read_overview(connection: AsyncConnection, run_id: str) -> RunOverview
         NotFound: there is no such run.
     """
     head = await read_head(connection, run_id)
-    return _overview(head, (await _counts(connection, [run_id])).get(run_id, {}))
+    (overview,) = await _overviews(connection, [head])
+    return overview
 
 
 async def read_list(connection: AsyncConnection, *, owner: str | None, limit: int, cursor: str | None) -> RunList:
@@ -55,41 +59,55 @@ async def read_list(connection: AsyncConnection, *, owner: str | None, limit: in
         query = query.where(tuple_(RUNS.c.created_at, RUNS.c.run_id) < (_EPOCH + age * _MICROSECOND, run_id))
     rows = (await connection.execute(query)).all()
     heads = [RunHead(**row._mapping) for row in rows[:limit]]  # noqa: SLF001  SQLAlchemy's public name for it
-    counts = await _counts(connection, [head.run_id for head in heads])
     more = (
         cursors.write((heads[-1].created_at - _EPOCH) // _MICROSECOND, heads[-1].run_id) if len(rows) > limit else None
     )
-    return RunList(runs=tuple(_overview(head, counts.get(head.run_id, {})) for head in heads), next=more)
+    return RunList(runs=tuple(await _overviews(connection, heads)), next=more)
 
 
-def state_of(counts: Mapping[str, int]) -> RunState:
-    """What a run is, by the words its items are counted under: states while alive, then outcomes."""
-    words = {word for word, count in counts.items() if count}
-    if words <= _WAITING:
+def state_of(alive: Collection[str], ended: Collection[str]) -> RunState:
+    """What a run is, by the states of its items that are alive and the outcomes of those that ended.
+
+    An outcome that this version does not know is neither success nor failure.
+    """
+    if not ended and _WAITING.issuperset(alive):
         return RunState.PENDING
-    if not words <= set(Outcome):
+    if alive:
         return RunState.RUNNING
-    if words == {Outcome.SUCCEEDED}:
-        return RunState.SUCCEEDED
-    return RunState.UNKNOWN if words <= {Outcome.SUCCEEDED, Outcome.UNKNOWN} else RunState.FAILED
+    if _FAILURES.intersection(ended):
+        return RunState.FAILED
+    return RunState.SUCCEEDED if set(ended) == {Outcome.SUCCEEDED} else RunState.UNKNOWN
 
 
-async def _counts(connection: AsyncConnection, run_ids: Iterable[str]) -> dict[str, dict[str, int]]:
-    word = func.coalesce(ITEMS.c.outcome, ITEMS.c.state)
-    query = select(ITEMS.c.run_id, word, func.count()).where(ITEMS.c.run_id.in_(list(run_ids)))
-    counts: dict[str, dict[str, int]] = {}
-    for run_id, found, number in await connection.execute(query.group_by(ITEMS.c.run_id, word)):
-        counts.setdefault(run_id, {})[found] = number
-    return counts
+async def _overviews(connection: AsyncConnection, heads: Sequence[RunHead]) -> list[RunOverview]:
+    query = (
+        select(
+            ITEMS.c.run_id,
+            func.coalesce(ITEMS.c.outcome, ITEMS.c.state).label("word"),
+            ITEMS.c.outcome.is_(None).label("is_alive"),
+            func.count().label("items"),
+            func.bool_or(ITEMS.c.outputs_state.in_(list(MOVING))).label("is_collecting"),
+        )
+        .where(ITEMS.c.run_id.in_([head.run_id for head in heads]))
+        .group_by(ITEMS.c.run_id, "word", "is_alive")
+    )
+    found: dict[str, list[Row[*tuple[Any, ...]]]] = {}
+    for row in await connection.execute(query):
+        found.setdefault(row.run_id, []).append(row)
+    return [_overview(head, found.get(head.run_id, [])) for head in heads]
 
 
-def _overview(head: RunHead, counts: dict[str, int]) -> RunOverview:
+def _overview(head: RunHead, rows: Sequence[Row[*tuple[Any, ...]]]) -> RunOverview:
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row.word] += row.items
     return RunOverview(
         run_id=head.run_id,
         name=head.name,
         cluster=head.cluster,
         owner=head.owner,
         created_at=head.created_at,
-        state=state_of(counts),
-        counts=counts,
+        state=state_of({row.word for row in rows if row.is_alive}, {row.word for row in rows if not row.is_alive}),
+        counts=dict(counts),
+        is_collecting=any(row.is_collecting for row in rows),
     )

@@ -20,7 +20,10 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
-    """A run with what became of its items: `counts` by state, or by outcome once final."""
+    """A run with what became of its items: `counts` by state, or by outcome once final.
+
+    `is_collecting`: outputs of some wait to be collected, or are.
+    """
 
     run_id: str
     name: str
@@ -29,6 +32,7 @@ class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     state: RunState
     counts: dict[str, int]
+    is_collecting: bool = False
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,10 +146,16 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
-    """How a cluster does, in the poller's words and the collector's."""
+    """How a cluster does, in the poller's words and the collector's.
+
+    `state` is the poller's word, `unknown` while it has said none; `observed_at` is by its clock, `heard_at` by ours.
+    """
 
     name: str
     state: str
-    error: str | None
-    last_good_round_at: datetime | None
-    collection_error: str | None
+    error: str | None = None
+    last_good_round_at: datetime | None = None
+    commands_per_minute: float = 0.0
+    observed_at: datetime | None = None
+    heard_at: datetime | None = None
+    collection_error: str | None = None

@@ -13,11 +13,13 @@ from scripthut_outputs.catalog.reading import Reading
 
 from .inlining import MaxInline
 from .small import Blobs
+from .standing import Bounds
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the application is made of; handlers ask for `parts: NamedDependency[Parts]`.
 
+    `clusters` names those of the clusters file; `bounds` say when the word of one is stale.
     `bus_fault` says why events do not arrive just now, without asking anybody; `None` when they do.
     """
 
@@ -31,3 +33,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     health: Health
     max_inline: MaxInline
     bus_fault: Callable[[], str | None]
+    bounds: Bounds

@@ -1,6 +1,7 @@
 """Runs: create, cancel, list, show."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from litestar import Controller, Request, Response, get, post
@@ -13,11 +14,13 @@ from scripthut_common.tasks import MAX_DOCUMENT_BYTES
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import visible_owner
 from scripthut_outputs.catalog import run_document
+from scripthut_outputs.catalog.views import ClusterView
 
 from .answers import Cursor, Limit, encoded, kept
 from .parts import Parts
 from .routing import asks
 from .shapes import RunJson, RunListJson, RunWithItemsJson, item_json, run_json
+from .standing import UNKNOWN, is_stale
 
 _MAX_KEY_CHARACTERS = 255
 _MAX_IGNORED_BYTES = 4 * MAX_DOCUMENT_BYTES
@@ -85,6 +88,9 @@ class Runs(Controller):
         self, run_id: FromPath[str], parts: NamedDependency[Parts], cursor: Cursor = None, limit: Limit = 1000
     ) -> Response[RunWithItemsJson]:
         """Show a run and a page of its items."""
+        head = await parts.reading.head(run_id)
+        cluster = (await parts.reading.clusters()).get(head.cluster) or ClusterView(name=head.cluster, state=UNKNOWN)
+        stale = is_stale(cluster, parts.bounds, datetime.now(UTC))
 
         async def make() -> RunWithItemsJson:
             run = await parts.reading.run(run_id)
@@ -97,11 +103,13 @@ class Runs(Controller):
                 created_at=run.created_at,
                 state=run.state,
                 counts=run.counts,
+                cluster_state=cluster.state,
+                cluster_stale=stale,
                 items=tuple(item_json(item) for item in found.items),
                 next=found.next,
             )
 
-        return await kept(parts.reading.cache, run_id, ("run", cursor, limit), make)
+        return await kept(parts.reading.cache, run_id, ("run", cursor, limit, cluster.state, stale), make)
 
 
 async def _read(request: Request[Actor, Any, Any]) -> bytes:

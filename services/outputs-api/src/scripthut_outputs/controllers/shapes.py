@@ -7,9 +7,11 @@ from datetime import datetime
 import msgspec
 
 from scripthut_common.events import Evidence, ItemState, Outcome, RunState
-from scripthut_outputs.catalog.views import Item, RunOverview
+from scripthut_outputs.catalog.views import ClusterView, Item, RunOverview
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState
 from scripthut_outputs.rendering import file_url
+
+from .standing import Bounds, is_stale
 
 
 class RunJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +30,25 @@ class RunListJson(msgspec.Struct, frozen=True, kw_only=True):
     """A page of runs, newest first."""
 
     runs: tuple[RunJson, ...]
+    next: str | None
+
+
+class ClusterJson(msgspec.Struct, frozen=True, kw_only=True):
+    """How a cluster does, in the poller's words. `stale`: what is shown of its jobs may be out of date."""
+
+    name: str
+    state: str
+    stale: bool
+    error: str | None
+    last_good_round_at: datetime | None
+    observed_at: datetime | None
+    commands_per_minute: float
+
+
+class ClusterListJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of clusters, by name."""
+
+    clusters: tuple[ClusterJson, ...]
     next: str | None
 
 
@@ -55,7 +76,10 @@ class ItemJson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunWithItemsJson(RunJson, frozen=True, kw_only=True):
-    """A run with a page of its items, in submission order."""
+    """A run with a page of its items, in submission order; how its cluster does, as in the list of clusters."""
+
+    cluster_state: str
+    cluster_stale: bool
 
     items: tuple[ItemJson, ...]
     next: str | None
@@ -183,7 +207,13 @@ class SummaryJson(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_json(run: RunOverview) -> RunJson:
     """A run as it stands in lists."""
-    return RunJson(**msgspec.structs.asdict(run))
+    return RunJson(**{name: getattr(run, name) for name in RunJson.__struct_fields__})
+
+
+def cluster_json(cluster: ClusterView, bounds: Bounds, now: datetime) -> ClusterJson:
+    """A cluster as it does at `now`."""
+    told = {name: getattr(cluster, name) for name in ClusterJson.__struct_fields__ if name != "stale"}
+    return ClusterJson(**told, stale=is_stale(cluster, bounds, now))
 
 
 def item_json(item: Item) -> ItemJson:

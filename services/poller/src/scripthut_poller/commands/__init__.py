@@ -1,14 +1,15 @@
-"""What a person or a unit file starts: `run` and `migrate`."""
+"""What a person or a unit file starts: `run`, `migrate` and `check`."""
 
 import argparse
 import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from scripthut_common.errors import Error
 
-from . import migrate, run
+from . import check, migrate, run
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -17,19 +18,31 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if asked.command == "run":
             asyncio.run(run.run(os.environ))
+        elif asked.command == "check":
+            return asyncio.run(check.check(os.environ, asked.clusters, is_json=asked.json))
         else:
             asyncio.run(migrate.migrate(os.environ, asked.direction, asked.revision))
     except Error as error:
         print(f"scripthut-poller: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
+def console() -> NoReturn:
+    """Be the program `scripthut-poller`."""
+    sys.exit(main(sys.argv[1:]))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scripthut_poller", description="Watches clusters.")
+    parser = argparse.ArgumentParser(prog="scripthut-poller", description="Watches clusters.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="serve until SIGTERM or SIGINT")
     migration = commands.add_parser("migrate", help="bring the schema to the newest version, or to another one")
     migration.add_argument("direction", nargs="?", choices=("up", "down"), default="up")
     migration.add_argument("revision", nargs="?", help="a revision's id; up: the newest, down: an empty schema")
+    checking = commands.add_parser("check", help="say what works on a cluster, what does not, and what to do")
+    checking.add_argument("clusters", nargs="*", metavar="CLUSTER", help="as the clusters file names it; none: all")
+    checking.add_argument("--json", action="store_true", help="for scripts; the exit status is 1 when something fails")
     return parser

@@ -20,8 +20,9 @@ async def run(environ: Mapping[str, str]) -> None:
     found = settings.load(environ)
     pulse, stop = Pulse(), asyncio.Event()
     bus = wiring.open_bus(found)
-    service = wiring.build(found, bus, pulse)
-    report = health.Health(pulse, service.checks, CollectorRegistry())
+    registry = CollectorRegistry()
+    service = wiring.build(found, bus, pulse, registry=registry)
+    report = health.Health(pulse, service.checks, registry)
     loops = [*service.loops, health.loop(report, found.health_host, found.health_port)]
     supervision.stop_on_signals(stop)
     try:

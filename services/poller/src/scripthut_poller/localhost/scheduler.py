@@ -71,6 +71,7 @@ class Localhost:
             argv=(*self._argv, word),
             stdin=spool.dump(list(asked)),
             parse=parse,
+            cost=int(word != "submit"),
         )
 
 

@@ -1,4 +1,4 @@
-"""The revisions of schema `poller` in alembic's form; `python -m scripthut_poller migrate` applies them."""
+"""The revisions of schema `poller` in alembic's form; `scripthut-poller migrate` applies them."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ from scripthut_poller.tables import METADATA
 MIGRATIONS = Migrations(
     metadata=METADATA,
     versions=Path(__file__).parent / "versions",
-    command="python -m scripthut_poller migrate",
+    command="scripthut-poller migrate",
 )

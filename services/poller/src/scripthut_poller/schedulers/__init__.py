@@ -20,13 +20,15 @@ class Question(msgspec.Struct, Generic[Told], frozen=True, kw_only=True):
     """One command for the cluster and how to read its answer.
 
     Ask it with `question.parse(await shell.run(question.program, *question.argv, stdin=question.stdin))`.
-    `parse` raises `BadOutput` for everything that is not a complete answer, and nothing else.
+    `parse` raises `BadOutput` for everything that is not a complete answer, and nothing else. `cost` is how many of the
+    scheduler's own commands it runs, as the budget counts them: submissions are not counted.
     """
 
     program: Program
     parse: Callable[[Answer], Told]
     argv: tuple[str, ...] = ()
     stdin: bytes = b""
+    cost: int = 1
 
 
 class Scheduler(Protocol):

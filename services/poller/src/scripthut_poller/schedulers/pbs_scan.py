@@ -108,6 +108,7 @@ class PbsScanner:
             argv=(mark, ",".join(users), scanning.epoch(since), str(scanning.MAX_ROWS_PER_USER)),
             stdin=b"".join(line(id_) for id_ in announced_ids if _JOB_ID.fullmatch(id_)),
             parse=lambda answer: parse(answer, mark, frozenset(users)),
+            cost=2 * len(users) + 1,
         )
 
 

@@ -10,7 +10,6 @@ import structlog
 
 from scripthut_common.database import Database
 from scripthut_common.errors import NoConnection, PermanentError, TimedOut, TransientError, Unreachable
-from scripthut_poller.asking import ask
 from scripthut_poller.homes import Homes, expand
 from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS
 from scripthut_poller.schedulers.job import Action, Fate, Receipt, Submission
@@ -100,7 +99,7 @@ class Submitting:
     async def _cancel(self, term: Term) -> None:
         due = await cancellations.due(self._database, self._site.name, limit=MAX_IDS)
         if due:
-            complaints = await ask(self._site.shell, self._site.scheduler.act(Action.CANCEL, list(due.values())))
+            complaints = await self._site.ask(self._site.scheduler.act(Action.CANCEL, list(due.values())))
             await cancellations.sent(self._database, term, due.keys())
             log.info("jobs_cancelled", cluster=self._site.name, jobs=len(due), complaints=dict(complaints))
 
@@ -108,7 +107,7 @@ class Submitting:
         held = await submissions.releasable(self._database, self._site.name, limit=MAX_IDS)
         if not held:
             return
-        complaints = await ask(self._site.shell, self._site.scheduler.act(Action.RELEASE, list(held.values())))
+        complaints = await self._site.ask(self._site.scheduler.act(Action.RELEASE, list(held.values())))
         done = [key for key, job in held.items() if job not in complaints]
         await submissions.released(self._database, term, done)
         if complaints:
@@ -149,7 +148,7 @@ class Submitting:
         if not items:
             return {}
         since = min(item.submission_started_at or datetime.now(UTC) for item in items)
-        told = await ask(self._site.shell, self._site.scheduler.find([item.tag for item in items], since))
+        told = await self._site.ask(self._site.scheduler.find([item.tag for item in items], since))
         found = {item.key: Handed(job_id=told.jobs[item.tag][0]) for item in items if told.jobs.get(item.tag)}
         await submissions.hand_over(self._database, term, items, found)
         log.info("submissions_looked_up", cluster=self._site.name, asked=len(items), found=len(found))
@@ -188,7 +187,7 @@ class Submitting:
         self._look_at = self._clock()
         try:
             async with asyncio.timeout_at(must_end_at):
-                return await ask(self._site.shell, self._site.scheduler.submit(wanted))
+                return await self._site.ask(self._site.scheduler.submit(wanted))
         except TimeoutError as error:
             raise TimedOut(f"cluster '{self._site.name}': the submission took too long") from error
 

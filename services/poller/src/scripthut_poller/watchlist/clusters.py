@@ -1,7 +1,7 @@
 """What is known of each cluster as a whole: what `~` means there, and how its last round went."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import case, func, or_, select, update
@@ -98,3 +98,9 @@ async def unserved(database: Database, served: Collection[str]) -> dict[str, int
     )
     async with database.transaction() as connection:
         return {row.cluster: row.items for row in await connection.execute(waiting)}
+
+
+async def clock(database: Database) -> datetime:
+    """Say what time the database has."""
+    async with database.transaction() as connection:
+        return await db.now(connection)

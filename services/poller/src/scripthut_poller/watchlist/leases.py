@@ -1,9 +1,10 @@
 """Which poller process asks which cluster: one at a time, by a lease whose epoch every transition checks."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,22 +20,30 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
 
 
-async def take(database: Database, cluster: str, holder: str, lease_s: float) -> Term | None:
-    """Take a cluster that nobody holds, or go on holding it; `None` while somebody else does."""
+async def take(
+    database: Database, cluster: str, holder: str, lease_s: float, is_gone: Callable[[str], bool] = lambda _: False
+) -> Term | None:
+    """Take a cluster that nobody holds, or go on holding it; `None` while somebody else does.
+
+    Args:
+        database: where leases are kept.
+        cluster: its name.
+        holder: who asks.
+        lease_s: for how long.
+        is_gone: says of another holder, before its lease is over, that it surely will never come back.
+    """
     until = func.now() + timedelta(seconds=lease_s)
-    row = insert(LEASES).values(cluster=cluster, holder=holder, until=until, epoch=1)
-    taken = row.on_conflict_do_update(
-        index_elements=[LEASES.c.cluster],
-        set_={
-            "holder": holder,
-            "until": until,
-            "epoch": LEASES.c.epoch + case((LEASES.c.holder == holder, 0), else_=1),
-        },
-        where=or_(LEASES.c.holder == holder, LEASES.c.until < func.now()),
-    ).returning(LEASES.c.epoch)
+    free = insert(LEASES).values(cluster=cluster, holder=holder, until=until, epoch=1).on_conflict_do_nothing()
+    held = select(LEASES.c.holder, LEASES.c.epoch, (LEASES.c.until < func.now()).label("is_over"))
     async with database.transaction() as connection:
-        epoch = await connection.scalar(taken)
-        return None if epoch is None else Term(cluster=cluster, epoch=epoch)
+        await connection.execute(free)
+        row = (await connection.execute(held.where(LEASES.c.cluster == cluster).with_for_update())).one()
+        if row.holder != holder and not row.is_over and not is_gone(row.holder):
+            return None
+        epoch = row.epoch + (row.holder != holder)
+        mine = update(LEASES).where(LEASES.c.cluster == cluster).values(holder=holder, until=until, epoch=epoch)
+        await connection.execute(mine)
+        return Term(cluster=cluster, epoch=epoch)
 
 
 async def release(database: Database, term: Term) -> None:

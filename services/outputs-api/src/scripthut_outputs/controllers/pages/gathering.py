@@ -10,7 +10,7 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item, Panel
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.small import Blobs
-from scripthut_outputs.ledger import FileState, LedgerRow, Place
+from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
 
 from . import showing, text
 
@@ -82,7 +82,7 @@ async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, run_id
         sections=sections,
         next_url=listed.next and f"{card.url}?cursor={listed.next}",
         is_moving=card.is_alive
-        or any(item.outputs_state in showing.MOVING for item in listed.items)
+        or any(item.outputs_state in MOVING for item in listed.items)
         or any(panel.is_waiting for panel in panels)
         or any(section.is_waiting for section in sections),
     )
@@ -107,7 +107,7 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         facts=_facts(item),
         command=text.log(str((item.definition or {}).get("command", "")).encode("utf-8", "replace")),
         next_url=outputs.next and f"{panel.row.url}?cursor={outputs.next}",
-        is_moving=item.ended_at is None or item.outputs_state in showing.MOVING or panel.is_waiting,
+        is_moving=item.ended_at is None or item.outputs_state in MOVING or panel.is_waiting,
     )
 
 

@@ -1,6 +1,7 @@
 """The addresses of the pages."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -12,13 +13,14 @@ from litestar.params import FromPath
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import visible_owner
 from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.catalog.views import RunOverview
 from scripthut_outputs.controllers.answers import Cursor
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.rendering import RENDERER
 
-from . import assets, gathering, showing, templating
+from . import assets, banners, gathering, showing, templating
 
 _RUNS_A_PAGE = 40
 _REFRESH_S = 3
@@ -39,11 +41,10 @@ async def runs(request: _Request, parts: NamedDependency[Parts], cursor: Cursor 
     """List the runs that the reader may see, newest first."""
     found = await parts.reading.runs(owner=visible_owner(request.user), limit=_RUNS_A_PAGE, cursor=cursor)
     cards = tuple(showing.run_card(run) for run in found.runs)
-    clusters = frozenset(card.cluster for card in cards)
     html = templating.write(
         "runs.html",
         runs=cards,
-        banners=await _banners(parts, clusters),
+        banners=await _banners(parts, found.runs),
         is_later=cursor is not None,
         next_url=found.next and f"/ui/?cursor={found.next}",
         viewer=request.user.name,
@@ -61,13 +62,13 @@ async def run(
 ) -> Response[str]:
     """Show a run."""
     head = await parts.reading.head(run_id)
-    banners = await _banners(parts, frozenset({head.cluster}))
+    told = await _banners(parts, [await parts.reading.run(run_id)])
 
     async def make() -> bytes:
         found = await gathering.run_page(parts.reading, parts.blobs, parts.max_inline, run_id, cursor)
-        return _page("run.html", request, found, banners, cursor, is_moving=found.is_moving)
+        return _page("run.html", request, found, told, cursor, is_moving=found.is_moving)
 
-    return await _kept(request, parts.reading, run_id, ("run", cursor, head.version, banners), make)
+    return await _kept(request, parts.reading, run_id, ("run", cursor, head.version, told), make)
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
@@ -81,13 +82,13 @@ async def task(
     """Show one task with all its files."""
     head = await parts.reading.head(run_id)
     item = await parts.reading.item(run_id, task_id)
-    banners = await _banners(parts, frozenset({head.cluster}))
+    told = await _banners(parts, [await parts.reading.run(run_id)])
 
     async def make() -> bytes:
         found = await gathering.task_page(parts.reading, parts.blobs, parts.max_inline, item, cursor)
-        return _page("task.html", request, found, banners, cursor, is_moving=found.is_moving)
+        return _page("task.html", request, found, told, cursor, is_moving=found.is_moving)
 
-    return await _kept(request, parts.reading, run_id, ("task", task_id, cursor, head.version, banners), make)
+    return await _kept(request, parts.reading, run_id, ("task", task_id, cursor, head.version, told), make)
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}/{place:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
@@ -113,23 +114,29 @@ async def collect(run_id: FromPath[str], task_id: FromPath[str], parts: NamedDep
 ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log, collect])
 
 
-async def _banners(parts: Parts, clusters: frozenset[str]) -> tuple[showing.Banner, ...]:
-    is_bus_away = parts.bus_fault() is not None
-    return showing.banners(await parts.reading.clusters(), clusters, is_bus_away=is_bus_away)
+async def _banners(parts: Parts, shown: Sequence[RunOverview]) -> tuple[banners.Banner, ...]:
+    moment = banners.Moment(
+        clusters=await parts.reading.clusters(),
+        served=parts.clusters,
+        bounds=parts.bounds,
+        now=datetime.now(UTC),
+        is_bus_away=parts.bus_fault() is not None,
+    )
+    return banners.of_runs(shown, moment)
 
 
 def _page(
     template: str,
     request: _Request,
     found: msgspec.Struct,
-    banners: tuple[showing.Banner, ...],
+    told: tuple[banners.Banner, ...],
     cursor: str | None,
     *,
     is_moving: bool,
 ) -> bytes:
     return templating.write(
         template,
-        banners=banners,
+        banners=told,
         is_later=cursor is not None,
         viewer=request.user.name,
         refresh_s=_REFRESH_S if is_moving else None,

@@ -6,10 +6,9 @@ from signal import Signals
 
 import msgspec
 
-from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_common.events import ItemState, Outcome
 from scripthut_common.layout import TASK_SUMMARY_NAME
 from scripthut_outputs.catalog.views import (
-    ClusterView,
     Contribution,
     Item,
     OutputFile,
@@ -20,26 +19,15 @@ from scripthut_outputs.controllers.inlining import Allowance
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
 from scripthut_outputs.rendering import file_url, fill, for_our_pages
 
-from . import text, words
+from . import banners, text, words
 from .words import Chip
 
-ALIVE = frozenset({RunState.PENDING, RunState.RUNNING})
-MOVING = frozenset({OutputsState.PENDING, OutputsState.COLLECTING, OutputsState.PARTIAL})
 MAX_LOG_LINES = 200
-_UNREACHABLE, _DEGRADED = "unreachable", "degraded"
 LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
 
 
 class _View(msgspec.Struct, frozen=True, kw_only=True):
     """What all structs of the pages share."""
-
-
-class Banner(_View, frozen=True, kw_only=True):
-    """Something that people should know before they read on."""
-
-    title: str
-    detail: str
-    since: datetime | None = None
 
 
 class Share(_View, frozen=True, kw_only=True):
@@ -156,27 +144,6 @@ class TaskPanel(_View, frozen=True, kw_only=True):
         return any(document.is_waiting for document in (self.summary, *self.documents) if document)
 
 
-def banners(clusters: Sequence[ClusterView], names: frozenset[str], *, is_bus_away: bool = False) -> tuple[Banner, ...]:
-    """Say what is wrong with the clusters that a page is about, and with the way that news of them takes to us."""
-    told = []
-    if is_bus_away:
-        detail = "This service cannot reach its message broker just now; it catches up by itself when that is back."
-        told.append(Banner(title="No news arrives from any cluster: states below may be old", detail=detail))
-    for cluster in clusters:
-        if cluster.name not in names:
-            continue
-        if cluster.error or cluster.state == _UNREACHABLE:
-            detail = text.line(cluster.error or "it does not answer")
-            title = f"Cluster {cluster.name} cannot be watched: states below may be old"
-            if cluster.state == _DEGRADED:
-                title = f"Cluster {cluster.name} answers only in part: submissions and verdicts may come late"
-            told.append(Banner(title=title, detail=detail, since=cluster.last_good_round_at))
-        if cluster.collection_error:
-            title = f"Outputs cannot be collected from {cluster.name}: new files will come later"
-            told.append(Banner(title=title, detail=text.line(cluster.collection_error)))
-    return tuple(told)
-
-
 def run_card(run: RunOverview) -> RunCard:
     """Show a run with its bar."""
     return RunCard(
@@ -189,7 +156,7 @@ def run_card(run: RunOverview) -> RunCard:
         created_at=run.created_at,
         shares=_shares(run.counts),
         items_count=sum(run.counts.values()),
-        is_alive=run.state in ALIVE,
+        is_alive=run.state in banners.ALIVE,
     )
 
 
@@ -261,7 +228,8 @@ def sections(run_id: str, contributions: Sequence[Contribution], allowance: Allo
 
 def _shares(counts: Mapping[str, int]) -> tuple[Share, ...]:
     order: list[str] = [*words.OUTCOMES, *reversed(words.STATES)]
-    present = sorted((word for word, count in counts.items() if count), key=order.index)
+    places = {word: place for place, word in enumerate(order)}
+    present = sorted((word for word, count in counts.items() if count), key=lambda word: places.get(word, len(order)))
     total, start, shares = sum(counts.values()), 0.0, []
     for word in present:
         width = 100 * counts[word] / total
@@ -331,7 +299,7 @@ def _file(item: Item, file: OutputFile) -> File:
 
 
 def _left_out(row_: LedgerRow) -> LeftOut:
-    reason = words.LEFT_OUT[row_.state]
+    reason = words.LEFT_OUT.get(row_.state, text.name(row_.state))
     return LeftOut(
         name=text.name(row_.path),
         size=text.size(row_.size_bytes),

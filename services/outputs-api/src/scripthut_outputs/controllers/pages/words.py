@@ -7,6 +7,8 @@ import msgspec
 from scripthut_common.events import ItemState, Outcome, RunState
 from scripthut_outputs.ledger import FileState, OutputsState
 
+from . import text
+
 
 class Tone(StrEnum):
     """What a chip says without words; a CSS class each."""
@@ -50,6 +52,8 @@ OUTCOMES: dict[Outcome, Chip] = {
     Outcome.SUBMISSION_FAILED: _chip("Not submitted", "cross", Tone.BAD),
     Outcome.UNKNOWN: _chip("Unknown", "question", Tone.ODD),
 }
+_CHIPS: dict[str, Chip] = dict((*STATES.items(), *OUTCOMES.items()))
+_MAX_WORD_CHARACTERS = 40
 RUNS: dict[RunState, Chip] = {
     RunState.PENDING: _chip("Waiting", "clock", Tone.WAITING),
     RunState.RUNNING: _chip("Running", "ring", Tone.ACTIVE),
@@ -79,14 +83,15 @@ COLLECTION: dict[OutputsState, str] = {
 
 
 def of_count(word: str) -> Chip:
-    """The chip for a word that items are counted under: an outcome, else a state."""
-    if word in set(Outcome):
-        return OUTCOMES[Outcome(word)]
-    return STATES.get(ItemState(word), OUTCOMES[Outcome.UNKNOWN])
+    """The chip for a word that items are counted under: an outcome, else a state, else the word as it is."""
+    return _CHIPS.get(word) or _chip(_cut(word), "question", Tone.WAITING)
 
 
 def of_item(state: ItemState, outcome: Outcome | None) -> Chip:
     """The chip of one item."""
-    if state is not ItemState.FINAL:
-        return STATES[state]
-    return OUTCOMES[outcome or Outcome.UNKNOWN]
+    return of_count((outcome or Outcome.UNKNOWN) if state is ItemState.FINAL else state)
+
+
+def _cut(word: str) -> str:
+    shown = text.name(word)
+    return f"{shown[:_MAX_WORD_CHARACTERS]}…" if len(shown) > _MAX_WORD_CHARACTERS else shown

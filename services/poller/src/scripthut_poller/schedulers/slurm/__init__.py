@@ -27,6 +27,7 @@ class Slurm:
             argv=(str(len(submissions)),),
             stdin=receipts.frames(submissions),
             parse=lambda answer: receipts.parse(answer, submissions),
+            cost=0,
         )
 
     def queue(self, job_ids: Sequence[str], users: Sequence[str] = ()) -> Question[Queue]:  # noqa: ARG002  asking for all of ours is cheapest
@@ -44,6 +45,7 @@ class Slurm:
             program=programs.FIND,
             argv=(mark, str(int(since.timestamp()))),
             parse=lambda answer: lookups.parse(answer, mark, frozenset(tags), since),
+            cost=2,
         )
 
     def act(self, action: Action, job_ids: Sequence[str]) -> Question[Mapping[str, str]]:

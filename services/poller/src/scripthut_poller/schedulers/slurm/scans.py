@@ -103,6 +103,7 @@ class SlurmScanner:
             argv=(mark, ",".join(users), scanning.epoch(since), str(scanning.MAX_ROWS_PER_USER)),
             stdin=b"".join(line(id_) for id_ in announced_ids if rows.is_job_id(id_)),
             parse=lambda answer: parse(answer, mark, frozenset(users)),
+            cost=2,
         )
 
 
