@@ -127,6 +127,17 @@ async def test_what_is_on_its_way_to_the_scheduler_is_not_taken_for_somebody_els
     assert (await rows(database))["t"].job_id is None
 
 
+async def test_our_own_job_just_submitted_for_somebody_is_no_stranger(database: Database) -> None:
+    await requests.store(database, part_of_run(tasks("t"), owner="ada"), Terms())
+    mine = await term(database)
+
+    assert await adoptions.adopt(database, mine, [foundling(owner="service")]) == []
+    assert [one.job_id for one in await adoptions.adopt(database, mine, [foundling("u", "13", owner="service")])] == [
+        "13"
+    ]
+    assert (await rows(database))["t"].job_id is None
+
+
 async def test_an_id_that_is_used_again_is_another_job(database: Database) -> None:
     mine = await term(database)
     await adoptions.adopt(database, mine, [foundling()])

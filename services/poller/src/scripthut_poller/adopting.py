@@ -60,6 +60,7 @@ class Adopting:
         self._max_runs = max_runs
         self._refused: dict[tuple[str, str], str] = {}
         self._told_of = frozenset[str]()
+        self._left_out = frozenset[str]()
 
     @property
     def refused(self) -> int:
@@ -89,8 +90,9 @@ class Adopting:
         return has_more
 
     async def _take(self, term: Term, scanned: Scanned, accounts: Mapping[str, Account]) -> bool:
-        for user, count in scanned.left_out.items():
-            log.warning("adoption_left_out", cluster=self._site.name, user=user, jobs=count)
+        for user in scanned.left_out.keys() - self._left_out:
+            log.warning("adoption_left_out", cluster=self._site.name, user=user, jobs=scanned.left_out[user])
+        self._left_out = frozenset(scanned.left_out)
         found = plan(scanned, accounts, self._site.cluster.adopt_log_dir)
         self._note(found.refusals)
         untried = [one for one in found.foundlings if (one.job_id, f"{one.run_id}/{one.task_id}") not in self._refused]

@@ -32,7 +32,7 @@ fi
 limit=
 if command -v timeout > /dev/null; then limit='timeout -k 5 40'; fi
 mark=$1 most=$4 history=-x past=0
-announced=$(cat) now=$(date +%s) || exit
+announced=$(tr "\\n" " ") now=$(date +%s) || exit
 since=${{3:-$((now - {scanning.FIRST_LOOK_BACK_S}))}}
 ago=$((now - since + {scanning.OVERLAP_S}))
 [ "$ago" -le {scanning.LONGEST_LOOK_BACK_S} ] || ago={scanning.LONGEST_LOOK_BACK_S}
@@ -70,7 +70,7 @@ asked=$(printf '%s\\n' "$ids" | sed -e '/^$/d' -e '/[^][0-9A-Za-z_.-]/d' -e '/^[
     done
     printf '\\n%s%s0\\n' "$mark" "$mark"
 }} | awk -v mark="$mark" -v announced="$announced" '
-BEGIN {{ count = split(announced, ids, "\\n"); for (i = 1; i <= count; i++) wanted[ids[i]] = 1 }}
+BEGIN {{ count = split(announced, ids, " "); for (i = 1; i <= count; i++) wanted[ids[i]] = 1 }}
 index($0, mark mark) == 1 {{ print; next }}
 index($0, "Job Id: ") != 1 {{ next }}
 {{

@@ -102,7 +102,9 @@ async def adopt(
         await leases.require(connection, term)
         run = await _run(connection, term.cluster, first)
         if (run.cluster, run.owner) != (term.cluster, first.owner):
-            return [_refused(one, "the run belongs to somebody else, or to another cluster") for one in found]
+            awaited = await _on_their_way(connection, term.cluster, first.run_id)
+            strangers = [one for one in found if one.task_id not in awaited]
+            return [_refused(one, "the run belongs to somebody else, or to another cluster") for one in strangers]
         joining, refusals = await _sorted_out(connection, found, max_tasks)
         await _insert(connection, term.cluster, run, joining)
         return refusals
@@ -120,6 +122,14 @@ async def _run(connection: AsyncConnection, cluster: str, one: Foundling) -> Any
     await connection.execute(insert(RUNS).values(fresh).on_conflict_do_nothing())
     known = select(RUNS.c.name, RUNS.c.cluster, RUNS.c.owner, RUNS.c.log_dir, RUNS.c.cancel_requested_at)
     return (await connection.execute(known.where(RUNS.c.run_id == one.run_id).with_for_update())).one()
+
+
+async def _on_their_way(connection: AsyncConnection, cluster: str, run_id: str) -> set[str]:
+    """Name the tasks of a run that may just have been submitted: by us, as the account that we log in as."""
+    waiting = select(ITEMS.c.task_id).where(
+        ITEMS.c.run_id == run_id, ITEMS.c.cluster == cluster, ITEMS.c.job_id.is_(None)
+    )
+    return set(await connection.scalars(waiting))
 
 
 async def _sorted_out(

@@ -29,7 +29,7 @@ SCAN = Program(
     text=programs._PLAIN  # noqa: SLF001  what all programs of this package begin with
     + f"""
 export SLURM_BITSTR_LEN=0
-announced=$(cat) now=$(date +%s) || exit
+announced=$(tr "\\n" " ") now=$(date +%s) || exit
 since=${{3:-$((now - {scanning.FIRST_LOOK_BACK_S}))}}
 ago=$((now - since + {scanning.OVERLAP_S}))
 [ "$ago" -le {scanning.LONGEST_LOOK_BACK_S} ] || ago={scanning.LONGEST_LOOK_BACK_S}
@@ -42,7 +42,7 @@ echo "$now"
     printf '\\n%s%s%s\\n' "$1" "$1" "$?"
 }} | awk -v mark="$1" -v most="$4" -v announced="$announced" '
 BEGIN {{
-    count = split(announced, ids, "\\n")
+    count = split(announced, ids, " ")
     for (i = 1; i <= count; i++) wanted[ids[i]] = 1
     of_queue = 1; field = 1; begin = "scripthut:"
 }}
