@@ -4,6 +4,7 @@ import asyncio
 import pwd
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -83,6 +84,7 @@ class Lab:
         waits = f"{job_id} PENDING BeginTime" in self.slurm.run("squeue", "-h", "-o", "%i %T %r")
         if waits:
             self.slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+            time.sleep(2)  # asked again and again, Slurm does not get round to starting it
         return not waits
 
     def tag(self, task_id: str, run: str = "run") -> str:
