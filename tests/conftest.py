@@ -17,6 +17,7 @@ from tests.testbed import needs
 from tests.testbed.browser import Browser, open_browser
 from tests.testbed.containers import NoDockerError, postgres_container, rabbitmq_container
 from tests.testbed.databases import Databases
+from tests.testbed.pbs import PbsCluster
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.processes import Daemon
 from tests.testbed.rabbitmq import RabbitMq
@@ -49,6 +50,31 @@ def slurm(shared_daemons: list[Daemon]) -> Iterator[SlurmCluster]:
 def sshd(slurm: SlurmCluster, shared_daemons: list[Daemon]) -> Iterator[Sshd]:
     """The login node of the Slurm cluster."""
     with Sshd(slurm.environment) as server:
+        shared_daemons.append(server.daemon)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_pbs(shared_daemons: list[Daemon]) -> Iterator[PbsCluster]:
+    """A stand-in for PBS."""
+    _require(needs.lacking_for_pbs())
+    with PbsCluster() as cluster:
+        shared_daemons += cluster.daemons
+        yield cluster
+
+
+@pytest.fixture
+def pbs(shared_pbs: PbsCluster, shared_daemons: list[Daemon]) -> Iterator[PbsCluster]:
+    """The same with its history on; what a test did to it is mended."""
+    yield shared_pbs
+    _mend(shared_daemons)
+    shared_pbs.set(history=True, query_other_jobs=True)
+
+
+@pytest.fixture(scope="session")
+def pbs_login(shared_pbs: PbsCluster, shared_daemons: list[Daemon]) -> Iterator[Sshd]:
+    """The login node of the stand-in for PBS."""
+    with Sshd(shared_pbs.environment) as server:
         shared_daemons.append(server.daemon)
         yield server
 

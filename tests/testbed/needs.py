@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.testbed import browser, postgres, rabbitmq, slurm, sshd
+from tests.testbed.pbs import cluster as pbs
 from tests.testbed.processes import ServerError
 
 
@@ -19,6 +20,11 @@ def lacking_for_sshd() -> str:
 def lacking_for_slurm() -> str:
     """Say why a Slurm cluster behind sshd cannot be started here; empty when it can."""
     return lacking_for_sshd() or _lacking("Slurm", slurm.PROGRAMS)
+
+
+def lacking_for_pbs() -> str:
+    """Say why the stand-in for PBS behind sshd cannot be started here; empty when it can."""
+    return lacking_for_sshd() or _lacking("the stand-in for PBS", pbs.PROGRAMS)
 
 
 def lacking_for_rabbitmq() -> str:

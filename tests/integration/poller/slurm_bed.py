@@ -10,7 +10,7 @@ from scripthut_common.shell.ssh import SshShell
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller import records, wrapper
 from scripthut_poller.records import Claim, Trace, Wanted
-from scripthut_poller.schedulers import Question
+from scripthut_poller.schedulers import Question, Scheduler
 from scripthut_poller.schedulers.job import Accounted, JobState, Receipt, Seen, Submission
 from scripthut_poller.schedulers.slurm import Slurm
 
@@ -21,11 +21,11 @@ NONCE = "a1b2c3"
 class Bed:
     """Slurm as the poller sees it, and a fresh log directory of Alice's in it."""
 
-    def __init__(self, shell: SshShell, log_dir: Path, run_id: str) -> None:
+    def __init__(self, shell: SshShell, log_dir: Path, run_id: str, scheduler: Scheduler | None = None) -> None:
         self.shell = shell
         self.log_dir = log_dir
         self.run_id = run_id
-        self.slurm = Slurm()
+        self.slurm: Scheduler = scheduler or Slurm()
 
     async def ask(self, question: Question[Told]) -> Told:
         return question.parse(await self.shell.run(question.program, *question.argv, stdin=question.stdin))

@@ -95,6 +95,8 @@ async def test_our_own_announcements_and_other_clusters_change_nothing(
         {"job_id": "21[3].pbs01"},
         {"job_id": "\u0661"},
         {"job_id": "12\n"},
+        {"job_id": "21[].pbs01"},
+        {"job_id": "21[3]; id"},
         {"job_id": "--help"},
         {"job_id": "$(id)"},
         {"job_id": None},
@@ -130,6 +132,10 @@ async def test_what_lies_beneath_a_further_root_is_watched(
     ("scheduler", "job_id", "is_legal"),
     [
         ("slurm", "12", True), ("slurm", "12_3", True), ("slurm", "12.pbs01", False), ("slurm", "12_", False),
+        ("pbs", "21.pbs01", True),
+        ("pbs", "21[3].pbs01", True),
+        ("pbs", "21[].pbs01", False),
+        ("pbs", "21[3]; id", False),
         ("localhost", "job-1", True), ("localhost", "a;b", False),
     ],
 )  # fmt: skip

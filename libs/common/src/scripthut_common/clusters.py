@@ -30,6 +30,7 @@ class SchedulerKind(StrEnum):
     """Which program hands out the nodes."""
 
     SLURM = "slurm"
+    PBS = "pbs"
     LOCALHOST = "localhost"
 
 

@@ -20,9 +20,9 @@ from .watchlist.items import SOURCE
 # What is no id of the scheduler's would be refused by every question that names it, and hide the others. The second
 # and third forms are elements of arrays: `12_3`, `21[3].pbs01`.
 _JOB_IDS = {
-    "slurm": re.compile(r"[0-9]{1,10}(_[0-9]{1,7})?"),
-    "pbs": re.compile(r"[0-9]{1,10}(\[[0-9]{1,9}\])?(\.[A-Za-z0-9][A-Za-z0-9.-]{0,63})?"),
-    "localhost": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"),
+    SchedulerKind.SLURM: re.compile(r"[0-9]{1,10}(_[0-9]{1,7})?"),
+    SchedulerKind.PBS: re.compile(r"[0-9]{1,10}(\[[0-9]{1,9}\])?(\.[A-Za-z0-9][A-Za-z0-9.-]{0,63})?"),
+    SchedulerKind.LOCALHOST: re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"),
 }
 
 log = structlog.get_logger()

@@ -33,6 +33,8 @@ from .migrations import MIGRATIONS
 from .registering import Registering
 from .requesting import Requesting
 from .schedulers import Scheduler
+from .schedulers.pbs import Pbs
+from .schedulers.pbs.scans import PbsScanner
 from .schedulers.scanning import Scanner
 from .schedulers.slurm import Slurm
 from .schedulers.slurm.scans import SlurmScanner
@@ -78,6 +80,8 @@ def open_scheduler(cluster: Cluster) -> Scheduler:
     match cluster.scheduler:
         case SchedulerKind.SLURM:
             return Slurm()
+        case SchedulerKind.PBS:
+            return Pbs()
         case SchedulerKind.LOCALHOST:
             return localhost.of_cluster(cluster)
 
@@ -87,6 +91,8 @@ def open_scanner(cluster: Cluster) -> Scanner | None:
     match cluster.scheduler:
         case SchedulerKind.SLURM if cluster.adopted_users:
             return SlurmScanner()
+        case SchedulerKind.PBS if cluster.adopted_users:
+            return PbsScanner()
         case _:
             return None
 

@@ -1,13 +1,12 @@
 """Write what the submit program reads, and read what sbatch said of each job."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Sequence
 
 from scripthut_common.errors import BadOutput, InvalidInput
 from scripthut_common.shell import Answer
 from scripthut_poller.schedulers.job import Fate, Receipt, Submission
-from scripthut_poller.schedulers.reading import line, moment, number, shown, text_of
+from scripthut_poller.schedulers.reading import line, moment, number, text_of, told
 
 from .rows import is_job_id
 
@@ -78,10 +77,10 @@ def parse(answer: Answer, submissions: Sequence[Submission]) -> tuple[Receipt, .
         BadOutput: the program failed, or the answer is not whole: look the tags up.
     """
     text_of(answer)
-    told = tuple(_told(answer.stdout))
-    if len(told) != len(submissions):
-        raise BadOutput(f"{len(told)} answers to {len(submissions)} submissions")
-    return tuple(_receipt(submission, *one) for submission, one in zip(submissions, told, strict=True))
+    answers = tuple(told(answer.stdout))
+    if len(answers) != len(submissions):
+        raise BadOutput(f"{len(answers)} answers to {len(submissions)} submissions")
+    return tuple(_receipt(submission, *one) for submission, one in zip(submissions, answers, strict=True))
 
 
 def _frame(submission: Submission, index: int, index_of: dict[str, int]) -> bytes:
@@ -109,26 +108,6 @@ def _checked(option: str, value: str) -> str:
     if not _VALUE.fullmatch(value):
         raise InvalidInput(f"{option}={value[:80]!r} has characters that no option of sbatch has")
     return value
-
-
-def _told(stdout: bytes) -> Iterator[tuple[str, str, str]]:
-    """Yield kind, time and text of each answer."""
-    rest = stdout
-    while rest:
-        head, newline, rest = rest.partition(b"\n")
-        words = head.decode("ascii", "replace").split(" ")
-        if len(words) != 3 or not newline:
-            _refuse(head)
-        kind, at, length = words
-        size = number(length, "length")
-        if size > len(rest):
-            _refuse(head)
-        yield kind, at, rest[:size].decode("utf-8", "replace")
-        rest = rest[size:]
-
-
-def _refuse(head: bytes) -> NoReturn:
-    raise BadOutput(f"the submit program printed {shown(head.decode('utf-8', 'replace'))}")
 
 
 def _receipt(submission: Submission, kind: str, at: str, text: str) -> Receipt:

@@ -8,7 +8,7 @@ import pytest
 
 from scripthut_common.errors import BadOutput
 from scripthut_common.shell import Answer
-from scripthut_poller.schedulers import pbs_scan
+from scripthut_poller.schedulers.pbs import scans
 from scripthut_poller.schedulers.scanning import Scanned
 
 RECORDING = Path(__file__).parents[2] / "recordings" / "pbs" / "v23.06.06" / "all_x_f_dsv.stdout"
@@ -41,14 +41,14 @@ class Commands:
 
     def scan(self, *announced: str, most: int = 100) -> Scanned:
         done = subprocess.run(
-            ["sh", "-c", pbs_scan.SCAN.text, "pbs-scan", M, "alice,bob", "", str(most)],
+            ["sh", "-c", scans.SCAN.text, "pbs-scan", M, "alice,bob", "", str(most)],
             input="".join(f"{one}\n" for one in announced).encode(),
             capture_output=True,
             env={"PATH": f"{self._folder}:/usr/bin:/bin"},
             check=False,
         )
         answer = Answer(stdout=done.stdout, stderr=done.stderr, exit_status=done.returncode)
-        return pbs_scan.parse(answer, M, frozenset({"alice", "bob"}))
+        return scans.parse(answer, M, frozenset({"alice", "bob"}))
 
     def _write(self, name: str, body: str) -> None:
         (self._folder / name).write_text(f"#!/bin/sh\n{body}\n")

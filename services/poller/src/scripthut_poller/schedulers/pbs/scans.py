@@ -13,6 +13,8 @@ from scripthut_poller.schedulers import Question, scanning
 from scripthut_poller.schedulers.reading import line, said
 from scripthut_poller.schedulers.scanning import Candidate, Element, Scanned
 
+from . import programs
+
 _JOB_ID = re.compile(r"(?P<number>[0-9]{1,12})(?P<array>\[\])?\.(?P<server>[A-Za-z0-9][A-Za-z0-9_.-]{0,254})")
 
 # $1: a random mark, $2: accounts, comma-separated, $3: since when by this clock, or nothing, $4: rows for each account.
@@ -22,15 +24,8 @@ _JOB_ID = re.compile(r"(?P<number>[0-9]{1,12})(?P<array>\[\])?\.(?P<server>[A-Za
 SCAN = Program(
     name="pbs-scan",
     timeout_s=115.0,
-    text=f"""
-export LC_ALL=C TZ=UTC0
-set -f
-if ! command -v qstat > /dev/null; then
-    where=$(sed -n 's/^PBS_EXEC=//p' "${{PBS_CONF_FILE:-/etc/pbs.conf}}" 2> /dev/null)
-    PATH=$PATH:${{where:-/opt/pbs}}/bin
-fi
-limit=
-if command -v timeout > /dev/null; then limit='timeout -k 5 40'; fi
+    text=programs._PLAIN  # noqa: SLF001  what all programs of this package begin with
+    + f"""
 mark=$1 most=$4 history=-x past=0
 announced=$(tr "\\n" " ") now=$(date +%s) || exit
 since=${{3:-$((now - {scanning.FIRST_LOOK_BACK_S}))}}
