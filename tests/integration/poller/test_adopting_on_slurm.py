@@ -149,8 +149,8 @@ def exists(*path: str | Path) -> bool:
     return Path(*path).exists()
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+async def _until(condition: Callable[[], bool], *, within_s: float = 60) -> None:
+    async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110  Slurm sets no event
             await asyncio.sleep(0.1)
 
@@ -312,7 +312,7 @@ async def test_a_requeued_job_writes_the_record_of_its_second_attempt(
     await adopting.step()
 
     lab.slurm.run("scontrol", "requeue", job_id)
-    await _until(lambda: lab.has_waited_enough(job_id) and attempts.read_text() == "1\n2\n")
+    await _until(lambda: lab.has_waited_enough(job_id) and attempts.read_text() == "1\n2\n", within_s=200)
     await asyncio.to_thread(lab.slurm.wait_ended, job_id)
     await adopting.step()
 
