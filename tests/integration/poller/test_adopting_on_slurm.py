@@ -4,7 +4,6 @@ import asyncio
 import pwd
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -79,14 +78,6 @@ class Lab:
         """Hand in a script that knows nothing of us."""
         return self.slurm.submit(f"#!/bin/bash\n{command}\n", *options, user=user)
 
-    def has_waited_enough(self, job_id: str) -> bool:
-        """Spare a requeued job the two minutes that Slurm has it wait; whether it did not have to."""
-        waits = f"{job_id} PENDING BeginTime" in self.slurm.run("squeue", "-h", "-o", "%i %T %r")
-        if waits:
-            self.slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
-            time.sleep(2)  # asked again and again, Slurm does not get round to starting it
-        return not waits
-
     def tag(self, task_id: str, run: str = "run") -> str:
         return f"--comment=scripthut:{self.run(run)}/{task_id}"
 
@@ -149,8 +140,8 @@ def exists(*path: str | Path) -> bool:
     return Path(*path).exists()
 
 
-async def _until(condition: Callable[[], bool], *, within_s: float = 60) -> None:
-    async with asyncio.timeout(within_s):
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  Slurm sets no event
             await asyncio.sleep(0.1)
 
@@ -300,25 +291,6 @@ async def test_a_tag_in_the_script_names_the_same_task_for_job_and_scan(
     assert {task: row.job_id for task, row in found.items()} == {f"inside.{n}": f"{job_id}_{n}" for n in (4, 5)}
     for task in found:
         assert exists(layout.manifest_path(str(lab.log_dir), lab.run(), task))
-
-
-async def test_a_requeued_job_writes_the_record_of_its_second_attempt(
-    database: Database, lab: Lab, adopting: Adopting
-) -> None:
-    command = 'echo "$SCRIPTHUT_ATTEMPT" >> $SCRIPTHUT_OUTPUT_DIR/attempts; [ "$SCRIPTHUT_ATTEMPT" = 2 ] || sleep 600'
-    job_id = lab.submit(command, lab.tag("again"), "--requeue")
-    attempts = Path(layout.output_dir(str(lab.log_dir), lab.run(), "again")) / "attempts"
-    await _until(attempts.exists)
-    await adopting.step()
-
-    lab.slurm.run("scontrol", "requeue", job_id)
-    await _until(lambda: lab.has_waited_enough(job_id) and attempts.read_text() == "1\n2\n", within_s=200)
-    await asyncio.to_thread(lab.slurm.wait_ended, job_id)
-    await adopting.step()
-
-    assert {task: row.job_id for task, row in (await rows(database, lab.run())).items()} == {"again": job_id}
-    manifest = text_of(layout.manifest_path(str(lab.log_dir), lab.run(), "again")).split("\0")
-    assert manifest[1:5] == ["0", "2", job_id, f"adopted-{job_id}"]
 
 
 async def test_while_adoption_is_off_not_one_command_is_run(
