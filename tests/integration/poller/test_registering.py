@@ -14,7 +14,7 @@ from scripthut_common.events import ItemEvent, ItemState, Type, event
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.shell.ssh import SshShell
 from scripthut_poller.homes import Homes
-from scripthut_poller.registering import Registering
+from scripthut_poller.registering import Registering, check
 from scripthut_poller.watchlist import clusters, rounds
 from scripthut_poller.watchlist.items import SOURCE
 from tests.integration.poller.told import AT, rows
@@ -42,7 +42,13 @@ ITEM = ItemEvent(
 
 @pytest.fixture
 def registering(database: Database) -> Registering:
-    here = Cluster(scheduler=SchedulerKind.LOCALHOST, name="here", log_dir="~/logs")
+    here = Cluster(
+        scheduler=SchedulerKind.SLURM,
+        name="here",
+        log_dir="~/logs",
+        adopt=("bob",),
+        announced_roots=("~/more", "/scratch/x"),
+    )
     return Registering(database, {"here": here}, Homes(database, {"here": LocalShell()}))
 
 
@@ -59,12 +65,6 @@ async def test_an_announced_item_is_watched_once(registering: Registering, datab
     assert [(item.task_id, item.job_id, item.state, item.sequence) for item in watched] == [
         ("t1", "42", ItemState.SUBMITTED, 7)
     ]
-
-
-async def test_an_element_of_an_array_is_an_item(registering: Registering, database: Database) -> None:
-    await registering.take(_announced(job_id="21[3].pbs01"))
-
-    assert [item.job_id for item in (await rounds.watched(database, "here")).items] == ["21[3].pbs01"]
 
 
 async def test_our_own_announcements_and_other_clusters_change_nothing(
@@ -85,7 +85,16 @@ async def test_our_own_announcements_and_other_clusters_change_nothing(
         {"output_dir": f"{HOME}/logs-of-others/r1/t1"},
         {"run_summary_path": "/root/.ssh/id_ed25519"},
         {"stdout_path": "/etc/shadow"},
+        {"output_dir": f"{HOME}/more/../../etc/x"},
+        {"output_dir": "/scratch/xyz/r1/t1"},
+        {"output_dir": "/scratch/x/r1/t1"},
         {"job_id": "1,2"},
+        {"job_id": "12.batch"},
+        {"job_id": "12_[3-9]"},
+        {"job_id": "12+1"},
+        {"job_id": "21[3].pbs01"},
+        {"job_id": "\u0661"},
+        {"job_id": "12\n"},
         {"job_id": "21[].pbs01"},
         {"job_id": "21[3]; id"},
         {"job_id": "--help"},
@@ -98,10 +107,42 @@ async def test_our_own_announcements_and_other_clusters_change_nothing(
 async def test_what_we_must_not_watch_is_refused_and_named(
     registering: Registering, database: Database, hostile: dict[str, Any]
 ) -> None:
-    with pytest.raises(PermanentError, match=next(iter(hostile))):
+    field = "run_summary_path" if hostile == {"output_dir": "/scratch/x/r1/t1"} else next(iter(hostile))
+
+    with pytest.raises(PermanentError, match=field):
         await registering.take(_announced(**hostile))
 
     assert await rows(database) == {}
+
+
+@pytest.mark.parametrize("root", [f"{HOME}/more/deep", "/scratch/x"])
+async def test_what_lies_beneath_a_further_root_is_watched(
+    registering: Registering, database: Database, root: str
+) -> None:
+    places = {"output_dir": f"{root}/r1/t1", "run_summary_path": f"{root}/r1/t1.md", "stdout_path": f"{root}/o"}
+
+    await registering.take(_announced(**places, job_id="12_3"))
+
+    (watched,) = (await rounds.watched(database, "here")).items
+    assert (watched.job_id, watched.output_dir, watched.job_user) == ("12_3", f"{root}/r1/t1", "bob")
+    assert root.startswith(watched.log_dir)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "job_id", "is_legal"),
+    [
+        ("slurm", "12", True), ("slurm", "12_3", True), ("slurm", "12.pbs01", False), ("slurm", "12_", False),
+        ("pbs", "21.pbs01", True),
+        ("pbs", "21[3].pbs01", True),
+        ("pbs", "21[].pbs01", False),
+        ("pbs", "21[3]; id", False),
+        ("localhost", "job-1", True), ("localhost", "a;b", False),
+    ],
+)  # fmt: skip
+def test_a_job_id_is_one_of_its_scheduler(scheduler: str, job_id: str, is_legal: bool) -> None:  # noqa: FBT001
+    item = msgspec.structs.replace(ITEM, job_id=job_id)
+
+    assert (check(item, [f"{HOME}/logs"], SchedulerKind(scheduler)) == []) is is_legal
 
 
 async def test_nobody_joins_the_run_of_somebody_else(registering: Registering, database: Database) -> None:

@@ -136,7 +136,7 @@ def test_neither_init_nor_environment_can_override_our_variables(place: Place) -
 
     ran = process.finish()
 
-    assert ran.out.decode().split() == [str(place.outputs), TASK, "[]", "[]"]
+    assert ran.out.decode().split() == [str(place.outputs), TASK, "[42]", "[]"]
 
 
 HOSTILE_TEXTS = [

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from posixpath import dirname
 from typing import TypeVar
 
 import msgspec
 
-from scripthut_common import layout
 from scripthut_common.errors import TimedOut, Unreachable
 from scripthut_common.events import ItemState
 
@@ -76,13 +76,13 @@ async def gather(site: Site, items: Sequence[Item], wants: Wants) -> Evidence:
 async def _traces(site: Site, items: Sequence[Item]) -> Mapping[Key, Trace]:
     wanted = [
         Wanted(
-            records_dir=layout.records_dir(item.log_dir, item.run_id),
+            records_dir=dirname(item.run_summary_path),
             run_id=item.run_id,
             task_id=item.task_id,
             nonce=item.nonce,
         )
         for item in items
-        if item.nonce is not None
+        if item.nonce is not None and item.run_summary_path is not None
     ]
     return await site.put(records.read(wanted)) if wanted else {}
 

@@ -21,6 +21,8 @@ class ClusterMetrics:
         self.unparsed_rows = metrics.unparsed_rows.labels(cluster)
         self.lease_held = metrics.lease_held.labels(cluster)
         self.next_round = metrics.next_round.labels(cluster)
+        self.adopted_jobs = metrics.adopted_jobs.labels(cluster)
+        self.refused_jobs = metrics.refused_jobs.labels(cluster)
 
     def count_round(self, result: str) -> None:
         """Note how a round went: `reachable`, `degraded` or `unreachable`."""
@@ -66,6 +68,15 @@ class Metrics:
         self.items = Gauge("scripthut_poller_items", "Watched items, by state", ["cluster", "state"], registry=registry)
         self.unparsed_rows = Counter(
             "scripthut_poller_unparsed_rows", "Rows of the scheduler that could not be read", one, registry=registry
+        )
+        self.adopted_jobs = Counter(
+            "scripthut_poller_adopted_jobs", "Jobs that nobody announced and that are watched", one, registry=registry
+        )
+        self.refused_jobs = Counter(
+            "scripthut_poller_refused_jobs",
+            "Tagged jobs that are not watched, as each is found for the first time; the log names them",
+            one,
+            registry=registry,
         )
         self.lease_held = Gauge(
             "scripthut_poller_lease_held",

@@ -23,6 +23,7 @@ from scripthut_common.shell import RemoteShell
 from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
+from .adopting import Adopting
 from .budget import Budget
 from .extending import Extending
 from .homes import Homes
@@ -34,7 +35,10 @@ from .registering import Registering
 from .requesting import Requesting
 from .schedulers import Scheduler
 from .schedulers.pbs import Pbs
+from .schedulers.pbs.scans import PbsScanner
+from .schedulers.scanning import Scanner
 from .schedulers.slurm import Slurm
+from .schedulers.slurm.scans import SlurmScanner
 from .settings import ProcessSettings, Settings
 from .sites import Site
 from .submitting import Submitting
@@ -82,6 +86,17 @@ def open_scheduler(cluster: Cluster) -> Scheduler:
             return Pbs()
         case SchedulerKind.LOCALHOST:
             return localhost.of_cluster(cluster)
+
+
+def open_scanner(cluster: Cluster) -> Scanner | None:
+    """Choose the words for the search for jobs to adopt; `None` where nobody is to be adopted."""
+    match cluster.scheduler:
+        case SchedulerKind.SLURM if cluster.adopted_users:
+            return SlurmScanner()
+        case SchedulerKind.PBS if cluster.adopted_users:
+            return PbsScanner()
+        case _:
+            return None
 
 
 def build(
@@ -139,6 +154,7 @@ class _Plan:
                 *(self._submit_loop(name, watch) for name, watch in watching.items()),
                 *(_watch_loop(name, watch) for name, watch in watching.items()),
                 *(self._extend_loop(name, site) for name, site in self._sites.items()),
+                *self._adopt_loops(watching),
             ],
             checks=self._checks(watching),
             database=self._database,
@@ -175,6 +191,17 @@ class _Plan:
     def _extend_loop(self, name: str, site: Site) -> Loop:
         extending = Extending(self._database, site, self._homes, self._to_submit[name].set)
         return Loop(name=f"poller.extend.{name}", step=extending.step, interval_s=_EXTEND_EVERY_S)
+
+    def _adopt_loops(self, watching: Mapping[str, Watching]) -> list[Loop]:
+        return [
+            Loop(
+                name=f"poller.adopt.{name}",
+                step=Adopting(self._database, site, scanner, on_adopted=watching[name].soon).step,
+                interval_s=site.cluster.adopt_interval_s,
+            )
+            for name, site in self._sites.items()
+            if (scanner := open_scanner(site.cluster)) is not None
+        ]
 
     def _wake(self, cluster: str) -> None:
         """Let a cluster's submissions go on at once."""

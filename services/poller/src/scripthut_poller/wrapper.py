@@ -60,6 +60,7 @@ def _authors(task: TaskSpec, run_id: str, log_dir: str, working_dir: str | None)
     yield f"export SCRIPTHUT_TASK_SUMMARY={quote(layout.task_summary_path(log_dir, run_id, task.id))}"
     yield f"export SCRIPTHUT_RUN_SUMMARY={quote(layout.run_summary_path(log_dir, run_id, task.id))}"
     yield f"export SCRIPTHUT_RUN_ID={quote(run_id)} SCRIPTHUT_TASK_ID={quote(task.id)} SCRIPTHUT_ATTEMPT=$_sh_attempt"
+    yield "export SCRIPTHUT_JOB_ID=$_sh_job"
     yield 'cd -- "$HOME" || exit' if working_dir is None else f"cd -- {quote(working_dir)} || exit"
     command = quote(task.command)
     yield f"""exec "$_sh_bash" -o pipefail <(builtin printf '%s' {command} 2> /dev/null)"""

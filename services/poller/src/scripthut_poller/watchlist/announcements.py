@@ -16,8 +16,14 @@ _TAKEN = (
 )  # fmt: skip
 
 
-async def register(database: Database, item: ItemEvent, *, log_dir: str) -> bool:
+async def register(database: Database, item: ItemEvent, *, log_dir: str, job_user: str | None = None) -> bool:
     """Watch an announced item; `False` when it was known before.
+
+    Args:
+        database: where items are kept.
+        item: what was announced.
+        log_dir: what its paths lie beneath.
+        job_user: the account that it runs as; `None` for the one that we log in as.
 
     Raises:
         Conflict: its run belongs to somebody else, or to another cluster.
@@ -31,7 +37,12 @@ async def register(database: Database, item: ItemEvent, *, log_dir: str) -> bool
         "state": RunState.RUNNING,
     }
     row: dict[str, Any] = {name: getattr(item, name) for name in _TAKEN}
-    row |= {"state": ItemState.SUBMITTED, "submitted_at": item.submitted_at or func.now(), "entered_at": func.now()}
+    row |= {
+        "state": ItemState.SUBMITTED,
+        "submitted_at": item.submitted_at or func.now(),
+        "entered_at": func.now(),
+        "job_user": job_user,
+    }
     async with database.transaction() as connection:
         await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
         known = await connection.execute(
