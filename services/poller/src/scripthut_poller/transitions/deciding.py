@@ -147,9 +147,8 @@ def _waiting(standing: Standing, observation: Observation, clock: Clock) -> Deci
     """Go on waiting for evidence, but not for ever."""
     aged = _waited(standing, clock) if _all_answered(observation) else standing
     limit_s, reason = _limit(aged, observation, clock.patience)
-    since = standing.submitted_at if standing.state is ItemState.SUBMITTED else standing.entered_at
-    if clock.answering_since is not None:
-        since = max(since, clock.answering_since)
+    # A job may have been adopted days after its submission.
+    since = max(standing.entered_at, clock.answering_since or standing.entered_at)
     if aged.waited_s >= limit_s or _age_s(since, clock) >= clock.patience.hard_end_s:
         return _unknown(aged, reason, clock)
     return Decision(standing=aged)
