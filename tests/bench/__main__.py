@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from tests.bench import collecting, serving, visibility
+from tests.bench import collecting, polling, serving, visibility
 from tests.bench.table import Row, render
 
 BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "serving": serving.measure,
     "collecting": collecting.measure,
     "visibility": visibility.measure,
+    "polling": polling.measure,
 }
 
 

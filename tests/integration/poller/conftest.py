@@ -12,7 +12,10 @@ from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_poller.migrations import MIGRATIONS
 from tests.integration.poller.bench import Bench
+from tests.integration.poller.slurm_bed import Bed, slurm_bed
 from tests.integration.poller.trying_out import TryingOut
+from tests.testbed.slurm import SlurmCluster
+from tests.testbed.sshd import Sshd
 
 
 @pytest.fixture
@@ -49,6 +52,13 @@ async def tryout(tmp_path: Path) -> AsyncIterator[TryingOut]:
     tryout = TryingOut(tmp_path)
     yield tryout
     await tryout.close()
+
+
+@pytest.fixture
+async def bed(slurm: SlurmCluster, sshd: Sshd) -> AsyncIterator[Bed]:
+    """Real Slurm over real sshd, asked directly."""
+    async with slurm_bed(slurm, sshd) as opened:
+        yield opened
 
 
 def _end_processes_of(folder: Path) -> None:

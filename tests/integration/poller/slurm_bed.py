@@ -1,11 +1,14 @@
 """Slurm as the poller sees it: what tests of its words ask again and again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from scripthut_common import layout
+from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.shell.ssh import SshShell
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller import records, wrapper
@@ -13,6 +16,9 @@ from scripthut_poller.records import Claim, Trace, Wanted
 from scripthut_poller.schedulers import Question
 from scripthut_poller.schedulers.job import Accounted, JobState, Receipt, Seen, Submission
 from scripthut_poller.schedulers.slurm import Slurm
+from tests.testbed.accounts import ALICE
+from tests.testbed.slurm import SlurmCluster
+from tests.testbed.sshd import Sshd
 
 Told = TypeVar("Told")
 NONCE = "a1b2c3"
@@ -107,3 +113,23 @@ class Bed:
         log_dir = str(self.log_dir)
         paths = layout.stdout_path(log_dir, self.run_id, task_id), layout.stderr_path(log_dir, self.run_id, task_id)
         return Path(paths[0]).read_text(), Path(paths[1]).read_text()
+
+
+@asynccontextmanager
+async def slurm_bed(slurm: SlurmCluster, sshd: Sshd) -> AsyncIterator[Bed]:
+    """Look at the testbed's Slurm over its sshd, as Alice."""
+    cluster = Cluster(
+        name="testbed",
+        scheduler=SchedulerKind.SLURM,
+        host=sshd.host,
+        port=sshd.port,
+        user=ALICE,
+        key_file=str(sshd.key(ALICE)),
+        known_hosts_file=str(sshd.known_hosts),
+    )
+    run_id = f"r{os.urandom(6).hex()}"
+    shell = SshShell(cluster)
+    try:
+        yield Bed(shell, slurm.directory_of(ALICE) / run_id, run_id)
+    finally:
+        await shell.close()

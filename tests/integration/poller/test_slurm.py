@@ -1,44 +1,23 @@
 """The words of Slurm on real Slurm, over real sshd: submit, watch, account, look up, cancel."""
 
 import asyncio
-import os
 import pwd
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.errors import BadOutput
 from scripthut_common.events import Outcome
-from scripthut_common.shell.ssh import SshShell
 from scripthut_poller.schedulers import Question
 from scripthut_poller.schedulers.job import ABSENT, Action, Fate, JobState, Seen
 from tests.integration.poller.slurm_bed import Bed
 from tests.testbed.accounts import ALICE
 from tests.testbed.slurm import SlurmCluster
-from tests.testbed.sshd import Sshd
 
 CLEARED_S = 4.0
-
-
-@pytest.fixture
-async def bed(slurm: SlurmCluster, sshd: Sshd) -> AsyncIterator[Bed]:
-    cluster = Cluster(
-        name="testbed",
-        scheduler=SchedulerKind.SLURM,
-        host=sshd.host,
-        port=sshd.port,
-        user=ALICE,
-        key_file=str(sshd.key(ALICE)),
-        known_hosts_file=str(sshd.known_hosts),
-    )
-    run_id = f"r{os.urandom(6).hex()}"
-    shell = SshShell(cluster)
-    yield Bed(shell, slurm.directory_of(ALICE) / run_id, run_id)
-    await shell.close()
 
 
 async def test_a_job_is_seen_from_its_submission_to_its_accounting(bed: Bed) -> None:
@@ -116,7 +95,7 @@ async def test_the_child_of_a_failed_parent_is_cancelled_by_slurm(bed: Bed) -> N
 
     accounted = await bed.ended(child_id)
 
-    assert (await bed.ended(parent_id)).exit_code == 3
+    assert (await bed.ended(parent_id)).outcome is Outcome.FAILED
     assert (accounted.outcome, accounted.word, accounted.started_at) == (Outcome.CANCELLED, "CANCELLED", None)
     assert not (bed.log_dir / "never").exists()
 
@@ -204,13 +183,9 @@ async def test_endings_read_as_slurm_tells_them_and_records_know_better(bed: Bed
     ends = [await bed.ended(receipt.job_id or "") for receipt in receipts]
     found = [(await bed.trace(f"t{i}")).record for i in range(len(endings))]
 
-    assert [(end.outcome, end.exit_code) for end in ends] == [
-        (Outcome.SUCCEEDED, 0),
-        (Outcome.FAILED, 3),
-        (Outcome.FAILED, 9),
-        (Outcome.FAILED, 11),
-        (Outcome.FAILED, 4),
-    ]
+    assert [end.outcome for end in ends] == [Outcome.SUCCEEDED, *[Outcome.FAILED] * 4]
+    # Before 26.05, Slurm says 9 for 9 and for 137: then nothing is told.
+    assert [end.exit_code for end in ends] in ([0, 3, 137, 139, 4], [0, None, None, None, None])
     assert [record and record.exit_code for record in found] == [0, 3, 137, 139, 4]
 
 
@@ -271,6 +246,29 @@ async def test_a_requeued_job_is_another_attempt(bed: Bed, slurm: SlurmCluster) 
     record = (await bed.trace("t1")).record
     assert record is not None
     assert record.attempt == 2
+
+
+async def test_jobs_that_are_stopped_in_whatever_way_are_in_the_queue(bed: Bed, slurm: SlurmCluster) -> None:
+    """Squeue is not told which states to show: the manual page leaves some out of those that it shows then."""
+    ways = {
+        "SUSPENDED": ("scontrol", "suspend"),
+        "STOPPED": ("scancel", "--signal=STOP"),
+        "PENDING": ("scontrol", "requeuehold"),
+        "SPECIAL_EXIT": ("scontrol", "requeuehold", "state=SpecialExit"),
+    }
+    job_ids = {word: await bed.run(word, "sleep 600") for word in ways}
+    for word, argv in ways.items():
+        await bed.sighted(job_ids[word], JobState.RUNNING)
+        slurm.run(*argv, job_ids[word])
+
+    async def words() -> bool | None:
+        queue = await bed.ask(bed.slurm.queue([]))
+        shown = {word: job.word for word, job_id in job_ids.items() if (job := queue.jobs.get(job_id)) is not None}
+        assert shown.keys() == ways.keys()
+        return True if all(word == known for word, known in shown.items()) else None
+
+    assert await bed.until(words)
+    slurm.run("scancel", *job_ids.values())
 
 
 async def test_settings_in_a_profile_change_no_answer(bed: Bed) -> None:

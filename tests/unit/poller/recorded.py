@@ -1,33 +1,43 @@
 """Recorded rows of Slurm, cut to the fields and the times that our commands ask for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from scripthut_common.shell import Answer
 from scripthut_poller.schedulers.job import Accounts, Queue
-from scripthut_poller.schedulers.slurm import rows
+from scripthut_poller.schedulers.slurm import queued, rows
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "slurm"
 CLOCK = 1795415327
-# JobIDRaw, State, ExitCode, Submit, Start, End, Partition, NodeList
-_SACCT = (1, 2, 3, 9, 11, 12, 7, 30)
-# JobID, State, RestartCnt, SubmitTime, StartTime, BatchHost, Reason
-_SQUEUE = (0, 12, 25, 18, 20, 31, 14)
+# JobID, State, ExitCode, Submit, Start, End, Partition, NodeList
+_SACCT = (0, 2, 3, 9, 11, 12, 7, 30)
+# JobArrayID, State, RestartCnt, SubmitTime, StartTime, BatchHost, Reason
+_SQUEUE = (1, 12, 25, 18, 20, 31, 14)
 
 
-def accounts(recording: str) -> Accounts:
+def accounts(recording: str, *job_ids: str) -> Accounts:
     """Read a recording of sacct, as `22.05.8/01-completed/4-settled`."""
-    lines = (RECORDINGS / f"{recording}.sacct-P.out").read_text().split("\n")
-    fields = [line.split("|") for line in lines]
-    return rows.accounts(whole("|".join(row) + "\n" for row in _cut(fields, _SACCT)))
+    return rows.accounts(sacct(recording), job_ids)
 
 
 def queue(recording: str) -> Queue:
     """Read a recording of squeue, as `22.05.8/01-completed/2-running`."""
+    return queued.queue(squeue(recording))
+
+
+def sacct(recording: str) -> Answer:
+    """Give a recording as the answer of `programs.ACCOUNTING`."""
+    lines = (RECORDINGS / f"{recording}.sacct-P.out").read_text().split("\n")
+    rows_ = ("|".join(row) + "\n" for row in _cut([line.split("|") for line in lines], _SACCT))
+    return whole((f"slurm-wlm {recording.partition('/')[0]}\n", *rows_))
+
+
+def squeue(recording: str) -> Answer:
+    """Give a recording as the answer of `programs.QUEUE`."""
     lines = (RECORDINGS / f"{recording}.squeue-O.out").read_text().split("\n")
-    fields = [line.split("\x1f") for line in lines]
-    return rows.queue(whole("".join(f"{field}|" for field in row) + "\n" for row in _cut(fields, _SQUEUE)))
+    cut = _cut([line.split("\x1f") for line in lines], _SQUEUE)
+    return whole("".join(f"{field}|" for field in row) + "\n" for row in cut)
 
 
 def every(suffix: str) -> list[str]:
@@ -36,7 +46,7 @@ def every(suffix: str) -> list[str]:
     return [str(path.relative_to(RECORDINGS)).removesuffix(f".{suffix}.out") for path in found]
 
 
-def whole(lines: Iterator[str]) -> Answer:
+def whole(lines: Iterable[str]) -> Answer:
     """Put the cluster's clock before rows."""
     return Answer(stdout=(f"{CLOCK}\n" + "".join(lines)).encode(), stderr=b"", exit_status=0)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripthut_common.errors import BadOutput, InvalidInput
+from scripthut_common.errors import BadOutput
 from scripthut_common.shell import Answer
 from scripthut_poller.schedulers.job import Action, Found
 from scripthut_poller.schedulers.slurm import Slurm, complaints, lookups
@@ -115,6 +115,13 @@ def test_every_look_up_has_a_mark_of_its_own() -> None:
         ("Job has already finished for job 1\nslurm_suspend error: No error", {}),
         ("Invalid job id specified for job 99999\nslurm_suspend error: Invalid job id specified", {}),
         ("scancel: error: Kill job error on job id 3: Job/step already completing or completed", {}),
+        (
+            "scancel: error: Kill job error on job id 22_2: Access/permission denied",
+            {"22_2": "Access/permission denied"},
+        ),
+        ("22_2: Invalid user id\n22_99: Invalid job id specified", {"22_2": "Invalid user id"}),
+        ("22_0-5: Invalid user id\n23_1,4: Invalid user id", {"22": "Invalid user id", "23": "Invalid user id"}),
+        ("22_2: Job has already finished\n22_3: Job has already finished", {}),
     ],
 )
 def test_complaints_name_their_jobs_and_jobs_that_are_over_are_none(stderr: str, told: dict[str, str]) -> None:
@@ -135,11 +142,18 @@ def test_no_answer_is_no_complaint(stderr: str) -> None:
         complaints.parse(Answer(stdout=b"", stderr=stderr.encode(), exit_status=1))
 
 
-@pytest.mark.parametrize("job_id", ["", "-1", "1,2", "1 2", "$(id)", "1\n", "12345678901", "\u0661"])
-def test_what_is_no_job_id_reaches_no_command_line(job_id: str) -> None:
-    for ask in (Slurm().accounting, lambda ids: Slurm().act(Action.CANCEL, ids)):
-        with pytest.raises(InvalidInput, match="not a Slurm job id"):
-            ask(["1", job_id])
+@pytest.mark.parametrize(
+    "job_id", ["", "-1", "1,2", "1 2", "$(id)", "1\n", "12345678901", "\u0661", "12_", "_1", "1_2_3", "1_[2]", "74+0"]
+)
+def test_what_is_no_job_id_reaches_no_command_line_and_hides_no_other(job_id: str) -> None:
+    done = Answer(stdout=b"", stderr=b"", exit_status=0)
+
+    cancel = Slurm().act(Action.CANCEL, ["1", job_id, "2_3"])
+    release = Slurm().act(Action.RELEASE, ["1", job_id, "2_3"])
+
+    assert Slurm().accounting(["1", job_id, "2_3"]).argv == ("1,2_3", "2")
+    assert (cancel.argv, release.argv) == (("1", "2_3"), ("1,2_3",))
+    assert cancel.parse(done) == release.parse(done) == {job_id: "this is not a Slurm job id"}
 
 
 @given(st.binary(max_size=120), st.integers(0, 2), st.booleans())

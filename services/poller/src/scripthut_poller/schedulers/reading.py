@@ -10,15 +10,32 @@ _NUMBER = re.compile(r"[0-9]{1,12}")
 _SHOWN = 300
 
 
-def text_of(answer: Answer) -> str:
-    """Return what a program printed. Users' bytes may be anything; what is not UTF-8 is replaced.
+class UnreadRows(BadOutput):
+    """Some rows of an answer are not as they should be: nothing may be concluded from the others' absence."""
+
+    def __init__(self, message: str, *, rows: int) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+def output_of(answer: Answer) -> bytes:
+    """Return what a program printed. Users' bytes may be anything.
 
     Raises:
         BadOutput: it failed.
     """
     if answer.exit_status != 0:
         raise BadOutput(f"exit status {answer.exit_status}: {said(answer)}")
-    return answer.stdout.decode("utf-8", "replace")
+    return answer.stdout
+
+
+def text_of(answer: Answer) -> str:
+    """Return what a program printed; what is not UTF-8 is replaced.
+
+    Raises:
+        BadOutput: it failed.
+    """
+    return output_of(answer).decode("utf-8", "replace")
 
 
 def said(answer: Answer) -> str:

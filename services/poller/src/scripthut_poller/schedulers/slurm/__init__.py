@@ -4,6 +4,7 @@ Measured on 22.05, 24.11 and 26.05: only `-u` and a single `-j` are cheap for sl
 cheaper than JSON, which in 22.05 reports failures as empty lists.
 """
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,7 +13,9 @@ from scripthut_common.errors import InvalidInput
 from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS, Question
 from scripthut_poller.schedulers.job import Accounts, Action, Found, Queue, Receipt, Submission
 
-from . import complaints, lookups, programs, receipts, rows
+from . import complaints, lookups, programs, queued, receipts, rows
+
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 
 
 class Slurm:
@@ -30,12 +33,21 @@ class Slurm:
         )
 
     def queue(self, job_ids: Sequence[str], users: Sequence[str] = ()) -> Question[Queue]:  # noqa: ARG002  asking for all of ours is cheapest
-        """Ask for every job of the account that is not over."""
-        return Question(program=programs.QUEUE, parse=rows.queue)
+        """Ask for every job of our account, and of these, that is not over."""
+        for user in users:
+            if not _USER.fullmatch(user):
+                raise InvalidInput(f"{user[:80]!r} is not the name of an account")
+        return Question(program=programs.QUEUE, argv=tuple(users), parse=queued.queue)
 
     def accounting(self, job_ids: Sequence[str]) -> Question[Accounts]:
-        """Ask what is remembered of up to `MAX_IDS` jobs."""
-        return Question(program=programs.ACCOUNTING, argv=(",".join(_ids(job_ids)),), parse=rows.accounts)
+        """Ask what is remembered of up to `MAX_IDS` jobs. What is no id of Slurm's has no record."""
+        ids = _ids(job_ids)
+        arrays = dict.fromkeys(job_id.partition("_")[0] for job_id in ids if "_" in job_id)
+        return Question(
+            program=programs.ACCOUNTING,
+            argv=(",".join(ids), ",".join(arrays)),
+            parse=lambda answer: rows.accounts(answer, ids),
+        )
 
     def find(self, tags: Sequence[str], since: datetime) -> Question[Found]:
         """Look tags up in queue and accounting, among jobs submitted since then (less ten minutes)."""
@@ -49,16 +61,13 @@ class Slurm:
     def act(self, action: Action, job_ids: Sequence[str]) -> Question[Mapping[str, str]]:
         """Cancel or release jobs; what Slurm says of those that are there and to which it was not done."""
         ids = _ids(job_ids)
-        if action is Action.CANCEL:
-            return Question(program=programs.CANCEL, argv=ids, parse=complaints.parse)
-        return Question(program=programs.RELEASE, argv=(",".join(ids),), parse=complaints.parse)
+        others = dict.fromkeys(set(job_ids).difference(ids), "this is not a Slurm job id")
+        program, argv = (programs.CANCEL, ids) if action is Action.CANCEL else (programs.RELEASE, (",".join(ids),))
+        return Question(program=program, argv=argv, parse=lambda answer: {**others, **complaints.parse(answer)})
 
 
 def _ids(job_ids: Sequence[str]) -> tuple[str, ...]:
-    """Refuse what is no job id: it would reach a command line, and one such id hides the others."""
+    """Leave out what is no job id: it would reach a command line, and one such id hides the others."""
     if not 0 < len(job_ids) <= MAX_IDS:
         raise ValueError(f"{len(job_ids)} job ids; at least one and at most {MAX_IDS}")
-    for job_id in job_ids:
-        if not rows.is_job_id(job_id):
-            raise InvalidInput(f"{job_id[:80]!r} is not a Slurm job id")
-    return tuple(job_ids)
+    return tuple(filter(rows.is_job_id, job_ids))

@@ -8,8 +8,11 @@ from scripthut_common.shell import Answer
 from scripthut_poller.schedulers.reading import said
 
 _OF_A_JOB = (
-    re.compile(r".*error on job id (?P<job>[0-9]+): (?P<what>.+)"),
+    re.compile(r".*error on job id (?P<job>[0-9]+(_[0-9]+)?): (?P<what>.+)"),
     re.compile(r"(?P<what>.+) for job (?P<job>[0-9]+)"),
+    re.compile(r"(?P<job>[0-9]+_[0-9]+): (?P<what>.+)"),
+    # A whole array, with its elements.
+    re.compile(r"(?P<job>[0-9]+)_[0-9,-]*[,-][0-9,-]*: (?P<what>.+)"),
 )
 # There is nothing left to cancel or release.
 _IS_GONE = ("Invalid job id", "already finished", "already completing or completed")
@@ -20,7 +23,7 @@ def parse(answer: Answer) -> Mapping[str, str]:
     """Read complaints by job id; jobs that are over are none.
 
     Samples: `scancel: error: Kill job error on job id 3: Access/permission denied`,
-    `Job has already finished for job 1`.
+    `Job has already finished for job 1`, `22_3: Invalid user id`, `22_0-5: Invalid user id` for all of 22.
 
     Raises:
         BadOutput: Slurm did not answer.

@@ -6,29 +6,41 @@ Users' settings (`SQUEUE_FORMAT`, `SACCT_FORMAT` …) in a login node's profile 
 from scripthut_common.shell import MIB, Program
 
 _PLAIN = """
-export LC_ALL=C SLURM_TIME_FORMAT=%s
+export LC_ALL=C SLURM_TIME_FORMAT=%s SLURM_BITSTR_LEN=0
 for name in $(env | sed -n -e 's/^\\(SQUEUE_[A-Z_]*\\)=.*/\\1/p' -e 's/^\\(SACCT_[A-Z_]*\\)=.*/\\1/p' \\
     -e 's/^\\(SCANCEL_[A-Z_]*\\)=.*/\\1/p'); do unset "$name"; done
 """
 
-# The state poll asks for no field that a user writes. The order is that of `rows.queue`. -a: partitions that are
-# hidden or not open to us hold jobs too.
+# $1…: accounts besides our own. The state poll asks for no field that a user writes; the order is that of
+# `queued.queue`. -a: partitions that are hidden or not open to us hold jobs too. Without -r a waiting array is one
+# row. An account that this machine does not know is left out of -u, whatever jobs it has: then everybody's are asked.
 QUEUE = Program(
     name="slurm-queue",
     text=_PLAIN
     + """
 date +%s || exit
-exec squeue -a -h -u "$(id -u)" -O 'JobID:|,State:|,RestartCnt:|,SubmitTime:|,StartTime:|,BatchHost:|,Reason:|'
+users=$(id -u) || exit
+id -nu >/dev/null 2>&1 || users=
+for name; do
+    user=$(id -u "$name" 2>/dev/null) && users=${users:+$users,$user} || users=
+done
+exec squeue -a -h ${users:+-u "$users"} \\
+    -O 'JobArrayID:|,State:|,RestartCnt:|,SubmitTime:|,StartTime:|,BatchHost:|,Reason:|'
 """,
 )
 
-# $1: ids, comma-separated. -D: a requeued job has a record for each execution. The order is that of `rows.accounts`.
+# $1: ids, comma-separated, or nothing. $2: the arrays of the elements among them, or nothing: a row of all elements
+# that were cancelled while they waited is found by the array's id alone. -D: a requeued job has a record for each
+# execution. The order is that of `rows.accounts`.
 ACCOUNTING = Program(
     name="slurm-accounting",
     text=_PLAIN
     + """
 date +%s || exit
-exec sacct -n -P -D -j "$1" -o JobIDRaw,State,ExitCode,Submit,Start,End,Partition,NodeList
+sacct -V || exit
+fields=JobID,State,ExitCode,Submit,Start,End,Partition,NodeList
+[ -z "$1" ] || sacct -n -P -D -j "$1" -o "$fields" || exit
+[ -z "$2" ] || exec sacct -n -P -D -X -s CA,DL -j "$2" -o "$fields"
 """,
 )
 
@@ -105,5 +117,5 @@ done
 """,
 )
 
-RELEASE = Program(name="slurm-release", text='export LC_ALL=C\nexec scontrol release "$1"\n')
-CANCEL = Program(name="slurm-cancel", text=_PLAIN + 'exec scancel "$@"\n', max_stderr_bytes=MIB)
+RELEASE = Program(name="slurm-release", text='export LC_ALL=C\n[ -z "$1" ] || exec scontrol release "$1"\n')
+CANCEL = Program(name="slurm-cancel", text=_PLAIN + '[ $# = 0 ] || exec scancel "$@"\n', max_stderr_bytes=MIB)
