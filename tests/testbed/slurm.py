@@ -162,6 +162,8 @@ class SlurmCluster(Server):
 
     def _mariadbd(self, port: int) -> Daemon:
         base = ["--no-defaults", "--user=root", f"--datadir={self.directory}/db"]
+        # At its start a MariaDB removes the temporary tables of every other one that has the same folder for them.
+        own = {"TMPDIR": str(self._workspace.directory("db-tmp"))}
         run(
             [
                 "mariadb-install-db",
@@ -169,13 +171,15 @@ class SlurmCluster(Server):
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 "--debug-no-sync",
-            ]
+            ],
+            environment=own,
         )
         self._database_socket = self.directory / "db.sock"
         return Daemon(
             ["/usr/sbin/mariadbd", *base, f"--socket={self._database_socket}", f"--port={port}", *MARIADB_OPTIONS],
             self._workspace,
             is_ready=lambda: ports.is_open(port) and _accepts(self._database_socket),
+            environment=own,
         )
 
     def _grant(self) -> None:

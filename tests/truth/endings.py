@@ -266,6 +266,13 @@ CALM = (
         expected=Verdict(outcome=Outcome.SUCCEEDED, exit_code=0, attempt=2),
     ),
     Ending(
+        id="requeued-killed",
+        what="`scontrol requeue`, then its batch shell is killed: the exit record is that of the first attempt",
+        command=f"{_AGAIN}; {KILL_BATCH_SHELL}",
+        act=_requeued,
+        expected=Verdict(outcome=Outcome.FAILED, signal=9, attempt=2),
+    ),
+    Ending(
         id="requeued-held",
         what="`scontrol requeuehold`, then scancel",
         command=FOREVER,

@@ -118,6 +118,12 @@ BARE = (
         ),
     ),
     Ending(
+        id="no-accounting-tidy",
+        what="no accounting at all, scancel, TERM trapped, `exit 0`",
+        command=f"trap 'exit 0' TERM; {FOREVER}",
+        expected=Verdict(outcome=Outcome.SUCCEEDED, exit_code=0, evidence=Evidence.EXIT_RECORD, confirmed=False),
+    ),
+    Ending(
         id="no-accounting-killed",
         what="no accounting at all, its batch shell is killed",
         command=KILL_BATCH_SHELL,
@@ -195,6 +201,7 @@ async def controller_hangs(scene: Scene) -> None:
 
 async def bare(scene: Scene) -> None:
     """Cancel what runs, let the other go."""
-    await scene.run("scancel", await scene.running("no-accounting-cancelled"))
+    for task_id in ("no-accounting-cancelled", "no-accounting-tidy"):
+        await scene.run("scancel", await scene.running(task_id))
     await scene.running("no-accounting")
     scene.open_gate("no-accounting")
