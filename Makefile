@@ -50,6 +50,10 @@ bench: $(VENV)/.dev ## measure against nginx, tar and memory; prints a table of 
 	@sh tests/testbed/install.sh
 	@$(PY) -m tests.bench
 
+truth: $(VENV)/.dev ## let jobs end in every way on a real Slurm; prints what it says and what we say
+	@sh tests/testbed/install.sh
+	@$(PY) -m tests.truth
+
 up: ## start the production shape with Docker Compose
 	docker compose up --detach --wait
 
@@ -63,4 +67,4 @@ migrate: $(VENV)/.runtime ## bring both services' schemas to the newest version
 lock: $(VENV)/.dev ## choose versions anew and write the requirement locks
 	@for name in runtime dev; do $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements/$$name.lock requirements/$$name.in; done
 
-.PHONY: help venv demo run check test bench up down migrate lock
+.PHONY: help venv demo run check test bench truth up down migrate lock

@@ -6,7 +6,7 @@ import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.testbed import ports
@@ -16,6 +16,7 @@ from tests.testbed.slurm_files import MARIADB_OPTIONS, write_slurm_files
 from tests.testbed.workspaces import Server
 
 PROGRAMS = tuple(Path("/usr/sbin", name) for name in ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd"))
+_CGROUPS = Path("/sys/fs/cgroup")
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
 )
@@ -28,17 +29,25 @@ class SlurmCluster(Server):
         conf: slurm.conf; whatever has it as SLURM_CONF talks to this cluster.
         slurmctld, slurmdbd, mariadbd, munged: the daemons.
         slurmds: the nodes' daemons by node name, `n1` and on.
+        keeps_accounts: whether there is a slurmdbd.
     """
 
-    def __init__(self, *, nodes: int = 2, extra: str = "") -> None:
+    def __init__(
+        self, *, nodes: int = 2, named: str = "n", extra: str = "", cgroup: str = "", keeps_accounts: bool = True
+    ) -> None:
         """Start the cluster and wait until its nodes are idle.
 
         Args:
             nodes: how many nodes, of 4 CPUs and 4000 MiB each.
-            extra: more lines for slurm.conf.
+            named: what their names begin with; a number follows.
+            extra: more lines for slurm.conf, and lines that replace ours.
+            cgroup: lines for cgroup.conf.
+            keeps_accounts: whether there is accounting; without it slurmdbd and MariaDB are not started.
         """
-        self._nodes = nodes
-        self._extra = extra
+        self._nodes = [f"{named}{number + 1}" for number in range(nodes)]
+        self._extra = extra if keeps_accounts else f"AccountingStorageType=accounting_storage/none\n{extra}"
+        self._cgroup = cgroup
+        self.keeps_accounts = keeps_accounts
         super().__init__("slurm", "SLURM_CONF={directory}/etc/slurm.conf")
 
     @property
@@ -49,7 +58,14 @@ class SlurmCluster(Server):
     @property
     def daemons(self) -> list[Daemon]:
         """Every daemon, each after those it needs."""
-        return [self.munged, self.mariadbd, self.slurmdbd, self.slurmctld, *self.slurmds.values()]
+        accounts = [self.mariadbd, self.slurmdbd] if self.keeps_accounts else []
+        return [self.munged, *accounts, self.slurmctld, *self.slurmds.values()]
+
+    def close(self) -> None:
+        """End the cluster, and remove what its daemons leave in the kernel's file system."""
+        super().close()
+        if self._cgroup:
+            _remove_cgroups(self._nodes)
 
     def directory_of(self, user: str) -> Path:
         """Give the folder in which this user may write: for jobs' working directories, logs and outputs."""
@@ -73,6 +89,10 @@ class SlurmCluster(Server):
         wait_until(lambda: self.accounted(job_id) in ENDED, f"job {job_id} to end", timeout_s, every_s=0.2)
         return self.accounted(job_id)
 
+    def purge(self, job_id: str) -> None:
+        """Have accounting forget a job, as a site's purge of old records does."""
+        self._query(f"DELETE FROM slurm.testbed_job_table WHERE id_job = {int(job_id)}")
+
     @contextmanager
     def without(self, daemon: Daemon) -> Iterator[None]:
         """Have a daemon stopped for a while; nothing else is restarted."""
@@ -94,28 +114,29 @@ class SlurmCluster(Server):
             os.chown(own, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
         for name in ("munge", "state", "spool"):
             self._workspace.directory(name)
-        nodes = [f"n{number + 1}" for number in range(self._nodes)]
-        port_of = {name: ports.reserve_port() for name in ("slurmctld", "slurmdbd", "mariadbd", *nodes)}
+        port_of = {name: ports.reserve_port() for name in ("slurmctld", "slurmdbd", "mariadbd", *self._nodes)}
         self.conf = write_slurm_files(
             self._workspace,
             host=socket.gethostname().partition(".")[0],
             ports=port_of,
-            nodes=nodes,
+            nodes=self._nodes,
             version=_version(),
             extra=self._extra,
+            cgroup=self._cgroup,
         )
         self._start_daemons(port_of)
-        self._add_users()
+        if self.keeps_accounts:
+            self._add_users()
         self.wait_idle()
 
     def _start_daemons(self, port_of: dict[str, int]) -> None:
         self.munged = self._munged().start()
-        self.mariadbd = self._mariadbd(port_of["mariadbd"]).start()
-        self._grant()
-        self.slurmdbd = self._slurm_daemon("slurmdbd", port_of["slurmdbd"]).start()
+        if self.keeps_accounts:
+            self.mariadbd = self._mariadbd(port_of["mariadbd"]).start()
+            self._grant()
+            self.slurmdbd = self._slurm_daemon("slurmdbd", port_of["slurmdbd"]).start()
         self.slurmctld = self._slurm_daemon("slurmctld", port_of["slurmctld"]).start()
-        nodes = [name for name in port_of if name.startswith("n")]
-        self.slurmds = {node: self._slurm_daemon("slurmd", port_of[node], "-N", node).spawn() for node in nodes}
+        self.slurmds = {node: self._slurm_daemon("slurmd", port_of[node], "-N", node).spawn() for node in self._nodes}
         for slurmd in self.slurmds.values():
             slurmd.wait_ready()
 
@@ -141,6 +162,8 @@ class SlurmCluster(Server):
 
     def _mariadbd(self, port: int) -> Daemon:
         base = ["--no-defaults", "--user=root", f"--datadir={self.directory}/db"]
+        # At its start a MariaDB removes the temporary tables of every other one that has the same folder for them.
+        own = {"TMPDIR": str(self._workspace.directory("db-tmp"))}
         run(
             [
                 "mariadb-install-db",
@@ -148,17 +171,21 @@ class SlurmCluster(Server):
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 "--debug-no-sync",
-            ]
+            ],
+            environment=own,
         )
         self._database_socket = self.directory / "db.sock"
         return Daemon(
             ["/usr/sbin/mariadbd", *base, f"--socket={self._database_socket}", f"--port={port}", *MARIADB_OPTIONS],
             self._workspace,
-            is_ready=lambda: ports.is_open(port),
+            is_ready=lambda: ports.is_open(port) and _accepts(self._database_socket),
+            environment=own,
         )
 
     def _grant(self) -> None:
-        sql = "CREATE USER slurm@'127.0.0.1' IDENTIFIED BY 'slurm'; GRANT ALL ON *.* TO slurm@'127.0.0.1'"
+        self._query("CREATE USER slurm@'127.0.0.1' IDENTIFIED BY 'slurm'; GRANT ALL ON *.* TO slurm@'127.0.0.1'")
+
+    def _query(self, sql: str) -> None:
         run(["mariadb", "--no-defaults", f"--socket={self._database_socket}", "--user=root", f"--execute={sql}"])
 
     def _add_users(self) -> None:
@@ -171,6 +198,15 @@ class SlurmCluster(Server):
         except (ServerError, subprocess.TimeoutExpired):
             return False
         return bool(states) and all(state in {"idle", "mixed", "allocated"} for state in states)
+
+
+def _remove_cgroups(nodes: list[str]) -> None:
+    """Remove the control groups of these nodes, children first: such a folder has no files that could be removed."""
+    for node in nodes:
+        for top in _CGROUPS.glob(f"*/slurm_{node}"):
+            for folder, _, _ in os.walk(top, topdown=False):
+                with suppress(FileNotFoundError):
+                    Path(folder).rmdir()
 
 
 def _version() -> tuple[int, int]:

@@ -93,6 +93,7 @@ def write_slurm_files(
     nodes: Sequence[str],
     version: tuple[int, int],
     extra: str,
+    cgroup: str = "",
 ) -> Path:
     """Write slurm.conf, slurmdbd.conf and cgroup.conf and return the path of the first.
 
@@ -102,7 +103,8 @@ def write_slurm_files(
         ports: one for each daemon by its name, and one for each node by the node's.
         nodes: the nodes' names.
         version: that of Slurm, as 22, 5.
-        extra: more lines for slurm.conf.
+        extra: more lines for slurm.conf, and lines that replace ours.
+        cgroup: lines for cgroup.conf.
     """
     directory = workspace.path
     words: dict[str, object] = {f"{daemon}_port": port for daemon, port in ports.items() if daemon not in nodes}
@@ -110,6 +112,13 @@ def write_slurm_files(
     lines = (_NODE.format(name=node, host=host, port=ports[node]) for node in nodes)
     workspace.directory("etc")
     # Slurm before 24.11 does not know this choice; later ones do not start without cgroups unless told so.
-    workspace.write("etc/cgroup.conf", "CgroupPlugin=disabled\n" if version >= (24, 11) else "")
+    workspace.write("etc/cgroup.conf", cgroup or ("CgroupPlugin=disabled\n" if version >= (24, 11) else ""))
     workspace.write("etc/slurmdbd.conf", _SLURMDBD_CONF.format(**words), 0o600)
-    return workspace.write("etc/slurm.conf", _SLURM_CONF.format(**words) + "".join(lines) + extra)
+    ours = _without_replaced(_SLURM_CONF.format(**words), extra)
+    return workspace.write("etc/slurm.conf", ours + "".join(lines) + extra)
+
+
+def _without_replaced(text: str, extra: str) -> str:
+    """Leave out what is set anew: Slurm complains of a setting that stands there twice."""
+    anew = {line.partition("=")[0] for line in extra.splitlines()} - {"PartitionName", "NodeName"}
+    return "".join(line for line in text.splitlines(keepends=True) if line.partition("=")[0] not in anew)
