@@ -17,7 +17,7 @@ from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 
 _BLOB_DISK_MIB = 8
-_CANNOT_BE_WATCHED = "Cluster testbed cannot be watched"
+_CANNOT_BE_WATCHED = "testbed has not answered"
 
 
 @pytest.fixture(scope="module")
