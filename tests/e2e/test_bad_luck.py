@@ -96,7 +96,7 @@ def test_stopped_accounting_is_told_while_exit_records_decide(trouble: Trouble, 
     slurm.slurmdbd.stop()
 
     trouble.goes_on_meanwhile()
-    trouble.check_told({"poller"}, "sacct", page_says="answers only in part")
+    trouble.check_told({"poller"}, "sacct", page_says="not confirmed by the scheduler")
     trouble.check_decided_meanwhile()
 
     slurm.slurmdbd.start()
