@@ -3,7 +3,7 @@
 import asyncio
 import pwd
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ async def test_a_job_is_seen_from_its_submission_to_its_accounting(bed: Bed) -> 
     accounted = await bed.ended(job_id)
     trace = await bed.trace("t1")
 
-    now = 0.0
+    now = datetime.now(UTC)
     assert (seen.job.word, seen.job.restarts, seen.job.node) == ("RUNNING", 0, "n1")
     assert seen.job.submitted_at == accounted.submitted_at
     assert seen.job.started_at == accounted.started_at
