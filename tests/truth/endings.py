@@ -216,7 +216,7 @@ CALM = (
         command=f"trap 'exit 0' TERM; {FOREVER}",
         asks=ONE_MINUTE,
         act=_runs_into_its_limit,
-        first=BY_ZERO,
+        first=BY_RECORD,
         expected=Verdict(outcome=Outcome.TIMED_OUT, exit_code=0),
     ),
     Ending(

@@ -121,7 +121,9 @@ BARE = (
         id="no-accounting-tidy",
         what="no accounting at all, scancel, TERM trapped, `exit 0`",
         command=f"trap 'exit 0' TERM; {FOREVER}",
-        expected=Verdict(outcome=Outcome.SUCCEEDED, exit_code=0, evidence=Evidence.EXIT_RECORD, confirmed=False),
+        expected=Verdict(
+            outcome=Outcome.FAILED, exit_code=0, signal=15, evidence=Evidence.EXIT_RECORD, confirmed=False
+        ),
     ),
     Ending(
         id="no-accounting-killed",

@@ -31,7 +31,6 @@ def own_slurm(slurm: SlurmCluster) -> Iterator[SlurmCluster]:
         yield cluster
 
 
-@pytest.mark.xfail(strict=True, reason="a job submitted within ten minutes of ours passes for ours, by its id alone")
 async def test_another_job_with_the_same_id_is_not_taken_for_ours(
     database: Database, database_uri: str, own_slurm: SlurmCluster, tmp_path: Path
 ) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -104,11 +103,11 @@ async def test_jobs_are_cancelled_and_others_stay(bed: Bed, pbs_login: Sshd) -> 
 async def test_tags_are_found_in_queue_and_history(bed: Bed, pbs: PbsCluster) -> None:
     queued, ended = await bed.run("a", "true", is_held=True), await bed.run("b", "true")
     await bed.ended(ended)
-    tags, since = [f"{bed.run_id}/{one}" for one in "abc"], datetime.now(UTC) - timedelta(minutes=1)
+    tags = [f"{bed.run_id}/{one}" for one in "abc"]
 
-    kept = await bed.ask(bed.slurm.find(tags, since))
+    kept = await bed.ask(bed.slurm.find(tags, 60.0))
     pbs.set(history=False)
-    forgotten = await bed.ask(bed.slurm.find(tags, since))
+    forgotten = await bed.ask(bed.slurm.find(tags, 60.0))
 
     assert kept.jobs == {tags[0]: (queued,), tags[1]: (ended,)}
     assert kept.is_accounting_kept

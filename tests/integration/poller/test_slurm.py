@@ -122,7 +122,7 @@ async def test_a_cut_batch_submits_nothing_that_has_not_come_whole(bed: Bed) -> 
     assert answer.exit_status == 65
     with pytest.raises(BadOutput):
         question.parse(answer)
-    found = await bed.ask(bed.slurm.find([one.tag, two.tag], datetime.now(UTC)))
+    found = await bed.ask(bed.slurm.find([one.tag, two.tag], 0.0))
     assert list(found.jobs) == [one.tag]
 
 
@@ -137,9 +137,7 @@ async def test_tags_are_found_in_queue_and_accounting_and_nowhere_else(bed: Bed,
     slurm.submit("#!/bin/sh\n", f"--job-name=x {forged}", f"--comment=\n{forged}\n| {forged}", "--output=/dev/null")
 
     found = await bed.ask(
-        bed.slurm.find(
-            [f"{bed.run_id}/{name}" for name in ("waiting", "over", "cancelled", "missing")], datetime.now(UTC)
-        )
+        bed.slurm.find([f"{bed.run_id}/{name}" for name in ("waiting", "over", "cancelled", "missing")], 0.0)
     )
 
     assert found.jobs == {
@@ -298,7 +296,7 @@ async def test_no_answer_is_made_up_while_slurm_is_away(bed: Bed, slurm: SlurmCl
     asking = bed.slurm
     questions: list[Question[Any]] = [
         asking.queue(["1"]),
-        asking.find(["r/t"], datetime.now(UTC)),
+        asking.find(["r/t"], 0.0),
         asking.act(Action.CANCEL, ["1"]),
         asking.act(Action.RELEASE, ["1"]),
     ]
@@ -312,7 +310,7 @@ async def test_no_answer_is_made_up_while_slurm_is_away(bed: Bed, slurm: SlurmCl
 
 
 async def test_no_answer_is_made_up_while_accounting_is_away(bed: Bed, slurm: SlurmCluster) -> None:
-    questions: list[Question[Any]] = [bed.slurm.accounting(["1"]), bed.slurm.find(["r/t"], datetime.now(UTC))]
+    questions: list[Question[Any]] = [bed.slurm.accounting(["1"]), bed.slurm.find(["r/t"], 0.0)]
 
     with slurm.without(slurm.slurmdbd):
         faults = await _unanswered(bed, questions)

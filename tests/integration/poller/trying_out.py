@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ class TryingOut:
         return (await ask(self.shell, self.scheduler.accounting(job_ids))).rows
 
     async def find(self, *tags: str) -> Found:
-        return await ask(self.shell, self.scheduler.find(tags, datetime.now(UTC)))
+        return await ask(self.shell, self.scheduler.find(tags, 0.0))
 
     async def act(self, action: Action, *job_ids: str) -> Mapping[str, str]:
         return await ask(self.shell, self.scheduler.act(action, job_ids))

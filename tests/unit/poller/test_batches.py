@@ -1,5 +1,7 @@
 """From items to submissions, from receipts to what became of the items."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
@@ -11,6 +13,8 @@ from scripthut_poller.watchlist.dependencies import Ready
 from scripthut_poller.watchlist.items import Item, places
 from scripthut_poller.watchlist.recording import End
 from scripthut_poller.watchlist.submissions import Handed
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 ITEM = Item(
     run_id="r1",
@@ -48,7 +52,7 @@ def test_an_item_without_paths_is_not_submitted() -> None:
 @pytest.mark.parametrize(
     ("fate", "end"),
     [
-        (Fate.ACCEPTED, Handed(job_id="7")),
+        (Fate.ACCEPTED, Handed(job_id="7", submitted_at=AT)),
         (Fate.REFUSED, End(outcome=Outcome.SUBMISSION_FAILED, reason="words")),
         (Fate.DEFERRED, None),
         (Fate.ORPHANED, None),
@@ -56,7 +60,9 @@ def test_an_item_without_paths_is_not_submitted() -> None:
     ],
 )
 def test_receipts_say_what_became_of_items(fate: Fate, end: Handed | End | None) -> None:
-    receipt = Receipt(tag="r1/t", fate=fate, job_id="7" if fate is Fate.ACCEPTED else None, message="words")
+    receipt = Receipt(
+        tag="r1/t", fate=fate, job_id="7" if fate is Fate.ACCEPTED else None, message="words", submitted_at=AT
+    )
 
     assert fates_of([Ready(item=PLACED)], [receipt]).get(PLACED.key) == end
 

@@ -1,6 +1,6 @@
 """One job may run several times, and several jobs may bear one id: whose end is it that was observed?"""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -69,8 +69,11 @@ def test_rule_10_an_end_of_which_the_scheduler_knows_nothing_leaves_it_to_the_re
 
 @pytest.mark.parametrize("restarts", [0, None])
 @pytest.mark.parametrize("state", [ItemState.QUEUED, ItemState.RUNNING, ItemState.SETTLING])
-def test_rule_12_another_job_of_the_same_id_is_not_ours(state: ItemState, restarts: int | None) -> None:
-    other = seen(submitted_at=ago(10), restarts=restarts)
+@pytest.mark.parametrize("submitted_at", [ago(998), ago(10)])
+def test_rule_12_another_job_of_the_same_id_is_not_ours(
+    submitted_at: datetime, state: ItemState, restarts: int | None
+) -> None:
+    other = seen(submitted_at=submitted_at, restarts=restarts)
 
     assert wanted(standing(state), other, clock()) == {Source.RECORD, Source.ACCOUNTING}
     assert after(standing(state), other).standing.state is ItemState.SETTLING
@@ -100,6 +103,29 @@ def test_rule_12_the_rows_of_a_later_job_of_the_same_id_do_not_speak_of_ours() -
 
     assert (decided.outcome, decided.attempt) == (Outcome.SUCCEEDED, 1)
     assert purged.state is ItemState.SETTLING
+
+
+@pytest.mark.parametrize("lost", [Outcome.CANCELLED, Outcome.FAILED, None])
+def test_rule_12_the_job_that_gets_our_id_a_moment_after_ours_was_lost_is_not_its_next_execution(
+    lost: Outcome | None,
+) -> None:
+    mine, theirs = row(lost, ended_at=ago(500)), row(Outcome.SUCCEEDED, exit_code=0, submitted_at=ago(500))
+
+    both = after(standing(ItemState.SETTLING), accounting=mine + theirs).standing
+    purged = after(standing(ItemState.SETTLING), accounting=theirs).standing
+
+    assert (both.outcome, both.attempt) == (lost, 1)
+    assert purged.outcome is None
+
+
+@pytest.mark.parametrize("clearing_s", [0, 120])
+def test_rule_12_an_execution_may_follow_once_the_one_before_is_cleared_away(clearing_s: int) -> None:
+    first = row(None, word="REQUEUED", is_requeued=True, ended_at=ago(500))
+    second = row(Outcome.SUCCEEDED, exit_code=0, submitted_at=ago(500 - clearing_s))
+
+    ended = after(standing(ItemState.SETTLING), accounting=first + second).standing
+
+    assert (ended.outcome, ended.attempt) == (Outcome.SUCCEEDED, 2)
 
 
 def test_an_unknown_end_of_a_job_that_never_started_says_that_no_record_was_kept() -> None:

@@ -17,7 +17,9 @@ from scripthut_poller.schedulers.pbs import Pbs, complaints
 from tests.unit.poller import pbs_recorded as recorded
 
 Told = TypeVar("Told")
-SINCE = datetime(2026, 11, 23, 6, 20, tzinfo=UTC)
+# The login node's clock says 06:20 of 23 November 2026.
+CLOCK = '#!/bin/sh\n[ "$1" != +%s ] || exec echo 1795414800\nexec /bin/date "$@"\n'
+AGO_S = 300.0
 # Answers its Nth call with what lies in N.out, N.err and N.status, and notes its words in N.argv. The delimiter that it
 # is given stands where recordings were written with another.
 CLIENT = f"""#!/bin/sh
@@ -40,8 +42,8 @@ class Login:
         self._prepared = 0
         for name in ("bin", "calls"):
             (root / name).mkdir()
-        for name in ("qstat", "qselect", "qdel", "qrls"):
-            (root / "bin" / name).write_text(CLIENT)
+        for name, client in (*dict.fromkeys(("qstat", "qselect", "qdel", "qrls"), CLIENT).items(), ("date", CLOCK)):
+            (root / "bin" / name).write_text(client)
             (root / "bin" / name).chmod(0o755)
 
     def prepare(self, output: str = "", status: int = 0, complaint: str = "") -> "Login":
@@ -240,19 +242,20 @@ def test_tags_are_found_by_their_variable_the_newest_first(login: Login) -> None
         + _tagged("5.pbs01", "SCRIPTHUT_TAG=r/t", "Mon Nov 23 05:00:00 2026")
     )
 
-    found = login.ask(Pbs().find(["r/t", "r/u"], SINCE))
+    found = login.ask(Pbs().find(["r/t", "r/u"], AGO_S))
 
     assert found.jobs == {"r/t": ("2.pbs01", "1.pbs01")}
+    assert found.submitted_at["2.pbs01"] == datetime(2026, 11, 23, 6, 27, tzinfo=UTC)
     assert found.is_accounting_kept
     assert login.calls[0][1:3] == ["-x", "-u"]
-    assert login.calls[0][4] == "-tc.ge.202611230610"
+    assert login.calls[0][4] == "-tc.ge.202611230605"
 
 
 def test_without_history_tags_are_looked_for_in_the_queue_alone(login: Login) -> None:
     login.prepare("", *recorded.said("hist_off_qselect_x")).prepare("1.pbs01\n")
     login.prepare(_tagged("1.pbs01", "SCRIPTHUT_TAG=r/t"))
 
-    found = login.ask(Pbs().find(["r/t"], SINCE))
+    found = login.ask(Pbs().find(["r/t"], AGO_S))
 
     assert found.jobs == {"r/t": ("1.pbs01",)}
     assert not found.is_accounting_kept
@@ -260,12 +263,12 @@ def test_without_history_tags_are_looked_for_in_the_queue_alone(login: Login) ->
 
 
 def test_no_jobs_means_that_no_tag_is_there(login: Login) -> None:
-    assert login.prepare("").ask(Pbs().find(["r/t"], SINCE)).jobs == {}
+    assert login.prepare("").ask(Pbs().find(["r/t"], AGO_S)).jobs == {}
 
 
 def test_a_job_that_is_named_and_not_shown_may_be_the_one(login: Login) -> None:
     login.prepare("1.pbs01\n2.pbs01\n").prepare(_tagged("1.pbs01", "A=1")).prepare("")
-    question = Pbs().find(["r/t"], SINCE)
+    question = Pbs().find(["r/t"], AGO_S)
     answer = login.answer(question)
 
     with pytest.raises(BadOutput, match="does not show 1 jobs"):
@@ -274,7 +277,7 @@ def test_a_job_that_is_named_and_not_shown_may_be_the_one(login: Login) -> None:
 
 def test_a_look_up_that_fails_finds_nothing_out(login: Login) -> None:
     login.prepare("", *recorded.said("down_refused_qselect"))
-    question = Pbs().find(["r/t"], SINCE)
+    question = Pbs().find(["r/t"], AGO_S)
     answer = login.answer(question)
 
     with pytest.raises(BadOutput, match="cannot connect"):
@@ -283,7 +286,7 @@ def test_a_look_up_that_fails_finds_nothing_out(login: Login) -> None:
 
 def test_any_prefix_of_a_look_up_is_refused(login: Login) -> None:
     login.prepare("1.pbs01\n").prepare(_tagged("1.pbs01", "SCRIPTHUT_TAG=r/t"))
-    question = Pbs().find(["r/t"], SINCE)
+    question = Pbs().find(["r/t"], AGO_S)
     whole = login.answer(question)
     assert question.parse(whole).jobs
 

@@ -12,14 +12,14 @@ from scripthut_poller.schedulers.job import Action, Found
 from scripthut_poller.schedulers.slurm import Slurm, complaints, lookups
 
 M = "c0ffee"
-SINCE = datetime.fromtimestamp(1_795_457_268, UTC)
+AGO_S = 32.0
 TAGS = frozenset({"r/a", "r/b"})
 SUBMITTED = "sbatch --parsable --comment=scripthut:r/b --job-name=b --output=/x"
 
 
 def found(queue: str = "", ended: str = "", *, status: int = 0, stderr: bytes = b"") -> Found:
     text = f"1795457300\n{queue}{M}{M}\n{ended}"
-    return lookups.parse(Answer(stdout=text.encode(), stderr=stderr, exit_status=status), M, TAGS, SINCE)
+    return lookups.parse(Answer(stdout=text.encode(), stderr=stderr, exit_status=status), M, TAGS, AGO_S)
 
 
 def row(job_id: str, line: str, state: str = "COMPLETED", at: int = 1_795_457_270) -> str:
@@ -30,6 +30,7 @@ def test_a_tag_is_found_in_the_queue_by_the_comment_and_in_accounting_by_the_com
     both = found(f"{M}|16|1795457270|scripthut:r/a\n", row("15", SUBMITTED))
 
     assert both.jobs == {"r/a": ("16",), "r/b": ("15",)}
+    assert both.submitted_at == dict.fromkeys(("15", "16"), datetime.fromtimestamp(1_795_457_270, UTC))
     assert both.at == datetime.fromtimestamp(1_795_457_300, UTC)
 
 
@@ -97,11 +98,11 @@ def test_where_no_accounting_is_kept_the_queue_alone_answers() -> None:
 )
 def test_unless_both_answered_nothing_is_found_or_missing(answer: Answer) -> None:
     with pytest.raises(BadOutput):
-        lookups.parse(answer, M, TAGS, SINCE)
+        lookups.parse(answer, M, TAGS, AGO_S)
 
 
 def test_every_look_up_has_a_mark_of_its_own() -> None:
-    assert Slurm().find(["r/a"], SINCE).argv[0] != Slurm().find(["r/a"], SINCE).argv[0]
+    assert Slurm().find(["r/a"], AGO_S).argv[0] != Slurm().find(["r/a"], AGO_S).argv[0]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_whatever_is_printed_is_read_or_refused_as_bad_output(noise: bytes, stat
     stdout = f"1795457300\n{M}{M}\n".encode() + noise if is_framed else noise
     answer = Answer(stdout=stdout, stderr=noise, exit_status=status)
 
-    for read in (lambda: lookups.parse(answer, M, TAGS, SINCE), lambda: complaints.parse(answer)):
+    for read in (lambda: lookups.parse(answer, M, TAGS, AGO_S), lambda: complaints.parse(answer)):
         try:
             read()
         except BadOutput:

@@ -179,11 +179,12 @@ def test_rule_9_what_an_exit_code_may_be_is_told_where_it_is_not_known(
 
 
 def test_a_job_that_was_resized_was_not_requeued() -> None:
-    resized = "7|RESIZING|0:0|10|11|12|debug|n[1-2]\n7|COMPLETED|0:0|10|12|13|debug|n1\n"
+    resized = "7|RESIZING|0:0|10|11|12|debug|n[1-2]\n7|COMPLETED|0:0|12|12|13|debug|n1\n"
 
     (execution,) = accounts(resized).rows["7"]
 
     assert execution.outcome is Outcome.SUCCEEDED
+    assert execution.submitted_at == datetime.fromtimestamp(10, UTC)
 
 
 LISTED = "12_[4-9%2]|CANCELLED by 7|0:0|10|None|12|debug|None assigned\n"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,23 @@ grep -q 'say nothing' "$n.script" || echo "$((100 + n));testbed"
 """
 
 
+# Shows other jobs of the account too, and job 101 as one that was requeued since.
+SQUEUE = """#!/bin/sh
+[ "$SLURM_TIME_FORMAT" = %s ] || exit
+printf '%s|%s|1795457268|\\n' 7 0 100 0 101 1 102 0
+"""
+
+
 class Login:
-    """A login node with a stand-in for sbatch."""
+    """A login node with stand-ins for sbatch and squeue."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         for name in ("bin", "calls", "logs"):
             (root / name).mkdir()
-        (root / "bin" / "sbatch").write_text(SBATCH)
-        (root / "bin" / "sbatch").chmod(0o755)
+        for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE)):
+            (root / "bin" / name).write_text(text)
+            (root / "bin" / name).chmod(0o755)
 
     def submission(self, task_id: str, script: str = "true\n", **more: Any) -> Submission:
         log_dir = str(self.root / "logs")
@@ -101,6 +110,21 @@ def test_sbatch_is_given_the_tag_first_and_the_script_as_it_is(login: Login) -> 
     ]
     assert login.script(0).endswith(b"SCRIPTHUT_RESTARTS=${SLURM_RESTART_COUNT:-0}\na\\n%s 'b'\n\n\n")
     assert (log_dir / "outputs" / "r1" / "_run").is_dir()
+
+
+def test_a_receipt_has_the_time_by_the_schedulers_own_clock_unless_that_has_changed(login: Login) -> None:
+    receipts = login.submit(login.submission("one"), login.submission("two"), login.submission("three", "refuse me"))
+
+    at = datetime.fromtimestamp(1_795_457_268, UTC)
+    assert [receipt.submitted_at for receipt in receipts] == [at, None, None]
+
+
+def test_no_time_is_told_where_the_queue_does_not_answer(login: Login) -> None:
+    (login.root / "bin" / "squeue").write_text("#!/bin/sh\nprintf '100|0|17'\nexit 1\n")
+
+    (receipt,) = login.submit(login.submission("one"))
+
+    assert (receipt.fate, receipt.submitted_at) == (Fate.ACCEPTED, None)
 
 
 def test_the_header_holds_what_was_asked_for(login: Login) -> None:
@@ -239,14 +263,17 @@ def test_a_parent_that_stands_after_its_child_is_a_mistake_of_ours(login: Login)
     ],
 )
 def test_refusals_for_good_for_now_and_for_nobody_knows_are_told_apart(login: Login, said: str, fate: Fate) -> None:
-    stdout = f"1 1795457268 {len(said)}\n{said}".encode()
+    stdout = f"1 1795457268 {len(said)}\n{said}times 1795457268 0\n".encode()
 
     (receipt,) = receipts.parse(Answer(stdout=stdout, stderr=b"", exit_status=0), [login.submission("t1")])
 
     assert receipt.fate is fate
 
 
-@given(st.binary(max_size=60) | st.from_regex(rb"[01] [0-9]{1,13} [0-9]{1,3}\n.{0,20}", fullmatch=True))
+@given(
+    st.binary(max_size=60)
+    | st.from_regex(rb"[01] [0-9]{1,13} [0-9]{1,3}\n.{0,20}times [0-9]{1,13} [0-9]{1,2}\n.{0,20}", fullmatch=True)
+)
 def test_whatever_is_printed_is_read_or_refused_as_bad_output(stdout: bytes) -> None:
     submission = Submission(
         tag="r/t", script=b"", log_dir="/l", records_dir="/r", stdout_path="/o", stderr_path="/e", job_name="t"

@@ -181,10 +181,39 @@ def test_rule_9_an_old_final_row_does_not_end_a_requeued_job() -> None:
     assert after(requeued, accounting=old).standing.state is ItemState.SETTLING
 
 
-def test_rule_8_the_clock_of_the_login_node_may_differ_until_the_scheduler_has_told_its_own() -> None:
-    submitted = standing(ItemState.SUBMITTED, job_submitted_at=ago(900))
-    behind = row(Outcome.SUCCEEDED, submitted_at=ago(1000))
-    assert after(submitted, accounting=behind).standing.outcome is Outcome.SUCCEEDED
+@pytest.mark.parametrize("hours", [-5, 0, 5])
+@pytest.mark.parametrize("whose", ["handed_in_at", "submitted_at"])
+def test_rule_8_one_clock_may_be_hours_off_until_the_scheduler_has_told_its_own(whose: str, hours: int) -> None:
+    told = {"handed_in_at": ago(1000), "submitted_at": ago(1000), whose: ago(1000 + 3600 * hours)}
+    submitted = standing(ItemState.SUBMITTED, job_submitted_at=None, **told)
+    ours, older = row(Outcome.SUCCEEDED), row(Outcome.FAILED, submitted_at=ago(90_000), ended_at=ago(89_000))
+
+    ended = after(submitted, accounting=older + ours, now=ago(0) + timedelta(hours=5)).standing
+    without = after(submitted, accounting=older, now=ago(0) + timedelta(hours=5)).standing
+
+    assert (ended.outcome, ended.attempt) == (Outcome.SUCCEEDED, 1)
+    assert without.outcome is None
+
+
+def test_rule_12_a_younger_job_of_the_same_id_decides_nothing_though_ours_was_never_seen() -> None:
+    submitted = standing(ItemState.SUBMITTED, job_submitted_at=None, handed_in_at=ago(1000))
+    younger = row(Outcome.SUCCEEDED, submitted_at=ago(100))
+
+    assert after(submitted, accounting=younger).standing.outcome is None
+
+
+@pytest.mark.parametrize("exit_code", [0, 3])
+def test_rule_5_a_task_that_was_told_to_end_has_not_succeeded_unless_the_scheduler_says_so(exit_code: int) -> None:
+    told = record(exit_code, flags=frozenset({"terminated"}))
+    left = after(standing(ItemState.RUNNING), trace=told, accounting=AWAY).standing
+    ended = after(left, trace=told, accounting=AWAY, now=NOW + timedelta(seconds=20)).standing
+    row_ = row(Outcome.SUCCEEDED, exit_code=0)
+    corrected = after(ended, trace=None, accounting=row_, now=NOW + timedelta(seconds=30)).standing
+
+    assert left.state is ItemState.SETTLING
+    assert (ended.outcome, ended.exit_code, ended.signal) == (Outcome.FAILED, exit_code, 15)
+    assert ended.reason == f"was told to end (SIGTERM) and ended with exit code {exit_code}"
+    assert (corrected.outcome, corrected.signal, corrected.revision) == (Outcome.SUCCEEDED, None, 1)
 
 
 def test_rule_12_a_row_of_an_earlier_job_of_the_same_id_decides_nothing() -> None:

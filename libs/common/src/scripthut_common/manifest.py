@@ -16,6 +16,7 @@ MAGIC = b"scripthut-manifest-1"
 MAX_FILES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 HEAD_BYTES = 4096
+TERMINATED = "terminated"
 _HEAD_FIELDS = 9
 _MAX_ATTEMPT = 1_000_000
 _MAX_SIZE = 2**63 - 1
@@ -30,7 +31,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What the wrapper noted when the task ended. `flags`: `unlisted` (no GNU find), `truncated`."""
+    """What the wrapper noted when the task ended.
+
+    `flags`: `unlisted` (no GNU find), `truncated`, `terminated` (it was told to end, by SIGTERM).
+    """
 
     exit_code: int
     attempt: int

@@ -64,7 +64,7 @@ def _hand_in(place: Spool, job_id: str, submission: Submission, accepted: Mappin
     except (OSError, ValueError) as error:
         is_full = isinstance(error, OSError) and error.errno in _FULL
         return Receipt(tag=tag, fate=Fate.DEFERRED if is_full else Fate.REFUSED, message=str(error))
-    return Receipt(tag=tag, fate=Fate.ACCEPTED, job_id=job_id, at=at)
+    return Receipt(tag=tag, fate=Fate.ACCEPTED, job_id=job_id, at=at, submitted_at=at)
 
 
 def _queue(place: Spool, job_ids: Sequence[str]) -> Queue:

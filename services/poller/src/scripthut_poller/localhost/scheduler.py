@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,7 +50,7 @@ class Localhost:
         """See `Scheduler.accounting`."""
         return self._question("accounting", job_ids, Accounts, _as_it_is)
 
-    def find(self, tags: Sequence[str], since: datetime) -> Question[Found]:  # noqa: ARG002  every job is remembered
+    def find(self, tags: Sequence[str], ago_s: float) -> Question[Found]:  # noqa: ARG002  every job is remembered
         """See `Scheduler.find`."""
         return self._question("find", tags, Found, _as_it_is)
 

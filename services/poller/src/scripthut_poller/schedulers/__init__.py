@@ -1,7 +1,6 @@
 """Schedulers: build the command, parse the answer. Text in, text out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -48,8 +47,8 @@ class Scheduler(Protocol):
     def accounting(self, job_ids: Sequence[str]) -> Question[Accounts]:
         """Ask what is remembered of up to `MAX_IDS` jobs that have left the queue."""
 
-    def find(self, tags: Sequence[str], since: datetime) -> Question[Found]:
-        """Look tags up in queue and accounting, among jobs submitted since then (less an overlap)."""
+    def find(self, tags: Sequence[str], ago_s: float) -> Question[Found]:
+        """Look tags up in queue and accounting, among jobs that were submitted no longer ago (and an overlap)."""
 
     def act(self, action: Action, job_ids: Sequence[str]) -> Question[Mapping[str, str]]:
         """Do something to up to `MAX_IDS` jobs; the scheduler's complaint for each that it was not done to."""

@@ -109,12 +109,14 @@ class Accounts(msgspec.Struct, frozen=True, kw_only=True):
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """Where queue and accounting, both answering, hold jobs with the tags that were asked for: ids by tag.
 
-    The newest job comes first: a run id may have been used before. `at` is the cluster's own clock before the
-    first of the two was asked. `is_accounting_kept` is false where an ended job leaves no trace to look for.
+    The newest job comes first: a run id may have been used before. `submitted_at` is when, by id and the scheduler's
+    own clock; `at` is the cluster's before the first of the two was asked. `is_accounting_kept` is false where an ended
+    job leaves no trace to look for.
     """
 
     jobs: Mapping[str, tuple[str, ...]]
     at: datetime
+    submitted_at: Mapping[str, datetime] = {}
     is_accounting_kept: bool = True
 
 
@@ -131,9 +133,9 @@ class Fate(StrEnum):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The scheduler's answer to one submission.
 
-    `ACCEPTED` has the job id and the cluster's clock just before the submission. `REFUSED`: never will be.
-    `DEFERRED`: nothing was submitted, a later try may succeed. `ORPHANED`: the same, because a parent in the batch
-    was not accepted. `UNSURE`: it may be in; look the tag up.
+    `ACCEPTED` has the job id, the login node's clock just before the submission, and, where the scheduler was asked,
+    its own time of it. `REFUSED`: never will be. `DEFERRED`: nothing was submitted, a later try may succeed.
+    `ORPHANED`: the same, because a parent in the batch was not accepted. `UNSURE`: it may be in; look the tag up.
     """
 
     tag: str
@@ -141,6 +143,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str | None = None
     message: str = ""
     at: datetime | None = None
+    submitted_at: datetime | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,9 +6,9 @@ from scripthut_common import layout
 from scripthut_common.events import Outcome
 from scripthut_poller import wrapper
 from scripthut_poller.homes import expand
-from scripthut_poller.schedulers.job import Fate, Receipt, Submission
+from scripthut_poller.schedulers.job import Fate, Found, Receipt, Submission
 from scripthut_poller.watchlist.dependencies import Ready
-from scripthut_poller.watchlist.items import Key
+from scripthut_poller.watchlist.items import Item, Key
 from scripthut_poller.watchlist.recording import End
 from scripthut_poller.watchlist.submissions import Handed
 
@@ -46,10 +46,16 @@ def fates_of(ready: Sequence[Ready], receipts: Sequence[Receipt]) -> dict[Key, H
     fates: dict[Key, Handed | End] = {}
     for one, receipt in zip(ready, receipts, strict=True):
         if receipt.fate is Fate.ACCEPTED and receipt.job_id:
-            fates[one.item.key] = Handed(job_id=receipt.job_id, at=receipt.at)
+            fates[one.item.key] = Handed(job_id=receipt.job_id, submitted_at=receipt.submitted_at, at=receipt.at)
         elif receipt.fate is Fate.REFUSED:
             fates[one.item.key] = End(outcome=Outcome.SUBMISSION_FAILED, reason=receipt.message)
     return fates
+
+
+def found_again(items: Sequence[Item], found: Found) -> dict[Key, Handed]:
+    """Take the newest job of each tag that a look-up has found."""
+    newest = {item.key: found.jobs[item.tag][0] for item in items if found.jobs.get(item.tag)}
+    return {key: Handed(job_id=id_, submitted_at=found.submitted_at.get(id_)) for key, id_ in newest.items()}
 
 
 def deferred(ready: Sequence[Ready], receipts: Sequence[Receipt]) -> list[Key]:

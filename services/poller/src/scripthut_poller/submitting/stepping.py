@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -21,7 +20,7 @@ from scripthut_poller.watchlist.leases import Term
 from scripthut_poller.watchlist.recording import CANCELLED, End
 from scripthut_poller.watchlist.submissions import Claim, Handed
 
-from .batches import deferred, fates_of, submission
+from .batches import deferred, fates_of, found_again, submission
 
 ACCOUNTING_LAGS_S = 15.0
 LOOK_EVERY_S = 5.0
@@ -148,9 +147,9 @@ class Submitting:
         """Look up items that may have been submitted; note and return those that were."""
         if not items:
             return {}
-        since = min(item.submission_started_at or datetime.now(UTC) for item in items)
-        told = await self._site.ask(self._site.scheduler.find([item.tag for item in items], since))
-        found = {item.key: Handed(job_id=told.jobs[item.tag][0]) for item in items if told.jobs.get(item.tag)}
+        ago_s = await submissions.age_s(self._database, items)
+        told = await self._site.ask(self._site.scheduler.find([item.tag for item in items], ago_s))
+        found = found_again(items, told)
         await submissions.hand_over(self._database, term, items, found)
         log.info("submissions_looked_up", cluster=self._site.name, asked=len(items), found=len(found))
         return found

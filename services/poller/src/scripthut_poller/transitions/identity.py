@@ -1,35 +1,44 @@
 """Tell our job from another that bears its id, and one of its executions from the next. Pure.
 
 A job is (cluster, id, time of submission): ids begin anew when a scheduler loses its counter. A requeue keeps the id.
-Slurm then submits anew, at the moment at which the execution before it ended, and counts restarts; PBS keeps the time.
+Slurm then submits anew, once the execution before it is cleared away, and counts restarts; PBS keeps the time.
+
+`job_submitted_at` is the scheduler's own time, which it tells again to the second: after the submission (Slurm), in the
+queue, in a look-up, in accounting. Until then there is only what other clocks say: the login node's when the job was
+handed in, and the database's when we heard of it. Either may be hours off, but hardly both to the same side: a job is
+too old or too young for ours only if both say so. Of several jobs between these bounds the newest is taken: rows of an
+older job with our id outlive that. PBS has one record for each id, and gives none twice while it remembers it.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import dropwhile
 
-from scripthut_common.events import ItemState
+from scripthut_common.events import Outcome
 from scripthut_poller.schedulers.job import ABSENT, Accounted, Job, JobState, Seen, Sighting
 
 from .standing import Answers, Standing
 
+OFTEN_REQUEUED = frozenset({Outcome.NODE_FAILED, Outcome.PREEMPTED})
 _SAME_MOMENT = timedelta(seconds=1)
 _CLOCKS_DIFFER = timedelta(minutes=10)
+_CLEARING_LASTS = timedelta(minutes=10)
 
 
 def ours(standing: Standing, sighting: Sighting) -> Sighting:
-    """Call our job absent where the queue holds another of the same id: submitted much later, and not by a requeue.
+    """Call our job absent where the queue holds another of the same id: submitted later, and not by a requeue.
 
-    It cannot be told where that other job was itself requeued as often as ours, nor while ours was never seen: until
-    then only the login node's clock is known, and not the scheduler's.
+    It cannot be told where that other job was itself requeued as often as ours: restarts are counted before the time of
+    submission changes.
     """
     return ABSENT if isinstance(sighting, Seen) and _is_another(standing, sighting.job) else sighting
 
 
 def _is_another(standing: Standing, job: Job) -> bool:
-    if standing.state is ItemState.SUBMITTED or standing.job_submitted_at is None or job.submitted_at is None:
+    if standing.job_submitted_at is None or job.submitted_at is None:
         return False
     is_requeued = job.restarts is not None and job.restarts >= max(1, standing.attempt - 1)
-    return not is_requeued and job.submitted_at - standing.job_submitted_at > _CLOCKS_DIFFER
+    return not is_requeued and job.submitted_at - standing.job_submitted_at > _SAME_MOMENT
 
 
 def attempt_of(standing: Standing, job: Job) -> int:
@@ -43,26 +52,47 @@ def attempt_of(standing: Standing, job: Job) -> int:
 
 
 def executions(standing: Standing, accounting: Answers) -> tuple[Accounted, ...]:
-    """Return the executions since the last submission that is known of, oldest first.
-
-    After a requeue that was seen, the scheduler's own time tells its row from the one before. Until then the time may
-    be of another machine's clock.
-    """
+    """Return the executions of our job since the last submission that is known of, oldest first."""
     if not isinstance(accounting, tuple):
         return ()
-    if standing.job_submitted_at is None:
-        return accounting[-1:]
-    earliest = standing.job_submitted_at - (_CLOCKS_DIFFER if standing.attempt == 1 else _SAME_MOMENT)
-    rows = [row for row in accounting if row.submitted_at is None or row.submitted_at >= earliest]
-    return tuple(_unbroken(standing, rows))
+    ours_first = (_since_submission(standing, rows) for rows in reversed(_jobs(accounting)))
+    return next((rows for rows in ours_first if rows), ())
 
 
-def _unbroken(standing: Standing, rows: Sequence[Accounted]) -> Iterator[Accounted]:
-    """Follow executions from requeue to requeue; what was submitted long after one ended is another job."""
-    is_known = standing.state is not ItemState.SUBMITTED and standing.job_submitted_at is not None
-    latest = standing.job_submitted_at if is_known else None
+def _jobs(rows: Iterable[Accounted]) -> list[list[Accounted]]:
+    """Put the executions of each job that bore the id together: they follow one another from requeue to requeue."""
+    jobs: list[list[Accounted]] = []
     for row in rows:
-        if latest is not None and row.submitted_at is not None and row.submitted_at - latest > _CLOCKS_DIFFER:
-            return
-        yield row
-        latest = row.ended_at or row.started_at or row.submitted_at
+        if jobs and _is_requeue(jobs[-1][-1], row):
+            jobs[-1].append(row)
+        else:
+            jobs.append([row])
+    return jobs
+
+
+def _is_requeue(before: Accounted, row: Accounted) -> bool:
+    if row.submitted_at is None:
+        return True
+    may_go_on = before.is_requeued or before.outcome in OFTEN_REQUEUED
+    if not may_go_on or before.ended_at is None:
+        return False
+    return -_SAME_MOMENT <= row.submitted_at - before.ended_at <= _CLEARING_LASTS
+
+
+def _since_submission(standing: Standing, rows: Sequence[Accounted]) -> tuple[Accounted, ...]:
+    """Return what a job's rows say since our submission; nothing where it is not our job."""
+    known = standing.job_submitted_at
+    if known is None:
+        return tuple(rows) if _may_be_ours(standing, rows[0].submitted_at) else ()
+    return tuple(dropwhile(lambda row: not _is_same(row.submitted_at, known), rows))
+
+
+def _is_same(submitted_at: datetime | None, known: datetime) -> bool:
+    return submitted_at is None or abs(submitted_at - known) <= _SAME_MOMENT
+
+
+def _may_be_ours(standing: Standing, submitted_at: datetime | None) -> bool:
+    if submitted_at is None or standing.handed_in_at is None:
+        return True
+    told = (standing.handed_in_at, standing.submitted_at)
+    return min(told) - _CLOCKS_DIFFER <= submitted_at <= max(told) + _CLOCKS_DIFFER

@@ -36,7 +36,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How a submitted item stands: the part of its row that verdicts depend on and change.
 
     Field names are those of the row. `entered_at` is when it entered its state, `waited_s` how much good-round
-    time it has spent there, `observed_at` the last good round that looked at it.
+    time it has spent there, `observed_at` the last good round that looked at it. `job_submitted_at` is the scheduler's
+    own time, `None` until it is told; `handed_in_at` is by the clock of whoever handed the job in.
     """
 
     state: ItemState
@@ -49,6 +50,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     waited_s: float = 0.0
     observed_at: datetime | None = None
     job_submitted_at: datetime | None = None
+    handed_in_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     node: str | None = None

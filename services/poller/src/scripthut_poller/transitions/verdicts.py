@@ -5,15 +5,14 @@ from datetime import datetime
 import msgspec
 
 from scripthut_common.events import Evidence, Outcome
-from scripthut_common.manifest import ExitRecord
+from scripthut_common.manifest import TERMINATED, ExitRecord
 from scripthut_poller.records import Trace
 from scripthut_poller.schedulers.job import Accounted
 
-from .identity import executions
+from .identity import OFTEN_REQUEUED, executions
 from .standing import Observation, Standing
 
 _SIGTERM = 15
-_OFTEN_REQUEUED = frozenset({Outcome.NODE_FAILED, Outcome.PREEMPTED})
 _WORDS = {
     Outcome.CANCELLED: "was cancelled",
     Outcome.TIMED_OUT: "ran into its time limit",
@@ -82,7 +81,7 @@ def _by_scheduler(standing: Standing, row: Accounted, attempt: int, record: Exit
     return Verdict(
         outcome=outcome,
         evidence=Evidence.SCHEDULER,
-        may_return=outcome in _OFTEN_REQUEUED,
+        may_return=outcome in OFTEN_REQUEUED,
         submitted_at=row.submitted_at,
         exit_code=exit_code,
         signal=row.signal,
@@ -95,8 +94,13 @@ def _by_scheduler(standing: Standing, row: Accounted, attempt: int, record: Exit
 
 
 def _by_record(record: ExitRecord) -> Verdict:
-    outcome = Outcome.SUCCEEDED if record.exit_code == 0 else Outcome.FAILED
-    signal = _SIGTERM if record.exit_code == 128 + _SIGTERM else None
+    """Take the task's own word; one that was told to end did not succeed, unless the scheduler says so."""
+    is_ended = record.exit_code == 128 + _SIGTERM
+    signal = _SIGTERM if is_ended or TERMINATED in record.flags else None
+    outcome = Outcome.SUCCEEDED if record.exit_code == 0 and signal is None else Outcome.FAILED
+    reason = _reason(outcome, record.exit_code, signal)
+    if signal is not None and not is_ended:
+        reason = f"was told to end (SIGTERM) and ended with exit code {record.exit_code}"
     return Verdict(
         outcome=outcome,
         evidence=Evidence.EXIT_RECORD,
@@ -104,7 +108,7 @@ def _by_record(record: ExitRecord) -> Verdict:
         may_return=signal == _SIGTERM,
         exit_code=record.exit_code,
         signal=signal,
-        reason=_reason(outcome, record.exit_code, signal),
+        reason=reason,
         started_at=record.started_at,
         ended_at=record.ended_at,
         node=record.host,

@@ -11,7 +11,7 @@ from scripthut_common.events import ItemEvent, ItemState, RunState
 from scripthut_poller.tables import ITEMS, RUNS
 
 _TAKEN = (
-    "run_id", "task_id", "position", "cluster", "task_name", "job_id", "job_submitted_at", "attempt", "sequence",
+    "run_id", "task_id", "position", "cluster", "task_name", "job_id", "attempt", "sequence",
     "submitted_at", "output_dir", "run_summary_path", "stdout_path", "stderr_path",
 )  # fmt: skip
 
@@ -41,6 +41,7 @@ async def register(database: Database, item: ItemEvent, *, log_dir: str, job_use
         "state": ItemState.SUBMITTED,
         "submitted_at": item.submitted_at or func.now(),
         "entered_at": func.now(),
+        "handed_in_at": item.job_submitted_at,
         "job_user": job_user,
     }
     async with database.transaction() as connection:

@@ -38,6 +38,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     scheduler_word: str | None = None
     job_id: str | None = None
     job_submitted_at: datetime | None = None
+    handed_in_at: datetime | None = None
     nonce: str | None = None
     attempt: int = 1
     revision: int = 0
@@ -82,6 +83,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         # An item that never reached its cluster has no directory there.
         values["output_dir"] = self.output_dir or ""
         values["run_summary_path"] = self.run_summary_path or ""
+        values["job_submitted_at"] = self.job_submitted_at or self.handed_in_at
         return ItemEvent(**values)
 
 

@@ -27,8 +27,8 @@ _SAID = ("reason", "scheduler_word", "node")
 _MAX_SAID_CHARACTERS = 2000
 _WRITTEN = (
     "state", "outcome", "confirmed", "evidence", "exit_code", "signal", "reason", "scheduler_word", "job_id",
-    "job_submitted_at", "attempt", "revision", "sequence", "submitted_at", "started_at", "ended_at", "node",
-    "output_dir", "run_summary_path", "stdout_path", "stderr_path", "entered_at", "waited_s", "observed_at",
+    "job_submitted_at", "handed_in_at", "attempt", "revision", "sequence", "submitted_at", "started_at", "ended_at",
+    "node", "output_dir", "run_summary_path", "stdout_path", "stderr_path", "entered_at", "waited_s", "observed_at",
     "announced_at", "is_unannounced", "is_held",
 )  # fmt: skip
 

@@ -36,9 +36,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scheduler gave for an item; `at` is the cluster's clock."""
+    """What the scheduler gave for an item; `at` is the login node's clock, `submitted_at` the scheduler's own time."""
 
     job_id: str
+    submitted_at: datetime | None = None
     at: datetime | None = None
 
 
@@ -89,6 +90,13 @@ async def unclear(database: Database, cluster: str, *, limit: int) -> list[Item]
     """Read items that may have been submitted, whoever has claimed them."""
     async with database.transaction() as connection:
         return read(await connection.execute(_unclear(cluster).limit(limit)))
+
+
+async def age_s(database: Database, items: Sequence[Item]) -> float:
+    """Say how many seconds ago the first of these may have been submitted: times of day differ between clocks."""
+    async with database.transaction() as connection:
+        now = await db.now(connection)
+    return max((now - item.submission_started_at).total_seconds() for item in items if item.submission_started_at)
 
 
 def _fresh(cluster: str) -> Any:
@@ -179,7 +187,8 @@ def _submitted(item: Item, handed: Handed, now: datetime) -> Change:
         item,
         state=ItemState.SUBMITTED,
         job_id=handed.job_id,
-        job_submitted_at=handed.at,
+        job_submitted_at=handed.submitted_at,
+        handed_in_at=handed.at,
         submitted_at=now,
         entered_at=now,
         waited_s=0.0,

@@ -76,6 +76,26 @@ def upgrade() -> None:
         ),
     ):
         op.add_column("items", column, schema="poller")
+    op.add_column(
+        "items",
+        sa.Column(
+            "handed_in_at",
+            UtcTime(),
+            nullable=True,
+            comment="by the clock of the login node, or of whoever announced the job",
+        ),
+        schema="poller",
+    )
+    op.alter_column(
+        "items",
+        "job_submitted_at",
+        existing_type=UtcTime(),
+        comment="by the scheduler's own clock; null until it has told",
+        schema="poller",
+    )
+    op.execute(
+        "UPDATE poller.items SET handed_in_at = job_submitted_at, job_submitted_at = NULL WHERE state = 'submitted'"
+    )
     op.create_index(
         "ix_items_extending",
         "items",
@@ -90,6 +110,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_items_job_id", "items", schema="poller")
     op.drop_index("ix_items_extending", "items", schema="poller")
+    op.execute("UPDATE poller.items SET job_submitted_at = coalesce(job_submitted_at, handed_in_at)")
+    op.alter_column("items", "job_submitted_at", existing_type=UtcTime(), comment=None, schema="poller")
+    op.drop_column("items", "handed_in_at", schema="poller")
     columns = ("extension_due_at", "extension_tries", "extension_error", "extension", "job_user")
     for name in ("awaits_ends", "generated_by", *columns):
         op.drop_column("items", name, schema="poller")

@@ -12,9 +12,9 @@ ones are asked for once more: only a refusal that names its reason proves that a
 from us, or a server that is down, look like nothing at all.
 """
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from scripthut_common.errors import InvalidInput
 from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS, Question
@@ -58,14 +58,13 @@ class Pbs:
             parse=lambda answer: rows.accounts(answer, mark, chunks),
         )
 
-    def find(self, tags: Sequence[str], since: datetime) -> Question[Found]:
-        """Look tags up in queue and history, among jobs made since then (less ten minutes)."""
+    def find(self, tags: Sequence[str], ago_s: float) -> Question[Found]:
+        """Look tags up in queue and history, among jobs made so long ago and ten minutes more, or later."""
         mark = secrets.token_hex(16)
-        earliest = (since - lookups.OVERLAP).astimezone(UTC)
         return Question(
             program=programs.FIND,
-            argv=(mark, f"{earliest:%Y%m%d%H%M}"),
-            parse=lambda answer: lookups.parse(answer, mark, frozenset(tags), earliest),
+            argv=(mark, str(math.ceil(ago_s))),
+            parse=lambda answer: lookups.parse(answer, mark, frozenset(tags), ago_s),
             cost=2,
         )
 

@@ -12,13 +12,13 @@ from scripthut_poller.schedulers.reading import shown
 from . import answers
 from .answers import NOT_KEPT, Fields
 
-OVERLAP = timedelta(minutes=10)
+_OVERLAP = timedelta(minutes=10)
 TAG_VARIABLE = "SCRIPTHUT_TAG"
 # Commas within a value are written `\,`.
 _VARIABLE = re.compile(r"(?:\\.|[^,\\])+", re.DOTALL)
 
 
-def parse(answer: Answer, mark: str, tags: frozenset[str], earliest: datetime) -> Found:
+def parse(answer: Answer, mark: str, tags: frozenset[str], ago_s: float) -> Found:
     """Read the answer of `programs.FIND`: the ids of qselect, then those jobs as qstat shows them.
 
     Raises:
@@ -38,8 +38,13 @@ def parse(answer: Answer, mark: str, tags: frozenset[str], earliest: datetime) -
     looked = answers.looked_for(left[1:], mark, [ids] if ids else [])
     if looked.unproven or not (looked.is_kept or not ids):
         raise BadOutput(f"qstat does not show {len(looked.unproven)} jobs that qselect names")
-    jobs = _tagged(looked.jobs, tags, earliest)
-    return Found(jobs=jobs, at=at, is_accounting_kept=is_kept)
+    found = _tagged(looked.jobs, tags, at - timedelta(seconds=ago_s) - _OVERLAP)
+    return Found(
+        jobs={tag: tuple(sorted(times, key=times.__getitem__, reverse=True)) for tag, times in found.items()},
+        at=at,
+        submitted_at={job_id: made_at for times in found.values() for job_id, made_at in times.items()},
+        is_accounting_kept=is_kept,
+    )
 
 
 def tag_of(fields: Fields) -> str | None:
@@ -48,14 +53,14 @@ def tag_of(fields: Fields) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _tagged(jobs: Mapping[str, Fields], tags: frozenset[str], earliest: datetime) -> dict[str, tuple[str, ...]]:
-    """Put ids by tag, the newest first."""
+def _tagged(jobs: Mapping[str, Fields], tags: frozenset[str], earliest: datetime) -> dict[str, dict[str, datetime]]:
+    """Put ids by tag, with the times at which the jobs were made."""
     found: dict[str, dict[str, datetime]] = {}
     for job_id, fields in jobs.items():
         tag, made_at = tag_of(fields), answers.time_of(fields, "ctime")
         if tag in tags and tag is not None and made_at is not None and made_at >= earliest:
             found.setdefault(tag, {})[job_id] = made_at
-    return {tag: tuple(sorted(times, key=times.__getitem__, reverse=True)) for tag, times in found.items()}
+    return found
 
 
 def _tags(variables: str) -> Iterator[str]:

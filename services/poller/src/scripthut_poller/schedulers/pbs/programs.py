@@ -104,17 +104,20 @@ done
 QUEUE = Program(name="pbs-queue", text=_LOOK_UP, timeout_s=115.0)
 HISTORY = Program(name="pbs-history", text=_LOOK_UP, timeout_s=115.0)
 
-# $1: a random mark, $2: since when, as CCYYMMDDhhmm. Where no history is kept, `-x` is answered with nothing at all.
+# $1: a random mark, $2: how many seconds ago (whoever asks has another clock), to which ten minutes are added.
+# Where no history is kept, `-x` is answered with nothing at all.
 FIND = Program(
     name="pbs-find",
     timeout_s=115.0,
     text=_LOOKING
     + """
-date +%s || exit
+now=$(date +%s) || exit
+from=$(date -d "@$((now - $2 - 600))" +%Y%m%d%H%M) || exit
+echo "$now"
 me=$(id -un) history=-x fields='ctime|job_state|Variable_List'
-ask qselect -x -u "$me" "-tc.ge.$2"
+ask qselect -x -u "$me" "-tc.ge.$from"
 case $answer in
-    *'not configured to maintain job history'*) history=; ask qselect -u "$me" "-tc.ge.$2" ;;
+    *'not configured to maintain job history'*) history=; ask qselect -u "$me" "-tc.ge.$from" ;;
 esac
 case $answer in
     *"$mark${mark}0 0 "*) ids=${answer%%"$mark"*} ;;

@@ -4,10 +4,10 @@ Measured on 22.05, 24.11 and 26.05: only `-u` and a single `-j` are cheap for sl
 cheaper than JSON, which in 22.05 reports failures as empty lists.
 """
 
+import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from scripthut_common.errors import InvalidInput
 from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS, Question
@@ -50,13 +50,13 @@ class Slurm:
             parse=lambda answer: rows.accounts(answer, ids),
         )
 
-    def find(self, tags: Sequence[str], since: datetime) -> Question[Found]:
-        """Look tags up in queue and accounting, among jobs submitted since then (less ten minutes)."""
+    def find(self, tags: Sequence[str], ago_s: float) -> Question[Found]:
+        """Look tags up in queue and accounting, among jobs submitted so long ago and ten minutes more, or later."""
         mark = secrets.token_hex(16)
         return Question(
             program=programs.FIND,
-            argv=(mark, str(int(since.timestamp()))),
-            parse=lambda answer: lookups.parse(answer, mark, frozenset(tags), since),
+            argv=(mark, str(math.ceil(ago_s))),
+            parse=lambda answer: lookups.parse(answer, mark, frozenset(tags), ago_s),
             cost=2,
         )
 

@@ -17,7 +17,7 @@ _SUBMIT_LINE = re.compile(rf"\S*sbatch --parsable --comment={TAG_PREFIX}(?P<tag>
 _OVERLAP = timedelta(minutes=10)
 
 
-def parse(answer: Answer, mark: str, tags: frozenset[str], since: datetime) -> Found:
+def parse(answer: Answer, mark: str, tags: frozenset[str], ago_s: float) -> Found:
     """Read the answer of `programs.FIND`.
 
     Sample, with M as mark: `1795457272`, `M|16|1795457268|scripthut:r/t1`, `MM`, `15M1795457268Msbatch …MCOMPLETED`.
@@ -31,12 +31,15 @@ def parse(answer: Answer, mark: str, tags: frozenset[str], since: datetime) -> F
     if not separator or (answer.exit_status and is_kept):
         raise BadOutput(f"exit status {answer.exit_status}: {said(answer)}")
     clock, *_ = queued.partition("\n")
+    at = moment(clock, "the cluster's clock")
+    earliest = at - timedelta(seconds=ago_s) - _OVERLAP
     found: dict[str, dict[str, datetime]] = {}
     for tag, job_id, submitted_at in (*_queued(queued, mark), *(_ended(ended, mark) if is_kept else ())):
-        if submitted_at >= since - _OVERLAP and tag in tags:
+        if submitted_at >= earliest and tag in tags:
             found.setdefault(tag, {})[job_id] = submitted_at
     jobs = {tag: tuple(sorted(times, key=times.__getitem__, reverse=True)) for tag, times in found.items()}
-    return Found(jobs=jobs, at=moment(clock, "the cluster's clock"), is_accounting_kept=is_kept)
+    submitted_at = {job_id: at for times in found.values() for job_id, at in times.items()}
+    return Found(jobs=jobs, at=at, submitted_at=submitted_at, is_accounting_kept=is_kept)
 
 
 def _queued(text: str, mark: str) -> Iterator[tuple[str, str, datetime]]:

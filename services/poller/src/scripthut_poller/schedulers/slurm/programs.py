@@ -44,31 +44,33 @@ fields=JobID,State,ExitCode,Submit,Start,End,Partition,NodeList
 """,
 )
 
-# $1: a random mark, $2: since when (epoch seconds of another clock, hence ten minutes more). Comments and command
+# $1: a random mark, $2: how many seconds ago (whoever asks has another clock). Ten minutes are added: the clock of the
+# login node may differ from slurmctld's, but by less, since MUNGE lets a credential live for five. Comments and command
 # lines are users' text: in the queue every record begins with the mark, in accounting fields are separated by it.
 # -E now with states selects by end time; without, jobs that never became eligible would not show.
 FIND = Program(
     name="slurm-find",
     text=_PLAIN
     + """
-now=$(date +%s) || exit
-echo "$now"
+date +%s || exit
 squeue -a -h -u "$(id -u)" -o "$1|%A|%V|%k" || exit
 echo "$1$1"
-exec sacct -n -P -X -D --delimiter="$1" -u "$(id -u)" -S "now-$((now - $2 + 600))seconds" -E now \\
+exec sacct -n -P -X -D --delimiter="$1" -u "$(id -u)" -S "now-$(($2 + 600))seconds" -E now \\
     -s CD,F,TO,CA,NF,OOM,PR,BF,DL -o JobIDRaw,Submit,SubmitLine,State
 """,
 )
 
 # $1: how many. Standard input: for each job nine lines (a backslash begins an octal escape), then the script by its
 # length. Nothing is submitted of which not every byte has come. When slurmctld does not answer, or after a minute,
-# the rest is left for another time: nobody waits for an answer any more.
+# the rest is left for another time: nobody waits for an answer any more. In the end slurmctld is asked when it took the
+# jobs, by its own clock: that tells them from others that bear the same ids, also if they are over before a round sees
+# them. What was requeued meanwhile has another time by then, and is left out.
 SUBMIT = Program(
     name="slurm-submit",
     timeout_s=115.0,
     text="""
 export LC_ALL=C
-count=$1 index=0 reason='' began=$(date +%s) || exit
+count=$1 index=0 reason='' ids='' began=$(date +%s) || exit
 line() {
     IFS= read -r line || exit 65
     case $line in *\\\\*) line=$(printf '%b.' "$line"); line=${line%.} ;; esac
@@ -95,7 +97,7 @@ submit() {
     case $said in *'contact slurm controller'* | *'timed out'*) reason='slurmctld does not answer' ;; esac
     [ "$status" = 0 ] || return
     id=$(printf '%s\\n' "$said" | sed -n 's/^\\([0-9][0-9]*\\)\\(;.*\\)\\{0,1\\}$/\\1/p')
-    case $id in '' | *[!0-9]*) ;; *) eval "id_$index=$id" ;; esac
+    case $id in '' | *[!0-9]*) ;; *) eval "id_$index=$id" ids=${ids:+$ids,}$id ;; esac
 }
 while [ "$index" -lt "$count" ]; do
     line; tag=$line
@@ -114,6 +116,14 @@ while [ "$index" -lt "$count" ]; do
     if [ -n "$reason" ]; then tell later "$reason"; elif resolve; then submit; else tell orphan ''; fi
     index=$((index + 1))
 done
+said=''
+[ -z "$ids" ] || [ -n "$reason" ] || said=$("""
+    + _PLAIN
+    + """
+squeue -a -h -t all -u "$(id -u)" -O 'JobID:|,RestartCnt:|,SubmitTime:|' 2> /dev/null |
+    awk -F '|' -v ids=",$ids," 'index(ids, "," $1 ",")'
+)
+tell times "$said"
 """,
 )
 

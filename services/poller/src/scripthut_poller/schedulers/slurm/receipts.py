@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from scripthut_common.errors import BadOutput, InvalidInput
 from scripthut_common.shell import Answer
 from scripthut_poller.schedulers.job import Fate, Receipt, Submission
@@ -44,6 +46,7 @@ _MAY_BE_IN = (
 )
 _FOLDER_FOR_NOW = ("No space left", "quota", "Stale", "Input/output error", "Transport endpoint", "timed out")
 _MESSAGE_CHARACTERS = 500
+_TIME = re.compile(r"(?P<id>[0-9]+)\|0\|(?P<at>[0-9]+)\|\s*")
 
 
 def frames(submissions: Sequence[Submission]) -> bytes:
@@ -72,15 +75,18 @@ def parse(answer: Answer, submissions: Sequence[Submission]) -> tuple[Receipt, .
     """Read a receipt for each submission.
 
     Sample: `0 1795457268 2` and `42` on the next line, without an end; the number is the length of what sbatch said.
+    The last is `times 1795457268 16` and what squeue said of id, restarts and submission: `42|0|1795457268|`.
 
     Raises:
         BadOutput: the program failed, or the answer is not whole: look the tags up.
     """
     text_of(answer)
-    answers = tuple(told(answer.stdout))
-    if len(answers) != len(submissions):
+    *answers, (kind, _, times) = tuple(told(answer.stdout)) or (("", "", ""),)
+    if kind != "times" or len(answers) != len(submissions):
         raise BadOutput(f"{len(answers)} answers to {len(submissions)} submissions")
-    return tuple(_receipt(submission, *one) for submission, one in zip(submissions, answers, strict=True))
+    receipts = (_receipt(submission, *one) for submission, one in zip(submissions, answers, strict=True))
+    known = {row["id"]: moment(row["at"], "submit time") for row in map(_TIME.fullmatch, times.split("\n")) if row}
+    return tuple(msgspec.structs.replace(one, submitted_at=known.get(one.job_id or "")) for one in receipts)
 
 
 def _frame(submission: Submission, index: int, index_of: dict[str, int]) -> bytes:

@@ -1,7 +1,7 @@
 """Read the rows of sacct: all of them, or none."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -231,13 +231,26 @@ def _executions(records: Sequence[_Record]) -> list[_Execution]:
     The order in which sacct prints them says nothing. What a job was before its size changed is no execution.
     """
     executions = [_Execution(job=record) for record in records if record.step is None]
-    executions = [one for one in executions if one.job.state != "RESIZING"] or executions[-1:]
     executions.sort(key=lambda one: (one.job.submitted_at or _NEVER, one.job.started_at or _NEVER))
+    executions = list(_without_resizing(executions)) or executions[-1:]
     for batch in records:
         if batch.step == "batch" and executions:
             of = [one for one in executions if one.job.started_at == batch.started_at]
             (of or executions)[-1].batch = batch
     return executions
+
+
+def _without_resizing(executions: Iterable[_Execution]) -> Iterator[_Execution]:
+    """Leave out what a job was before its size changed: Slurm submits it anew then, without saying so anywhere else."""
+    submitted_at = None
+    for one in executions:
+        if one.job.state == "RESIZING":
+            submitted_at = submitted_at or one.job.submitted_at
+            continue
+        if submitted_at is not None:
+            one.job = msgspec.structs.replace(one.job, submitted_at=submitted_at)
+        submitted_at = None
+        yield one
 
 
 def _outcome(job: _Record, batch: _Record | None) -> Outcome | None:
