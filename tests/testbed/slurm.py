@@ -5,6 +5,7 @@ import pwd
 import secrets
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.testbed.workspaces import Server
 
 PROGRAMS = tuple(Path("/usr/sbin", name) for name in ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd"))
 _CGROUPS = Path("/sys/fs/cgroup")
+_REVOKED_S = 3.0
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
 )
@@ -88,6 +90,21 @@ class SlurmCluster(Server):
         """Wait until accounting has an end for the job and return its state."""
         wait_until(lambda: self.accounted(job_id) in ENDED, f"job {job_id} to end", timeout_s, every_s=0.2)
         return self.accounted(job_id)
+
+    def start_requeued(self, job_id: str) -> None:
+        """Start a requeued job now; Slurm itself waits for two minutes.
+
+        One that begins while its first execution is being ended, or in the same second, is failed by Slurm, for good:
+        `Killing non-startable batch JobId=7: Job credential revoked` (slurmctld 22.05).
+        """
+        begins_later = [job_id, "PENDING", "BeginTime"]
+        wait_until(
+            lambda: self.run("squeue", "-h", "-j", job_id, "-o", "%i %T %r").split() == begins_later,
+            f"job {job_id} to wait again",
+            every_s=0.2,
+        )
+        time.sleep(_REVOKED_S)
+        self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
 
     def purge(self, job_id: str) -> None:
         """Have accounting forget a job, as a site's purge of old records does."""

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from scripthut_common import layout
+from scripthut_common import layout, migrating
 from scripthut_common.clusters import Cluster, Patience, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.events import Evidence, ItemEvent, Outcome, Type
@@ -20,6 +20,7 @@ from scripthut_poller.adopting import Adopting
 from scripthut_poller.budget import Budget
 from scripthut_poller.leasing import Leasing
 from scripthut_poller.metrics import Metrics
+from scripthut_poller.migrations import MIGRATIONS
 from scripthut_poller.schedulers.slurm import Slurm
 from scripthut_poller.schedulers.slurm.scans import SlurmScanner
 from scripthut_poller.sites import Site
@@ -27,6 +28,7 @@ from scripthut_poller.watchlist import adoptions
 from tests.integration.poller.house import House, running, write_clusters
 from tests.integration.poller.told import rows, run_row
 from tests.testbed.accounts import ALICE, BOB, CAROL
+from tests.testbed.databases import Databases
 from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 
@@ -130,6 +132,17 @@ def closed_home(lab: Lab) -> Iterator[Path]:
     yield home
     home.chmod(mode)
     shutil.rmtree(home / lab.name, ignore_errors=True)
+
+
+@pytest.fixture
+async def unused_uri(databases: Databases) -> AsyncIterator[str]:
+    """The database of a poller that knows nothing yet."""
+    uri = databases.create()
+    database = Database(uri)
+    await migrating.upgrade(database, MIGRATIONS)
+    await database.close()
+    yield uri
+    databases.drop(uri)
 
 
 def text_of(*path: str) -> str:
@@ -291,6 +304,37 @@ async def test_a_tag_in_the_script_names_the_same_task_for_job_and_scan(
     assert {task: row.job_id for task, row in found.items()} == {f"inside.{n}": f"{job_id}_{n}" for n in (4, 5)}
     for task in found:
         assert exists(layout.manifest_path(str(lab.log_dir), lab.run(), task))
+
+
+def _moves(house: House, run_id: str) -> list[ItemEvent]:
+    return [one.data for one in house.told if isinstance(one.data, ItemEvent) and one.data.run_id == run_id]
+
+
+async def test_a_requeued_job_is_one_item_and_its_second_attempt_decides(
+    database: Database, database_uri: str, unused_uri: str, lab: Lab, tmp_path: Path
+) -> None:
+    command = 'echo "$SCRIPTHUT_ATTEMPT" >> $SCRIPTHUT_OUTPUT_DIR/attempts; [ "$SCRIPTHUT_ATTEMPT" = 2 ] || sleep 600'
+    job_id = lab.submit(f"{command}; exit 6", lab.tag("again"), "--requeue")
+    clusters_file = write_clusters(tmp_path / "clusters.toml", lab.cluster)
+
+    async with running(database_uri, clusters_file) as house:
+        await house.until(lambda _: any(one.started_at for one in _moves(house, lab.run())))
+        lab.slurm.run("scontrol", "requeue", job_id)
+        await asyncio.to_thread(lab.slurm.start_requeued, job_id)
+        seen = (await _until_ended(house, lab.run(), "again"))["again"]
+        moves = _moves(house, lab.run())
+    await asyncio.to_thread(lab.slurm.wait_ended, job_id)
+    async with running(unused_uri, clusters_file) as house:
+        found = (await _until_ended(house, lab.run(), "again"))["again"]
+
+    for one in (seen, found):
+        assert (one.job_id, one.attempt, one.outcome, one.exit_code) == (job_id, 2, Outcome.FAILED, 6)
+    assert {one.task_id for one in moves} == {"again"}
+    assert {one.attempt for one in moves if one.outcome} == {2}
+    assert {one.attempt for one in moves} == {1, 2}
+    assert text_of(seen.output_dir, "attempts") == "1\n2\n"
+    manifest = text_of(layout.manifest_path(str(lab.log_dir), lab.run(), "again")).split("\0")
+    assert manifest[1:5] == ["6", "2", job_id, f"adopted-{job_id}"]
 
 
 async def test_while_adoption_is_off_not_one_command_is_run(

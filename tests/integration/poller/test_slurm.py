@@ -17,8 +17,6 @@ from tests.integration.poller.slurm_bed import Bed
 from tests.testbed.accounts import ALICE
 from tests.testbed.slurm import SlurmCluster
 
-CLEARED_S = 4.0
-
 
 async def test_a_job_is_seen_from_its_submission_to_its_accounting(bed: Bed) -> None:
     job_id = await bed.run(
@@ -231,9 +229,7 @@ async def test_a_requeued_job_is_another_attempt(bed: Bed, slurm: SlurmCluster) 
     slurm.run("scontrol", "requeue", job_id)
     seen = await bed.sighted(job_id, JobState.QUEUED)
     rows = (await bed.ask(bed.slurm.accounting([job_id]))).look(job_id)
-    # Slurm itself waits two minutes: begun before its first execution is cleared away, it fails to launch.
-    await asyncio.sleep(CLEARED_S)
-    slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+    await asyncio.to_thread(slurm.start_requeued, job_id)
     accounted = await bed.ended(job_id)
 
     assert seen.job.restarts == 1
