@@ -111,6 +111,10 @@ class Pair(Server):
         answer = httpx.get(self._health(name, "ready"), timeout=30)
         return {fault["name"]: fault["fault"] for fault in answer.json().get("faults", ())}
 
+    def metrics(self, name: str) -> str:
+        """Give what a process tells Prometheus."""
+        return httpx.get(f"http://{_ALL_SERVE_ON}:{self._ports[name]}/metrics", timeout=30).text
+
     def logs(self) -> str:
         """Show the end of every process's log."""
         return "\n\n".join(daemon.tail(60) for daemon in self.daemons.values())

@@ -91,19 +91,17 @@ def _beyond(size_bytes: int, total: int, count: int, limits: CollectionLimits) -
 
 
 def _reason(entry: Entry, state: FileState, limits: CollectionLimits) -> str | None:
-    match state:
-        case FileState.TOO_LARGE:
-            return f"{entry.size_bytes} bytes; at most {limits.max_file_bytes} a file"
-        case FileState.OVER_COUNT:
-            return f"at most {limits.max_files} files a task"
-        case FileState.OVER_TOTAL:
-            return f"at most {limits.max_total_bytes} bytes a task"
-        case FileState.TOO_DEEP:
-            return f"at most {limits.max_depth} levels below the output directory, the file's own among them"
-        case FileState.NOT_REGULAR:
-            return "not a plain file: links are never followed, devices and pipes never opened"
-        case _:
-            return None
+    below = f"at most {limits.max_depth} levels below the output directory, the file's own among them"
+    closed = "this directory" if entry.path == b"." else "it"
+    return {
+        FileState.TOO_LARGE: f"{entry.size_bytes} bytes; at most {limits.max_file_bytes} a file",
+        FileState.OVER_COUNT: f"at most {limits.max_files} files a task",
+        FileState.OVER_TOTAL: f"at most {limits.max_total_bytes} bytes a task",
+        FileState.TOO_DEEP: below,
+        FileState.NOT_REGULAR: "not a plain file: links are never followed, devices and pipes never opened",
+        FileState.UNREADABLE: f"the account that collects could not open {closed}: have its owner let it read there, "
+        "and enter the directories above (`chmod o+x`)",
+    }.get(state)
 
 
 def _unnamed(item: Item, unnamed: Counter[FileState], *, is_whole: bool) -> list[LedgerRow]:

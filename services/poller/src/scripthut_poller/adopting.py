@@ -4,6 +4,7 @@ Tags and announcements are their authors' claims. The scheduler says whose a job
 are open to it.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -188,10 +189,16 @@ def nonce_of(job_id: str) -> str:
 def by_run(found: Iterable[Foundling]) -> list[list[Foundling]]:
     """Put together what joins one run, first submitted first; in turns, so that no account keeps others waiting."""
     groups: dict[tuple[str, str], list[Foundling]] = {}
-    for one in sorted(found, key=lambda one: (one.submitted_at is None, one.submitted_at)):
+    for one in sorted(found, key=_place):
         groups.setdefault((one.owner, one.run_id), []).append(one)
     turns, ranked = dict[str, int](), list[tuple[int, list[Foundling]]]()
     for (owner, _), group in groups.items():
         turns[owner] = turns.get(owner, 0) + 1
         ranked.append((turns[owner], group))
     return [group for _, group in sorted(ranked, key=lambda one: one[0])]
+
+
+def _place(one: Foundling) -> tuple[float, list[int]]:
+    """Order jobs by their submission, elements of an array by their number: schedulers list the waiting ones first."""
+    at = math.inf if one.submitted_at is None else one.submitted_at.timestamp()
+    return at, [int(digits) for digits in re.findall(r"[0-9]{1,20}", one.job_id)]
