@@ -1,5 +1,6 @@
 """One pair for the tests that only look, and the real run of thirty tasks that they look at."""
 
+import secrets
 from collections.abc import Iterator
 
 import msgspec
@@ -52,7 +53,7 @@ def pair(slurm: SlurmCluster, login_node: Sshd, postgres: PostgresServer, rabbit
 @pytest.fixture(scope="package")
 def finished(pair: Pair, slurm: SlurmCluster, login_node: Sshd) -> Iterator[Finished]:
     """The run, submitted by `POST /runs`, ended and collected."""
-    thirty = Thirty(slurm.directory_of(ALICE) / "thirty")
+    thirty = Thirty(slurm.directory_of(ALICE) / f"thirty-{secrets.token_hex(4)}")
     with pair.client() as client:
         run_id = client.submit(thirty.document)
         running.cancel_job(client, slurm, run_id, "cancelled")

@@ -153,7 +153,7 @@ async def _holder(database: Database, twins: list[Process]) -> Process:
 async def _holds(database: Database, process: Process) -> bool:
     async with database.transaction() as connection:
         holder = await connection.scalar(text("SELECT holder FROM poller.leases WHERE until > now()"))
-    return holder is not None and holder.split(":")[1] == str(process.pid)
+    return holder is not None and holder.split("/")[2] == str(process.pid)
 
 
 async def _until_held(database: Database, process: Process) -> None:
