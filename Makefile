@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CLUSTERS ?= clusters.toml
 PORT ?=
+TESTERS ?= 3
 VENV := .venv
 PY := $(VENV)/bin/python
 PACKAGES := libs/common services/poller services/outputs-api
@@ -44,7 +45,7 @@ check: $(VENV)/.dev ## lint, format, types, import rules
 
 test: $(VENV)/.dev ## install what tests need (apt as root) and run them all
 	@sh tests/testbed/install.sh
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 bench: $(VENV)/.dev ## measure against nginx, tar and memory; prints a table of ratios
 	@sh tests/testbed/install.sh

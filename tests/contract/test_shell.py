@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -41,8 +42,10 @@ async def shell(request: pytest.FixtureRequest) -> AsyncIterator[RemoteShell]:
 def open_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which other accounts may write."""
     path = tmp_path_factory.mktemp("open")
-    for parent in (path, path.parent, path.parent.parent):
-        parent.chmod(0o777)
+    path.chmod(0o777)
+    for parent in path.parents:
+        if parent.owner() == path.owner() and parent.is_relative_to(gettempdir()) and parent != Path(gettempdir()):
+            parent.chmod(0o755)
     return path
 
 

@@ -17,7 +17,7 @@ from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 
 _BLOB_DISK_MIB = 8
-_CANNOT_BE_WATCHED = "Cluster testbed cannot be watched"
+_CANNOT_BE_WATCHED = "testbed has not answered"
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_stopped_accounting_is_told_while_exit_records_decide(trouble: Trouble, 
     slurm.slurmdbd.stop()
 
     trouble.goes_on_meanwhile()
-    trouble.check_told({"poller"}, "sacct", page_says="answers only in part")
+    trouble.check_told({"poller"}, "sacct", page_says="not confirmed by the scheduler")
     trouble.check_decided_meanwhile()
 
     slurm.slurmdbd.start()
