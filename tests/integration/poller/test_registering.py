@@ -1,5 +1,6 @@
 """Other programs' jobs are watched like ours, if they lie where we may read; our own announcements change nothing."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import pytest
 from scripthut_common.bus import Message, message_of
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
-from scripthut_common.errors import Conflict, PermanentError, Unreachable
+from scripthut_common.errors import Conflict, LimitExceeded, PermanentError, Unreachable
 from scripthut_common.events import ItemEvent, ItemState, Type, event
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.shell.ssh import SshShell
 from scripthut_poller.homes import Homes
 from scripthut_poller.registering import Registering, check
-from scripthut_poller.watchlist import clusters, rounds
+from scripthut_poller.watchlist import announcements, clusters, rounds
 from scripthut_poller.watchlist.items import SOURCE
 from tests.integration.poller.told import AT, rows
 from tests.testbed.ports import reserve_port
@@ -102,6 +103,20 @@ async def test_our_own_announcements_and_other_clusters_change_nothing(
         {"job_id": None},
         {"run_id": "../r1"},
         {"task_id": "_run"},
+        {"attempt": 2**31 - 1},
+        {"sequence": 2**63 - 1},
+        {"position": 2**31 - 1},
+        {"job_submitted_at": datetime(1, 1, 1, tzinfo=UTC)},
+        {"job_submitted_at": datetime(9999, 12, 31, 23, 59, tzinfo=UTC)},
+        {"submitted_at": datetime(1, 1, 1, tzinfo=UTC)},
+        {"run_name": "n" * 1025},
+        {"task_name": "n" * 1025},
+        {"owner": "o" * 257},
+        {"output_dir": f"{HOME}/more/{'d' * 4096}"},
+        {"output_dir": f"{HOME}/logs/outputs/of-somebody-else/t1"},
+        {"run_summary_path": f"{HOME}/logs/outputs/of-somebody-else/_run/t1.md"},
+        {"stdout_path": f"{HOME}/logs/scripthut_of-somebody-else_t1.out"},
+        {"stderr_path": f"{HOME}/logs/scripthut_r10_t1.err"},
     ],
 )
 async def test_what_we_must_not_watch_is_refused_and_named(
@@ -134,6 +149,8 @@ async def test_what_lies_beneath_a_further_root_is_watched(
         ("slurm", "12", True), ("slurm", "12_3", True), ("slurm", "12.pbs01", False), ("slurm", "12_", False),
         ("pbs", "21.pbs01", True),
         ("pbs", "21[3].pbs01", True),
+        ("pbs", "21.my_server", True),
+        ("pbs", "21", False),
         ("pbs", "21[].pbs01", False),
         ("pbs", "21[3]; id", False),
         ("localhost", "job-1", True), ("localhost", "a;b", False),
@@ -152,6 +169,18 @@ async def test_nobody_joins_the_run_of_somebody_else(registering: Registering, d
         await registering.take(_announced(task_id="t2", owner="mallory"))
 
     assert list(await rows(database)) == ["t1"]
+
+
+async def test_a_run_takes_no_more_announced_tasks_than_any_other(registering: Registering, database: Database) -> None:
+    for task_id in ("t1", "t2"):
+        await registering.take(_announced(task_id=task_id))
+
+    last = msgspec.structs.replace(ITEM, task_id="t3")
+    with pytest.raises(LimitExceeded, match="may have no more"):
+        await announcements.register(database, last, log_dir=ROOT, max_tasks=2)
+
+    assert await announcements.register(database, ITEM, log_dir=ROOT, max_tasks=2) is False
+    assert list(await rows(database)) == ["t1", "t2"]
 
 
 async def test_the_home_is_remembered_for_when_the_cluster_is_away(database: Database) -> None:

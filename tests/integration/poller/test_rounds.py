@@ -119,7 +119,7 @@ async def test_what_a_scheduler_says_is_kept_whatever_its_bytes(database: Databa
 
     kept = (await _again(database)).reason
     assert kept is not None
-    assert kept.startswith("no\N{SYMBOL FOR NULL}?\x1b[31m|\nx")
+    assert kept.startswith("no\N{SYMBOL FOR NULL}\\udcff\x1b[31m|\nx")
     assert len(kept) == 2000
     changed = (await events(database, Type.ITEM_CHANGED))[0].data
     assert isinstance(changed, ItemEvent)
@@ -193,6 +193,18 @@ async def test_a_cluster_is_told_on_change_and_every_half_minute(database: Datab
         ("reachable", 3),
         ("reachable", 4),
     ]
+
+
+async def test_a_cluster_whose_complaints_are_no_text_is_told_all_the_same(database: Database) -> None:
+    hostile = "squeue: \0\udcff" + "x" * 100_000
+
+    await clusters.observe(database, await term(database), Observed(state="unreachable", error=hostile))
+
+    (told,) = await events(database, Type.CLUSTER_OBSERVED)
+    assert isinstance(told.data, ClusterObserved)
+    assert told.data.error is not None
+    assert told.data.error.startswith("squeue: \u2400\\udcffxxx")
+    assert len(told.data.error) < 3000
 
 
 async def test_a_bad_round_does_not_count_as_a_good_one(database: Database) -> None:

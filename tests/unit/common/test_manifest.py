@@ -44,6 +44,8 @@ def test_the_head_of_a_record_is_enough_to_know_how_the_task_ended() -> None:
         record(attempt=b"9" * 12),
         record(start=b"nan"),
         record(start=b"1e300"),
+        record(start=b"-62135596800"),
+        record(start=b"253402300799"),
         record(rest=b"-5\x001795457299.25\0name\0"),
         record(rest=b"99999999999999999999\x001795457299.25\0name\0"),
         record(rest=b"5\0inf\0name\0"),

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripthut_common.errors import BadOutput, InvalidInput
+from scripthut_common.errors import BadOutput
 from scripthut_common.events import Outcome
 from scripthut_common.shell import Answer
-from scripthut_poller.schedulers.job import ABSENT, JobState, Seen
+from scripthut_poller.schedulers.job import ABSENT, Action, JobState, Seen
 from scripthut_poller.schedulers.pbs import Pbs, answers, lookups, rows
 from tests.unit.poller import pbs_recorded as recorded
 from tests.unit.poller.pbs_recorded import MARK, answer, block, chunked, unknown
@@ -314,9 +314,13 @@ def test_an_id_that_is_none_of_pbs_is_surfaced_and_hides_no_other() -> None:
 @pytest.mark.parametrize(
     "job_id", ["", "2", "12x", "2,3.pbs01", "22[1-5].pbs01", "-x.pbs01", "1.pbs01 2", "1.pbs01\n", "1.-D"]
 )
-def test_what_is_no_job_id_never_reaches_a_command_line(job_id: str) -> None:
-    with pytest.raises(InvalidInput, match="not a PBS job id"):
-        Pbs().accounting([job_id])
+def test_what_is_no_job_id_reaches_no_command_line_and_hides_no_other(job_id: str) -> None:
+    done = Answer(stdout=b"", stderr=b"", exit_status=0)
+
+    acts = [Pbs().act(action, ["1.pbs01", job_id]) for action in Action]
+
+    assert Pbs().accounting(["1.pbs01", job_id]).stdin == b"pbs01 1.pbs01\n"
+    assert [(act.argv, act.parse(done)) for act in acts] == [(("1.pbs01",), {job_id: "this is not a PBS job id"})] * 2
 
 
 def test_ten_thousand_ids_are_asked_for_by_the_thousand() -> None:

@@ -73,9 +73,29 @@ def test_rule_6_a_matching_record_decides_at_once_and_is_not_confirmed() -> None
     assert is_watched(ended, clock())
 
 
-@pytest.mark.parametrize("other", [record(attempt=2), record(job_id="43"), record(nonce="n2")])
-def test_rule_6_and_12_a_record_of_another_attempt_job_or_submission_never_decides(other: Trace) -> None:
-    assert after(standing(ItemState.SETTLING), trace=other).standing.state is ItemState.SETTLING
+@pytest.mark.parametrize("other", [record(attempt=1), record(attempt=2, job_id="43"), record(attempt=2, nonce="n2")])
+def test_rule_6_and_12_a_record_of_an_earlier_attempt_or_of_another_job_or_submission_never_decides(
+    other: Trace,
+) -> None:
+    assert after(standing(ItemState.SETTLING, attempt=2), trace=other).standing.state is ItemState.SETTLING
+
+
+def test_rule_12_a_record_of_a_later_attempt_tells_of_a_requeue_that_was_missed() -> None:
+    ended = after(standing(ItemState.SETTLING), trace=record(6, attempt=2)).standing
+
+    assert (ended.attempt, ended.outcome, ended.exit_code) == (2, Outcome.FAILED, 6)
+
+
+def test_rule_12_the_scheduler_confirms_the_later_attempt_by_its_own_row_and_not_by_that_of_an_earlier_one() -> None:
+    later = record(0, attempt=2, started_at=ago(100), ended_at=ago(20))
+    own = row(Outcome.SUCCEEDED, exit_code=0, started_at=ago(100), ended_at=ago(20))
+    earlier = row(Outcome.NODE_FAILED, started_at=ago(500), ended_at=ago(300))
+
+    confirmed = after(standing(ItemState.SETTLING), trace=later, accounting=own).standing
+    recorded = after(standing(ItemState.SETTLING), trace=later, accounting=earlier).standing
+
+    assert (confirmed.attempt, confirmed.outcome, confirmed.confirmed) == (2, Outcome.SUCCEEDED, True)
+    assert (recorded.attempt, recorded.outcome, recorded.confirmed) == (2, Outcome.SUCCEEDED, False)
 
 
 def test_rule_6_a_row_that_is_not_final_decides_nothing() -> None:

@@ -160,7 +160,8 @@ class Database:
 
 def storable(words: str, max_characters: int = 2000) -> str:
     """Make words of unknown origin into a text that PostgreSQL can hold."""
-    return words[:max_characters].replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="backslashreplace").decode()
+    plain = words[:max_characters].replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="backslashreplace").decode()
+    return plain[:max_characters]
 
 
 async def notify(connection: AsyncConnection, channel: str, payload: str = "") -> None:

@@ -17,8 +17,9 @@ MAX_FILES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 HEAD_BYTES = 4096
 TERMINATED = "terminated"
+MAX_ATTEMPT = 1_000_000
 _HEAD_FIELDS = 9
-_MAX_ATTEMPT = 1_000_000
+_LATEST_S = 2**33
 _MAX_SIZE = 2**63 - 1
 
 
@@ -81,12 +82,12 @@ def _parse_fields(fields: list[bytes]) -> ExitRecord:
     listed = fields[_HEAD_FIELDS - 1 :]
     return ExitRecord(
         exit_code=_count(code, 255),
-        attempt=_count(attempt, _MAX_ATTEMPT),
+        attempt=_count(attempt, MAX_ATTEMPT),
         job_id=job_id.decode("ascii"),
         nonce=nonce.decode("ascii"),
         host=host.decode("utf-8", "replace"),
-        started_at=datetime.fromtimestamp(_seconds(started), UTC),
-        ended_at=datetime.fromtimestamp(_seconds(ended), UTC),
+        started_at=_moment(started),
+        ended_at=_moment(ended),
         flags=frozenset(flags.decode("ascii").split(",")) - {""},
         entries=tuple(
             Entry(size_bytes=_count(size, _MAX_SIZE), modified_at=_seconds(mtime), path=path)
@@ -108,3 +109,11 @@ def _seconds(text: bytes) -> float:
     if not isfinite(value):
         raise ValueError(f"{text[:40]!r} is not a time")
     return value
+
+
+def _moment(text: bytes) -> datetime:
+    """Read when something ran; the calendar's first and last days cannot be shown in every zone."""
+    value = _seconds(text)
+    if not 0 <= value <= _LATEST_S:
+        raise ValueError(f"{text[:40]!r} is no time at which a task ran")
+    return datetime.fromtimestamp(value, UTC)

@@ -52,3 +52,10 @@ class Scheduler(Protocol):
 
     def act(self, action: Action, job_ids: Sequence[str]) -> Question[Mapping[str, str]]:
         """Do something to up to `MAX_IDS` jobs; the scheduler's complaint for each that it was not done to."""
+
+
+def legal(job_ids: Sequence[str], is_job_id: Callable[[str], bool]) -> tuple[str, ...]:
+    """Leave out what is no id of the scheduler's: it would reach a command line, and one such id hides the others."""
+    if not 0 < len(job_ids) <= MAX_IDS:
+        raise ValueError(f"{len(job_ids)} job ids; at least one and at most {MAX_IDS}")
+    return tuple(filter(is_job_id, job_ids))

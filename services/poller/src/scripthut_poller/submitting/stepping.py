@@ -88,20 +88,30 @@ class Submitting:
         return term
 
     async def _step(self, term: Term) -> bool:
-        await self._cancel(term)
+        fault = await self._cancel(term)
         await self._look_early(term)
         unclear = await self._submit_unclear(term)
         await submissions.let_go(self._database, term)
         fresh = await self._submit_fresh(term)
         await self._release(term)
+        if fault is not None:
+            raise fault
         return unclear or fresh
 
-    async def _cancel(self, term: Term) -> None:
+    async def _cancel(self, term: Term) -> TransientError | None:
+        """Cancel what is to be cancelled; what keeps it from being done does not keep others from being submitted."""
         due = await cancellations.due(self._database, self._site.name, limit=MAX_IDS)
-        if due:
+        if not due:
+            return None
+        try:
             complaints = await self._site.ask(self._site.scheduler.act(Action.CANCEL, list(due.values())))
-            await cancellations.sent(self._database, term, due.keys())
-            log.info("jobs_cancelled", cluster=self._site.name, jobs=len(due), complaints=dict(complaints))
+        except NoConnection:
+            raise
+        except (Unreachable, TimedOut) as fault:
+            return fault
+        await cancellations.sent(self._database, term, due.keys())
+        log.info("jobs_cancelled", cluster=self._site.name, jobs=len(due), complaints=dict(complaints))
+        return None
 
     async def _release(self, term: Term) -> None:
         held = await submissions.releasable(self._database, self._site.name, limit=MAX_IDS)

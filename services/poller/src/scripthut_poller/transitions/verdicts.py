@@ -52,6 +52,10 @@ def weigh(standing: Standing, observation: Observation) -> Verdict | None:
     if known and known[-1].is_requeued:
         return None
     record = _matching_record(standing, attempt, observation)
+    if record is not None and record.attempt > attempt:
+        # The requeue was missed. What accounting has may still be of the execution before.
+        attempt = record.attempt
+        known = known if known and _is_of_record(known[-1], record) else ()
     verdict = None if record is None else _by_record(record)
     if known and known[-1].outcome not in {None, Outcome.UNKNOWN}:
         verdict = _by_scheduler(standing, known[-1], attempt, record)
@@ -124,12 +128,17 @@ def _recorded_exit_code(standing: Standing, attempt: int, record: ExitRecord | N
 
 
 def _matching_record(standing: Standing, attempt: int, observation: Observation) -> ExitRecord | None:
-    """Return the exit record if it is of this very submission, job and attempt."""
+    """Return the exit record if it is of this very submission and job, and of this attempt or a later one."""
     if not isinstance(observation.trace, Trace) or observation.trace.record is None:
         return None
     record = observation.trace.record
-    is_ours = (record.job_id, record.nonce, record.attempt) == (standing.job_id, standing.nonce, attempt)
+    is_ours = (record.job_id, record.nonce) == (standing.job_id, standing.nonce) and record.attempt >= attempt
     return record if is_ours else None
+
+
+def _is_of_record(row: Accounted, record: ExitRecord) -> bool:
+    """Say whether a row is of the execution that left the record, not of one that was over when that began."""
+    return row.ended_at is None or row.ended_at >= record.started_at
 
 
 def _cancelled_for_a_dependency(row: Accounted, outcome: Outcome) -> Outcome:

@@ -6,8 +6,9 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common.database import Database
-from scripthut_common.errors import Conflict
+from scripthut_common.errors import Conflict, LimitExceeded
 from scripthut_common.events import ItemEvent, ItemState, RunState
+from scripthut_common.tasks import MAX_TASKS
 from scripthut_poller.tables import ITEMS, RUNS
 
 _TAKEN = (
@@ -16,7 +17,9 @@ _TAKEN = (
 )  # fmt: skip
 
 
-async def register(database: Database, item: ItemEvent, *, log_dir: str, job_user: str | None = None) -> bool:
+async def register(
+    database: Database, item: ItemEvent, *, log_dir: str, job_user: str | None = None, max_tasks: int = MAX_TASKS
+) -> bool:
     """Watch an announced item; `False` when it was known before.
 
     Args:
@@ -24,9 +27,11 @@ async def register(database: Database, item: ItemEvent, *, log_dir: str, job_use
         item: what was announced.
         log_dir: what its paths lie beneath.
         job_user: the account that it runs as; `None` for the one that we log in as.
+        max_tasks: how many a run may have.
 
     Raises:
         Conflict: its run belongs to somebody else, or to another cluster.
+        LimitExceeded: its run has as many tasks as a run may have.
     """
     run = {
         "run_id": item.run_id,
@@ -52,5 +57,10 @@ async def register(database: Database, item: ItemEvent, *, log_dir: str, job_use
         found = known.one()
         if (found.cluster, found.owner) != (item.cluster, item.owner):
             raise Conflict(f"run {item.run_id!r} is on cluster '{found.cluster}' and belongs to somebody else")
+        known_tasks = set(await connection.scalars(select(ITEMS.c.task_id).where(ITEMS.c.run_id == item.run_id)))
+        if item.task_id in known_tasks:
+            return False
+        if len(known_tasks) >= max_tasks:
+            raise LimitExceeded(f"run {item.run_id!r} has {max_tasks} tasks, and may have no more")
         added = await connection.execute(insert(ITEMS).values(row).on_conflict_do_nothing().returning(ITEMS.c.task_id))
         return added.first() is not None

@@ -58,11 +58,12 @@ async def observe(database: Database, term: Term, seen: Observed) -> None:
 
 
 async def note(connection: AsyncConnection, cluster: str, seen: Observed) -> None:
-    """Do what `observe` does, in the caller's transaction."""
+    """Do what `observe` does, in the caller's transaction. What a cluster complained of need not be text."""
+    error = None if seen.error is None else db.storable(seen.error)
     await connection.execute(insert(CLUSTERS).values(name=cluster).on_conflict_do_nothing())
     is_news = or_(
         CLUSTERS.c.state != seen.state,
-        CLUSTERS.c.error.is_distinct_from(seen.error),
+        CLUSTERS.c.error.is_distinct_from(error),
         CLUSTERS.c.published_at.is_(None),
         CLUSTERS.c.published_at <= func.now() - timedelta(seconds=TELL_EVERY_S),
     )
@@ -71,7 +72,7 @@ async def note(connection: AsyncConnection, cluster: str, seen: Observed) -> Non
         .where(CLUSTERS.c.name == cluster)
         .values(
             state=seen.state,
-            error=seen.error,
+            error=error,
             last_good_round_at=func.now() if seen.is_good else CLUSTERS.c.last_good_round_at,
             answering_since=ANSWERING_SINCE if seen.has_answered else CLUSTERS.c.answering_since,
             answered_at=func.now() if seen.has_answered else CLUSTERS.c.answered_at,
@@ -90,7 +91,7 @@ async def note(connection: AsyncConnection, cluster: str, seen: Observed) -> Non
             cluster=cluster,
             state=seen.state,
             sequence=row.sequence,
-            error=seen.error,
+            error=error,
             last_good_round_at=row.last_good_round_at,
             commands_per_minute=round(seen.commands_per_minute, 2),
         )

@@ -24,7 +24,6 @@ from .items import SOURCE, Item, Key, is_extending
 
 outbox = Outbox(OUTBOX)
 _SAID = ("reason", "scheduler_word", "node")
-_MAX_SAID_CHARACTERS = 2000
 _WRITTEN = (
     "state", "outcome", "confirmed", "evidence", "exit_code", "signal", "reason", "scheduler_word", "job_id",
     "job_submitted_at", "handed_in_at", "attempt", "revision", "sequence", "submitted_at", "started_at", "ended_at",
@@ -87,13 +86,8 @@ async def record(connection: AsyncConnection, changes: Sequence[Change]) -> set[
 
 def _readable(change: Change) -> Change:
     """Bound and clean what schedulers and nodes said: their bytes need not fit a database or an event."""
-    said = {name: _plain(text) for name in _SAID if (text := getattr(change.after, name))}
+    said = {name: database.storable(text) for name in _SAID if (text := getattr(change.after, name))}
     return msgspec.structs.replace(change, after=msgspec.structs.replace(change.after, **said)) if said else change
-
-
-def _plain(text: str) -> str:
-    cut = text[:_MAX_SAID_CHARACTERS].replace("\0", "\N{SYMBOL FOR NULL}")
-    return cut.encode("utf-8", "replace").decode("utf-8")
 
 
 def _numbered(change: Change, now: datetime) -> Change:

@@ -16,8 +16,7 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 
-from scripthut_common.errors import InvalidInput
-from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS, Question
+from scripthut_poller.schedulers import MAX_SUBMISSIONS, Question, legal
 from scripthut_poller.schedulers.job import Accounts, Action, Found, Queue, Receipt, Submission
 
 from . import answers, complaints, lookups, programs, receipts, rows
@@ -49,8 +48,8 @@ class Pbs:
         )
 
     def accounting(self, job_ids: Sequence[str]) -> Question[Accounts]:
-        """Ask what the history has of up to `MAX_IDS` jobs."""
-        mark, chunks = secrets.token_hex(16), answers.chunks(_ids(job_ids))
+        """Ask what the history has of up to `MAX_IDS` jobs. What is no id of PBS has no record."""
+        mark, chunks = secrets.token_hex(16), answers.chunks(legal(job_ids, answers.is_job_id))
         return Question(
             program=programs.HISTORY,
             argv=(mark, "history"),
@@ -70,15 +69,7 @@ class Pbs:
 
     def act(self, action: Action, job_ids: Sequence[str]) -> Question[Mapping[str, str]]:
         """Cancel or release jobs; what PBS says of those that are there and to which it was not done."""
+        ids = legal(job_ids, answers.is_job_id)
+        others = dict.fromkeys(set(job_ids).difference(ids), "this is not a PBS job id")
         program = programs.CANCEL if action is Action.CANCEL else programs.RELEASE
-        return Question(program=program, argv=_ids(job_ids), parse=complaints.parse)
-
-
-def _ids(job_ids: Sequence[str]) -> tuple[str, ...]:
-    """Refuse what is no job id: it would reach a command line; an empty one would ask for everybody's jobs."""
-    if not 0 < len(job_ids) <= MAX_IDS:
-        raise ValueError(f"{len(job_ids)} job ids; at least one and at most {MAX_IDS}")
-    for job_id in job_ids:
-        if not answers.is_job_id(job_id):
-            raise InvalidInput(f"{job_id[:80]!r} is not a PBS job id")
-    return tuple(job_ids)
+        return Question(program=program, argv=ids, parse=lambda answer: {**others, **complaints.parse(answer)})

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 from scripthut_common.errors import InvalidInput
-from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS, Question
+from scripthut_poller.schedulers import MAX_SUBMISSIONS, Question, legal
 from scripthut_poller.schedulers.job import Accounts, Action, Found, Queue, Receipt, Submission
 
 from . import complaints, lookups, programs, queued, receipts, rows
@@ -42,7 +42,7 @@ class Slurm:
 
     def accounting(self, job_ids: Sequence[str]) -> Question[Accounts]:
         """Ask what is remembered of up to `MAX_IDS` jobs. What is no id of Slurm's has no record."""
-        ids = _ids(job_ids)
+        ids = legal(job_ids, rows.is_job_id)
         arrays = dict.fromkeys(job_id.partition("_")[0] for job_id in ids if "_" in job_id)
         return Question(
             program=programs.ACCOUNTING,
@@ -62,14 +62,7 @@ class Slurm:
 
     def act(self, action: Action, job_ids: Sequence[str]) -> Question[Mapping[str, str]]:
         """Cancel or release jobs; what Slurm says of those that are there and to which it was not done."""
-        ids = _ids(job_ids)
+        ids = legal(job_ids, rows.is_job_id)
         others = dict.fromkeys(set(job_ids).difference(ids), "this is not a Slurm job id")
         program, argv = (programs.CANCEL, ids) if action is Action.CANCEL else (programs.RELEASE, (",".join(ids),))
         return Question(program=program, argv=argv, parse=lambda answer: {**others, **complaints.parse(answer)})
-
-
-def _ids(job_ids: Sequence[str]) -> tuple[str, ...]:
-    """Leave out what is no job id: it would reach a command line, and one such id hides the others."""
-    if not 0 < len(job_ids) <= MAX_IDS:
-        raise ValueError(f"{len(job_ids)} job ids; at least one and at most {MAX_IDS}")
-    return tuple(filter(rows.is_job_id, job_ids))
