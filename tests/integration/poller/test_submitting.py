@@ -10,8 +10,9 @@ from scripthut_common.errors import NoConnection, Unreachable
 from scripthut_common.events import ItemEvent, Outcome, Type
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.watchlist import requests
+from scripthut_poller.watchlist.requests import Terms
 from tests.integration.poller.bench import Bench
-from tests.integration.poller.told import cancellation_of, events, rows, tasks
+from tests.integration.poller.told import cancellation_of, events, part_of_run, rows, tasks
 
 
 async def _let_leases_end(database: Database) -> None:
@@ -165,3 +166,19 @@ async def test_hostile_names_reach_no_shell(bench: Bench, tmp_path: Path) -> Non
 
     assert None not in await bench.jobs()
     assert not trap.exists()
+
+
+async def test_a_cancellation_that_is_not_answered_holds_up_no_submission(bench: Bench) -> None:
+    await bench.ask([TaskSpec(id="a", command="sleep 600")])
+    await bench.submitting.step()
+    await requests.cancel(bench.database, cancellation_of("r1"))
+    await requests.store(bench.database, part_of_run([bench.task("b")], run_id="r2", log_dir="/logs"), Terms())
+    bench.shell.cut.add("localhost cancel")
+
+    with pytest.raises(Unreachable):
+        await bench.submitting.step()
+
+    assert (await rows(bench.database, "r2"))["b"].state != "pending"
+    bench.shell.cut.clear()
+    await bench.submitting.step()
+    assert (await rows(bench.database))["a"].cancel_sent_at is not None
