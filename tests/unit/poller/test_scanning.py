@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -448,6 +449,16 @@ def test_accounts_take_turns_so_that_nobody_waits_for_one_with_very_many_runs() 
     groups = by_run([*many, foundling("alice", "a", 999_999)])
 
     assert [group[0].owner for group in groups[:3]] == ["bob", "alice", "bob"]
+
+
+@pytest.mark.parametrize("form", ["12_{}", "12[{}].pbs01"])
+def test_elements_join_in_the_order_of_the_array_though_those_that_wait_are_told_first(form: str) -> None:
+    told = [8, 19, 10, 2, 1, 0]
+    elements = [msgspec.structs.replace(foundling("bob", "r", 1), job_id=form.format(index)) for index in told]
+
+    (group,) = by_run(elements)
+
+    assert [one.job_id for one in group] == [form.format(index) for index in (0, 1, 2, 8, 10, 19)]
 
 
 def test_every_account_has_its_share_of_the_announced_jobs() -> None:

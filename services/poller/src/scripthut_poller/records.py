@@ -17,7 +17,7 @@ from .schedulers.reading import line, text_of
 
 MAX_RECORDS = 1000
 _CLAIM_BYTES = 1024
-_NONCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_NONCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 
 # $1: a random mark that begins every answer. Standard input: for each directory its name (a backslash begins an octal
 # escape) and how many tasks, then a line each: index, task, nonce. A directory is listed before anything in it is
