@@ -9,7 +9,9 @@ from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.shell.ssh import SshShell
 from scripthut_poller.checking import Finding, Verdict, looking, probes
 from scripthut_poller.schedulers.slurm import Slurm
+from tests.integration.poller.checked import Checks
 from tests.testbed.accounts import ALICE
+from tests.testbed.pbs import PbsCluster
 from tests.testbed.sshd import Sshd
 
 _HEALTHY = """#!/bin/sh
@@ -84,3 +86,13 @@ def _write(folder: Path, text: str, *names: str) -> None:
     for name in names:
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
+
+
+def test_the_command_is_content_with_a_whole_cluster(pbs: PbsCluster, pbs_login: Sshd, tmp_path: Path) -> None:
+    log_dir = str(pbs.directory_of(ALICE) / tmp_path.name)
+
+    checked = Checks(tmp_path).add_slurm(pbs_login, scheduler="pbs", log_dir=log_dir).run()
+
+    assert checked.troubles == {}
+    assert checked.exit_status == 0
+    assert {"version", "queue", "history"} <= checked.lines.keys()

@@ -26,6 +26,9 @@ def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
 
 def main(path: str, command: str, *words: str) -> int:
     """Run one command."""
+    if words == ("--version",):
+        print("pbs_version = 23.06.06")
+        return 0
     stdin = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if command == "qsub" else ""
     request = {"command": command, "words": words, "stdin": stdin, "cwd": os.getcwd()}  # noqa: PTH109  no more than -S
     try:

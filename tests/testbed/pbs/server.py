@@ -168,6 +168,9 @@ class PbsServer:
         return job_id
 
     def _qstat(self, request: dict[str, Any]) -> tuple[str, str, int]:
+        if request["words"] == ["-Bf"]:
+            history = "    job_history_enable = True\n" if self._kept["history"] else ""
+            return f"Server: pbs01\n    server_state = Active\n{history}    pbs_version = 23.06.06\n", "", 0
         options = _options(request["words"], "FD", "Exf")
         ids = options["ids"]
         if options.get("F") != ["dsv"] or "f" not in options or "E" not in options or not ids:
