@@ -1,7 +1,6 @@
 """What every answer is read with, complete or refused and never a wrong number; and how lines are written."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from scripthut_common.errors import BadOutput
@@ -77,22 +76,3 @@ def line(text: str) -> bytes:
     """Write one line for `read -r`, which a program takes apart with `printf %b` if there is a backslash in it."""
     escaped = text.replace("\\", "\\0134").replace("\n", "\\0012")
     return escaped.encode("utf-8", "surrogateescape") + b"\n"
-
-
-def told(stdout: bytes) -> Iterator[tuple[str, str, str]]:
-    """Yield kind, time and text of each answer of a submit program.
-
-    Sample: `0 1795457268 2` and `42` on the next line, without an end; the last number is the length of the text.
-
-    Raises:
-        BadOutput: it is not whole.
-    """
-    rest = stdout
-    while rest:
-        head, newline, rest = rest.partition(b"\n")
-        words = head.decode("ascii", "replace").split(" ")
-        size = number(words[2], "length") if len(words) == 3 and newline else len(rest) + 1
-        if size > len(rest):
-            raise BadOutput(f"the submit program printed {shown(head.decode('utf-8', 'replace'))}")
-        yield words[0], words[1], rest[:size].decode("utf-8", "replace")
-        rest = rest[size:]

@@ -5,8 +5,9 @@ for ever. Times are printed in the client's own zone without saying so, hence `T
 """
 
 from scripthut_common.shell import MIB, Program
+from scripthut_poller.schedulers.handing_in import FUNCTIONS
 
-_PLAIN = """
+PLAIN = """
 export LC_ALL=C TZ=UTC0
 set -f
 if ! command -v qstat > /dev/null; then
@@ -29,7 +30,7 @@ _FIELDS = (
 # are. Among ids that are hidden from us nothing is refused: then it asks for either half, some times at most.
 MAX_PROOFS = 12
 _LOOKING = (
-    _PLAIN
+    PLAIN
     + """
 mark=$1 chunk=0
 ask() {
@@ -135,23 +136,12 @@ exit 0
 SUBMIT = Program(
     name="pbs-submit",
     timeout_s=115.0,
-    text=_PLAIN
+    text=PLAIN
     + """
 count=$1 index=0 reason='' began=$(date +%s) || exit
-line() {
-    IFS= read -r line || exit 65
-    case $line in *\\\\*) line=$(printf '%b.' "$line"); line=${line%.} ;; esac
-}
-tell() {
-    printf '%s %s %s\\n%s' "$1" "$now" "${#2}" "$2"
-}
-resolve() {
-    for parent in $parents; do
-        eval "id=\\$id_$parent"
-        [ -n "$id" ] || return 1
-        after=$after${after:+:}$id
-    done
-}
+"""
+    + FUNCTIONS
+    + """
 submit() {
     said=$(mkdir -p -- "$log_dir" "$records_dir" 2>&1) || { tell folder "$said"; return; }
     set -- -S /bin/bash -N "$job_name" -o "$out" -e "$err" -k oed -m n -v "SCRIPTHUT_TAG=$tag" $options
@@ -210,14 +200,14 @@ exit $worst
 """
 RELEASE = Program(
     name="pbs-release",
-    text=_PLAIN + 'act() {\n    $limit qrls -h u "$@"\n}\n' + _EACH,
+    text=PLAIN + 'act() {\n    $limit qrls -h u "$@"\n}\n' + _EACH,
     timeout_s=170.0,
     idle_timeout_s=170.0,
     max_stderr_bytes=MIB,
 )
 CANCEL = Program(
     name="pbs-cancel",
-    text=_PLAIN + 'act() {\n    $limit qdel "$@"\n}\n' + _EACH,
+    text=PLAIN + 'act() {\n    $limit qdel "$@"\n}\n' + _EACH,
     timeout_s=170.0,
     idle_timeout_s=170.0,
     max_stderr_bytes=MIB,

@@ -24,7 +24,7 @@ _JOB_ID = re.compile(r"(?P<number>[0-9]{1,12})(?P<array>\[\])?\.(?P<server>[A-Za
 SCAN = Program(
     name="pbs-scan",
     timeout_s=115.0,
-    text=programs._PLAIN  # noqa: SLF001  what all programs of this package begin with
+    text=programs.PLAIN
     + f"""
 mark=$1 most=$4 history=-x past=0
 announced=$(tr "\\n" " ") now=$(date +%s) || exit

@@ -4,8 +4,9 @@ Users' settings (`SQUEUE_FORMAT`, `SACCT_FORMAT` …) in a login node's profile 
 """
 
 from scripthut_common.shell import MIB, Program
+from scripthut_poller.schedulers.handing_in import FUNCTIONS
 
-_PLAIN = """
+PLAIN = """
 export LC_ALL=C SLURM_TIME_FORMAT=%s SLURM_BITSTR_LEN=0
 for name in $(env | sed -n -e 's/^\\(SQUEUE_[A-Z_]*\\)=.*/\\1/p' -e 's/^\\(SACCT_[A-Z_]*\\)=.*/\\1/p' \\
     -e 's/^\\(SCANCEL_[A-Z_]*\\)=.*/\\1/p'); do unset "$name"; done
@@ -16,7 +17,7 @@ for name in $(env | sed -n -e 's/^\\(SQUEUE_[A-Z_]*\\)=.*/\\1/p' -e 's/^\\(SACCT
 # row. An account that this machine does not know is left out of -u, whatever jobs it has: then everybody's are asked.
 QUEUE = Program(
     name="slurm-queue",
-    text=_PLAIN
+    text=PLAIN
     + """
 date +%s || exit
 users=$(id -u) || exit
@@ -34,7 +35,7 @@ exec squeue -a -h ${users:+-u "$users"} \\
 # execution. The order is that of `rows.accounts`.
 ACCOUNTING = Program(
     name="slurm-accounting",
-    text=_PLAIN
+    text=PLAIN
     + """
 date +%s || exit
 sacct -V || exit
@@ -50,7 +51,7 @@ fields=JobID,State,ExitCode,Submit,Start,End,Partition,NodeList
 # -E now with states selects by end time; without, jobs that never became eligible would not show.
 FIND = Program(
     name="slurm-find",
-    text=_PLAIN
+    text=PLAIN
     + """
 date +%s || exit
 squeue -a -h -u "$(id -u)" -o "$1|%A|%V|%k" || exit
@@ -71,20 +72,9 @@ SUBMIT = Program(
     text="""
 export LC_ALL=C
 count=$1 index=0 reason='' ids='' began=$(date +%s) || exit
-line() {
-    IFS= read -r line || exit 65
-    case $line in *\\\\*) line=$(printf '%b.' "$line"); line=${line%.} ;; esac
-}
-tell() {
-    printf '%s %s %s\\n%s' "$1" "$now" "${#2}" "$2"
-}
-resolve() {
-    for parent in $parents; do
-        eval "id=\\$id_$parent"
-        [ -n "$id" ] || return 1
-        after=$after${after:+:}$id
-    done
-}
+"""
+    + FUNCTIONS
+    + """
 submit() {
     said=$(mkdir -p -- "$log_dir" "$records_dir" 2>&1) || { tell folder "$said"; return; }
     set -- --parsable "--comment=scripthut:$tag" "--job-name=$job_name"
@@ -118,7 +108,7 @@ while [ "$index" -lt "$count" ]; do
 done
 said=''
 [ -z "$ids" ] || [ -n "$reason" ] || said=$("""
-    + _PLAIN
+    + PLAIN
     + """
 squeue -a -h -t all -u "$(id -u)" -O 'JobID:|,RestartCnt:|,SubmitTime:|' 2> /dev/null |
     awk -F '|' -v ids=",$ids," 'index(ids, "," $1 ",")'
@@ -128,4 +118,4 @@ tell times "$said"
 )
 
 RELEASE = Program(name="slurm-release", text='export LC_ALL=C\n[ -z "$1" ] || exec scontrol release "$1"\n')
-CANCEL = Program(name="slurm-cancel", text=_PLAIN + '[ $# = 0 ] || exec scancel "$@"\n', max_stderr_bytes=MIB)
+CANCEL = Program(name="slurm-cancel", text=PLAIN + '[ $# = 0 ] || exec scancel "$@"\n', max_stderr_bytes=MIB)

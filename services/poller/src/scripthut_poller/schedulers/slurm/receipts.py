@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from scripthut_common.errors import BadOutput, InvalidInput
+from scripthut_common.errors import InvalidInput
 from scripthut_common.shell import Answer
+from scripthut_poller.schedulers import handing_in
+from scripthut_poller.schedulers.handing_in import has
 from scripthut_poller.schedulers.job import Fate, Receipt, Submission
-from scripthut_poller.schedulers.reading import line, moment, number, text_of, told
+from scripthut_poller.schedulers.reading import moment
 
 from .rows import is_job_id
 
@@ -44,15 +46,12 @@ _MAY_BE_IN = (
     "controller not responding",
     "standby mode",
 )
-_FOLDER_FOR_NOW = ("No space left", "quota", "Stale", "Input/output error", "Transport endpoint", "timed out")
-_MESSAGE_CHARACTERS = 500
 _TIME = re.compile(r"(?P<id>[0-9]+)\|0\|(?P<at>[0-9]+)\|\s*")
 
 
 def frames(submissions: Sequence[Submission]) -> bytes:
     """Write a batch for `programs.SUBMIT`."""
-    index_of = {submission.tag: index for index, submission in enumerate(submissions)}
-    return b"".join(_frame(submission, index, index_of) for index, submission in enumerate(submissions))
+    return handing_in.frames(_SBATCH, submissions)
 
 
 def script(submission: Submission) -> bytes:
@@ -80,34 +79,15 @@ def parse(answer: Answer, submissions: Sequence[Submission]) -> tuple[Receipt, .
     Raises:
         BadOutput: the program failed, or the answer is not whole: look the tags up.
     """
-    text_of(answer)
-    *answers, (kind, _, times) = tuple(told(answer.stdout)) or (("", "", ""),)
-    if kind != "times" or len(answers) != len(submissions):
-        raise BadOutput(f"{len(answers)} answers to {len(submissions)} submissions")
-    receipts = (_receipt(submission, *one) for submission, one in zip(submissions, answers, strict=True))
+    *answers, (kind, _, times) = tuple(handing_in.told(answer)) or (("", "", ""),)
+    receipts = handing_in.receipts(_SBATCH, answers, submissions, is_whole=kind == "times")
     known = {row["id"]: moment(row["at"], "submit time") for row in map(_TIME.fullmatch, times.split("\n")) if row}
     return tuple(msgspec.structs.replace(one, submitted_at=known.get(one.job_id or "")) for one in receipts)
 
 
-def _frame(submission: Submission, index: int, index_of: dict[str, int]) -> bytes:
-    parents = [index_of.get(tag, index) for tag in submission.after_tags]
-    if any(parent >= index for parent in parents):
-        raise ValueError(f"{submission.tag}: its parents must stand before it in the batch")
-    if not all(is_job_id(job_id) for job_id in submission.after_ids):
-        raise InvalidInput(f"{submission.tag}: {submission.after_ids!r} are not Slurm job ids")
-    body = script(submission)
-    lines = (
-        submission.tag,
-        submission.log_dir,
-        submission.records_dir,
-        pattern(submission.stdout_path),
-        pattern(submission.stderr_path),
-        submission.job_name,
-        ":".join(submission.after_ids),
-        " ".join(map(str, parents)),
-        f"{int(submission.is_held)} {len(body)}",
-    )
-    return b"".join(line(text) for text in lines) + body
+def _written(submission: Submission) -> tuple[tuple[str, ...], bytes]:
+    words = (pattern(submission.stdout_path), pattern(submission.stderr_path), submission.job_name)
+    return words, script(submission)
 
 
 def _checked(option: str, value: str) -> str:
@@ -116,40 +96,27 @@ def _checked(option: str, value: str) -> str:
     return value
 
 
-def _receipt(submission: Submission, kind: str, at: str, text: str) -> Receipt:
-    fate, job_id = _fate(kind, text)
-    return Receipt(
-        tag=submission.tag,
-        fate=fate,
-        job_id=job_id,
-        message="" if fate is Fate.ACCEPTED else _message(text),
-        at=moment(at, "the cluster's clock"),
-    )
+def _printed_id(row: str) -> str | None:
+    known = _PARSABLE.fullmatch(row)
+    return known["id"] if known else None
 
 
-def _fate(kind: str, text: str) -> tuple[Fate, str | None]:
-    match kind:
-        case "0":
-            ids = [known["id"] for row in text.split("\n") if (known := _PARSABLE.fullmatch(row))]
-            return (Fate.ACCEPTED, ids[0]) if len(ids) == 1 and is_job_id(ids[0]) else (Fate.UNSURE, None)
-        case "later":
-            return Fate.DEFERRED, None
-        case "orphan":
-            return Fate.ORPHANED, None
-        case "folder":
-            return (Fate.DEFERRED if _has(text, _FOLDER_FOR_NOW) else Fate.REFUSED), None
-        case _:
-            number(kind, "exit status")
-            if _has(text, _MAY_BE_IN):
-                return Fate.UNSURE, None
-            return (Fate.DEFERRED if _has(text, _FOR_NOW) else Fate.REFUSED), None
+def _failed(_status: int, text: str) -> Fate:
+    if has(text, _MAY_BE_IN):
+        return Fate.UNSURE
+    return Fate.DEFERRED if has(text, _FOR_NOW) else Fate.REFUSED
 
 
-def _has(text: str, signs: Sequence[str]) -> bool:
-    return any(sign in text for sign in signs)
-
-
-def _message(text: str) -> str:
+def _rows(text: str) -> list[str]:
     """Keep what sbatch said, without its own name before every line."""
-    rows = [row.removeprefix("sbatch: ").removeprefix("error: ").strip() for row in text.split("\n")]
-    return "; ".join(row for row in rows if row)[:_MESSAGE_CHARACTERS]
+    return [row.removeprefix("sbatch: ").removeprefix("error: ") for row in text.split("\n")]
+
+
+_SBATCH = handing_in.Command(
+    scheduler="Slurm",
+    is_job_id=is_job_id,
+    written=_written,
+    printed_id=_printed_id,
+    failed=_failed,
+    rows=_rows,
+)

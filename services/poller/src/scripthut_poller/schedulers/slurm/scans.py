@@ -26,7 +26,7 @@ _ID = re.compile(r"(?P<base>[0-9]{1,10})(_((?P<index>[0-9]{1,7})|\[(?P<list>[^\]
 # which an array is a job.
 SCAN = Program(
     name="slurm-scan",
-    text=programs._PLAIN  # noqa: SLF001  what all programs of this package begin with
+    text=programs.PLAIN
     + f"""
 export SLURM_BITSTR_LEN=0
 announced=$(tr "\\n" " ") now=$(date +%s) || exit
