@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from scripthut_common import layout, migrating
 from scripthut_common.clusters import Cluster, Patience, SchedulerKind
@@ -183,13 +184,16 @@ async def test_a_stranger_gets_into_nobodys_run_whatever_the_comment_holds(
     lab.plain("sleep 60", lab.tag("solve"))
     await adopting.step()
     forged = f"x\n1|1795457268|{BOB}|scripthut:{lab.run()}/forged"
-    for comment in (f"scripthut:{lab.run()}/stolen", forged, "scripthut:../../x", "scripthut:r/\n../x"):
-        lab.plain("sleep 60", f"--comment={comment}", "--hold", user=ALICE)
+    comments = (f"scripthut:{lab.run()}/stolen", forged, "scripthut:../../x", "scripthut:r/\n../x")
+    stolen, no_tag, *climbing = [lab.plain("true", f"--comment={one}", "--hold", user=ALICE) for one in comments]
 
-    await adopting.step()
+    with capture_logs() as logs:
+        await adopting.step()
 
+    refused = {one["job_id"] for one in logs if one["event"] == "job_not_adopted"}
     assert list(await rows(database, lab.run())) == ["solve"]
-    assert adopting.refused == 3
+    assert {stolen, *climbing} <= refused
+    assert no_tag not in refused
 
 
 async def test_every_element_of_a_pending_array_is_an_item(database: Database, lab: Lab, adopting: Adopting) -> None:
