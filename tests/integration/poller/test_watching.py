@@ -234,3 +234,17 @@ async def test_how_a_cluster_stands_is_told_every_half_minute_though_rounds_are_
 
     assert len(await events(bench.database, Type.CLUSTER_OBSERVED)) == told + 1
     assert not watching.is_due
+
+
+async def test_what_is_submitted_during_a_round_is_looked_after_soon(bench: Bench) -> None:
+    await bench.ask([TaskSpec(id="a", command="sleep 600")])
+    await bench.submitting.step()
+    now = 1000.0
+    watching = bench.watching_by(lambda: now, interval_s=600)
+    bench.shell.after["localhost queue"] = watching.soon
+
+    await watching.step()
+
+    assert not watching.is_due
+    now += 1
+    assert watching.is_due

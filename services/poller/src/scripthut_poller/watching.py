@@ -43,6 +43,7 @@ class Watching:
         self._site = site
         self._clock = clock
         self._due_at = clock()
+        self._wanted_at: float | None = None
         self._started_at = clock() - SOON_S
         self._changed_at = clock()
         self._told_at = clock()
@@ -77,7 +78,8 @@ class Watching:
     def soon(self) -> None:
         """Let the next round come soon: jobs were submitted, and short ones are over before the usual time."""
         self._changed_at = self._clock()
-        self._due_at = min(self._due_at, max(self._clock(), self._started_at) + SOON_S)
+        self._wanted_at = max(self._clock(), self._started_at) + SOON_S
+        self._due_at = min(self._due_at, self._wanted_at)
 
     def note_submissions(self, fault: str | None) -> None:
         """Take into account what keeps jobs from being submitted; it is told with how the rounds go."""
@@ -99,7 +101,7 @@ class Watching:
         if not is_round:
             await self._tell(self._site.lease.term)
             return
-        self._started_at = self._clock()
+        self._started_at, self._wanted_at = self._clock(), None
         self._due_at = self._started_at + self._site.cluster.poll_interval_s
         await self.round()
         # A scheduler that answers slowly is left alone for at least as long as it took.
@@ -109,6 +111,8 @@ class Watching:
             self._interval_s = max(self._site.cluster.poll_interval_s, pause_s)
         self._site.metrics.next_round.set(pause_s)
         self._due_at = self._started_at + pause_s
+        if self._wanted_at is not None:
+            self._due_at = min(self._due_at, self._wanted_at)
 
     async def round(self) -> None:
         """Look at everything that is watched, once."""
