@@ -63,7 +63,7 @@ down: ## stop it, keep its volumes
 
 migrate: $(VENV)/.runtime ## bring both services' schemas to the newest version
 	@$(VENV)/bin/scripthut-poller migrate
-	@$(PY) -m scripthut_outputs migrate
+	@$(VENV)/bin/scripthut-outputs migrate
 
 lock: $(VENV)/.dev ## choose versions anew and write the requirement locks
 	@for name in runtime dev; do $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements/$$name.lock requirements/$$name.in; done

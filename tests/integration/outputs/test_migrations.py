@@ -17,7 +17,7 @@ async def test_the_schema_goes_up_to_the_tables_down_and_up_again(database_uri: 
     query = "SELECT count(*) FROM pg_tables WHERE schemaname = 'outputs' AND tablename <> 'alembic_version'"
     async with database.transaction() as connection:
         assert (await connection.execute(text(query))).scalar_one() == 0
-    assert "run python -m scripthut_outputs migrate" in str(await migrating.fault(database, MIGRATIONS))
+    assert "run scripthut-outputs migrate" in str(await migrating.fault(database, MIGRATIONS))
     await migrating.upgrade(database, MIGRATIONS)
     assert await migrating.fault(database, MIGRATIONS) is None
     await database.close()

@@ -45,6 +45,32 @@ class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_named_rows: _Limit = 10_000
 
 
+class Visibility(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a collection waits, in seconds, for files that a task wrote and the login node does not show yet.
+
+    Args:
+        again_s: after a look that lacks promised files, the next one is due; each wait is twice the one before.
+        deadline_s: so long after the first look what is missing is given up, and the collection rests as incomplete.
+        agreeing_s: without an exit record, two looks at least so far apart must see the same.
+    """
+
+    again_s: _Seconds = 2.0
+    deadline_s: _Seconds = 600.0
+    agreeing_s: _Seconds = 5.0
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long collected files are kept, runs that somebody pinned apart; for ever unless something is set.
+
+    Args:
+        max_age_days: files of tasks that ended longer ago are removed.
+        max_total_bytes: when all stored files of the cluster take more, those of the oldest runs are removed.
+    """
+
+    max_age_days: _Seconds | None = None
+    max_total_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+
 class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long verdicts wait for what, in seconds; see `docs/operators.md`.
 
@@ -102,6 +128,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_sessions: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     spool_dir: str | None = None
     collection: CollectionLimits = CollectionLimits()
+    visibility: Visibility = Visibility()
+    retention: Retention = Retention()
     patience: Patience = Patience()
 
     @property

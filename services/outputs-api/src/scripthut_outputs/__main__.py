@@ -1,7 +1,5 @@
-"""`python -m scripthut_outputs`."""
+"""`python -m scripthut_outputs`, where the program `scripthut-outputs` is not in PATH."""
 
-import sys
+from .commands import console
 
-from .commands import main
-
-sys.exit(main(sys.argv[1:]))
+console()

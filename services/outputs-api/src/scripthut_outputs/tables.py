@@ -34,6 +34,8 @@ RUNS = Table(
     Column("created_at", UtcTime, nullable=False, server_default=func.now()),
     Column("document_sha256", Text, comment="of the run document; null for runs announced by others"),
     Column("version", BigInteger, nullable=False, server_default="1", comment="raised by every visible change"),
+    Column("pinned_at", UtcTime, comment="what is pinned is kept whatever the retention says; null when it is not"),
+    Column("pinned_by", Text),
     Index(None, "created_at", "run_id"),
     Index(None, "owner", "cluster"),
 )
@@ -92,6 +94,10 @@ COLLECTIONS = Table(
     Column("failures", Integer, nullable=False, server_default="0", comment="in a row, that reached the cluster"),
     Column("first_failed_at", UtcTime),
     Column("reason", Text, comment="why it waits or failed, in words for people"),
+    Column("looks", Integer, nullable=False, server_default="0", comment="that did not see everything yet"),
+    Column("first_looked_at", UtcTime, comment="when it was first seen that not everything is visible yet"),
+    Column("listing_sha256", Text, comment="of the last look, where no exit record vouches for it"),
+    Column("listed_at", UtcTime, comment="when that look was"),
     ForeignKeyConstraint(["run_id", "task_id"], ["outputs.items.run_id", "outputs.items.task_id"], ondelete="CASCADE"),
 )
 Index(
@@ -116,9 +122,19 @@ FILES = Table(
     Column("reason", Text, comment="more words, where the state does not say all"),
     Column("attempt", Integer, nullable=False),
     Column("collected_at", UtcTime, nullable=False, server_default=func.now()),
+    Column("removed_at", UtcTime, comment="when retention removed what had been stored; hash and size stay"),
     ForeignKeyConstraint(["run_id", "task_id"], ["outputs.items.run_id", "outputs.items.task_id"], ondelete="CASCADE"),
 )
 Index("ix_files_sha256", FILES.c.sha256)
+
+BLOBS = Table(
+    "blobs",
+    METADATA,
+    Column("sha256", Text, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("touched_at", UtcTime, nullable=False, server_default=func.now(), comment="when a collection relied on it"),
+    Index(None, "touched_at"),
+)
 
 DOCUMENTS = Table(
     "documents",

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from uuid import uuid4
@@ -35,6 +36,12 @@ class Batch:
         self._temporary = temporary
         self._waiting: dict[str, str] = {}
         self._folders: set[str] = set()
+        self._sizes: dict[str, int] = {}
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Everything that this batch relies on, new or here already: size in bytes by SHA-256."""
+        return self._sizes
 
     def begin(self) -> "ArrivingBlob":
         """Begin one blob."""
@@ -43,10 +50,15 @@ class Batch:
     def settle(self) -> None:
         """Make everything that arrived durable under its name.
 
+        The catalog must have been told of `sizes` before: from then on no sweep removes any of it.
+
         Raises:
-            StoreUnavailable: the disk is full or failed; nothing of this batch may be relied on.
+            StoreUnavailable: the disk is full or failed, or a sweep has just removed what was here already; nothing of
+                this batch may be relied on.
         """
         with self.translating():
+            for sha256 in self._sizes.keys() - self._waiting.keys():
+                os.stat(self._name(sha256))  # noqa: PTH116  see above
             sync(self._waiting.values(), on=self._temporary)
             for sha256, temporary in self._waiting.items():
                 folder, name = self._folder(sha256), self._name(sha256)
@@ -73,6 +85,10 @@ class Batch:
             return False
         self._folders.add(self._folder(sha256))  # another process may have named it a moment ago
         return True
+
+    def note(self, sha256: str, size_bytes: int) -> None:
+        """Rely on a blob."""
+        self._sizes[sha256] = size_bytes
 
     def add(self, sha256: str, temporary: str) -> None:
         """Take a complete temporary file."""
@@ -130,6 +146,7 @@ class ArrivingBlob:
                 self._spill()
                 self._close()
                 self._batch.add(sha256, self._temporary)
+        self._batch.note(sha256, self._size_bytes)
         return StoredBlob(sha256=sha256, size_bytes=self._size_bytes)
 
     def abandon(self) -> None:

@@ -11,6 +11,7 @@ from scripthut_common.supervision import Loop
 from scripthut_outputs.blobs import DiskBlobs
 from scripthut_outputs.catalog.collections import CHANNEL, Collections
 from scripthut_outputs.catalog.keeping import Keeping
+from scripthut_outputs.catalog.relying import Relied
 
 from .portions import ClusterCollector
 from .trips import Trips
@@ -46,11 +47,11 @@ class Collector:
         self._database = database
         self._wakes = {name: asyncio.Event() for name in clusters}
         self._disks = {name: ThreadPoolExecutor(1, thread_name_prefix=f"blobs-{name}") for name in clusters}
-        collections, keeping = Collections(database), Keeping(database, renderer)
+        collections, keeping, relied = Collections(database), Keeping(database, renderer), Relied(database)
         self._clusters = {
             name: ClusterCollector(
                 name,
-                Trips(cluster, shells[name], blobs, self._disks[name], max_batch_bytes=max_batch_bytes),
+                Trips(cluster, shells[name], blobs, relied, self._disks[name], max_batch_bytes=max_batch_bytes),
                 collections,
                 keeping,
             )

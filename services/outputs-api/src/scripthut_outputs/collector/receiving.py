@@ -62,8 +62,13 @@ class Receiver:
                 case Ended():
                     self.rows[step.number] = self._end(step)
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The blobs that the batch relies on: size in bytes by SHA-256."""
+        return self._batch.sizes
+
     def settle(self) -> None:
-        """Make what arrived durable.
+        """Make what arrived durable, once the catalog was told of `sizes`.
 
         Raises:
             StoreUnavailable: the blob store is full or away.

@@ -15,6 +15,7 @@ from scripthut_common.shell import MIB, Program, RemoteShell
 from scripthut_outputs import choosing, listing, reader, transfer
 from scripthut_outputs.blobs import DiskBlobs
 from scripthut_outputs.catalog.collections import Claim
+from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.ledger import LedgerRow, Place
 
 from .receiving import Asked, Receiver
@@ -44,17 +45,26 @@ class Trips:
         cluster: its limits.
         shell: the way there.
         blobs: where contents go.
+        relied: tells the sweep what to leave alone.
         disk: one thread, so that writing, syncing and clearing away never overlap.
         max_batch_bytes: what one transfer carries at most, single larger items apart.
     """
 
     def __init__(
-        self, cluster: Cluster, shell: RemoteShell, blobs: DiskBlobs, disk: Executor, *, max_batch_bytes: int
+        self,
+        cluster: Cluster,
+        shell: RemoteShell,
+        blobs: DiskBlobs,
+        relied: Relied,
+        disk: Executor,
+        *,
+        max_batch_bytes: int,
     ) -> None:
         self._max_batch_bytes = max_batch_bytes
         self._cluster = cluster
         self._shell = shell
         self._blobs = blobs
+        self._relied = relied
         self._disk = disk
         self._text = reader.program_text()
 
@@ -101,6 +111,7 @@ class Trips:
         receiver = Receiver(await self._on_disk(self._blobs.batch), asked)
         try:
             fault = await self._receive(planned, receiver)
+            await self._relied.touch(receiver.sizes)
             await self._on_disk(receiver.settle)
         except BaseException:
             # Queued behind what the thread does just now; waited for by nobody, so that a cancelled task ends.

@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from scripthut_common.errors import Error
 from scripthut_outputs.wiring import Role
@@ -28,11 +29,18 @@ def main(arguments: Sequence[str]) -> int:
     except Error as error:
         print(f"scripthut-outputs: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
+def console() -> NoReturn:
+    """Be the program `scripthut-outputs`."""
+    sys.exit(main(sys.argv[1:]))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scripthut_outputs", description="Collects and serves outputs.")
+    parser = argparse.ArgumentParser(prog="scripthut-outputs", description="Collects and serves outputs.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("api", help="take events and answer HTTP until SIGTERM or SIGINT")
     commands.add_parser("collect", help="fetch outputs and render documents until SIGTERM or SIGINT")

@@ -6,5 +6,5 @@ from scripthut_common.migrating import Migrations
 from scripthut_outputs.tables import METADATA
 
 MIGRATIONS = Migrations(
-    metadata=METADATA, versions=Path(__file__).parent / "versions", command="python -m scripthut_outputs migrate"
+    metadata=METADATA, versions=Path(__file__).parent / "versions", command="scripthut-outputs migrate"
 )
