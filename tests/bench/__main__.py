@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from tests.bench import collecting, polling, recording, serving, visibility
+from tests.bench import bursting, collecting, large, polling, recording, serving, sharing, visibility
 from tests.bench.table import Row, render
 
 BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "serving": serving.measure,
     "collecting": collecting.measure,
+    "large": large.measure,
+    "bursting": bursting.measure,
+    "sharing": sharing.measure,
     "visibility": visibility.measure,
     "polling": polling.measure,
     "recording": recording.measure,

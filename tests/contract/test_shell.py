@@ -1,6 +1,7 @@
 """What every shell promises, on this machine and through a real sshd."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import gettempdir
@@ -204,3 +205,19 @@ async def test_our_own_settings_are_not_for_programs(shell: RemoteShell, monkeyp
     answer = await shell.run(program("env"))
 
     assert b"secret" not in answer.stdout
+
+
+async def test_what_waits_for_a_slow_reader_stays_bounded_however_much_follows(shell: RemoteShell) -> None:
+    size_bytes, most_bytes = 256 * MIB, 0
+    tracemalloc.start()
+
+    async with shell.stream(program(f"head -c {size_bytes} /dev/zero", max_stdout_bytes=size_bytes)) as pieces:
+        arrived_bytes = 0
+        async for piece in pieces:
+            arrived_bytes += len(piece)
+            await asyncio.sleep(len(piece) / (64 * MIB))  # slower than the program writes
+            most_bytes = max(most_bytes, tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+
+    assert arrived_bytes == size_bytes
+    assert most_bytes < 32 * MIB

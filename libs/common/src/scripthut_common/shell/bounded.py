@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -11,15 +12,20 @@ from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreacha
 
 from . import MIB, Answer, Program, wire
 
-_HIGH_WATER_BYTES = 8 * MIB
+_HIGH_WATER_BYTES = 4 * MIB
+_TAKEN_BYTES = MIB
 _SAID_BYTES = 400
 
 
 class Arrivals:
-    """Standard output that has arrived and is not yet read; pauses the sender when the reader is slow."""
+    """Standard output that has arrived and is not yet read; pauses the sender when the reader is slow.
+
+    The sender is resumed once everything is read, and may then hand over all that it has held back at once: asyncssh
+    opens its window anew with the first piece of that, so that pausing it in between would let it hold ever more.
+    """
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._size_bytes = 0
         self._changed = asyncio.Event()
         self._has_ended = False
@@ -32,9 +38,7 @@ class Arrivals:
         self._pieces.append(piece)
         self._size_bytes += len(piece)
         self._changed.set()
-        if self._size_bytes > _HIGH_WATER_BYTES and not self._is_paused:
-            self._is_paused = True
-            self.pause()
+        self._pause_if_much()
 
     def end(self) -> None:
         """Say that nothing more will come."""
@@ -42,17 +46,29 @@ class Arrivals:
         self._changed.set()
 
     async def read(self) -> bytes:
-        """Wait for something and return all that is there; empty at the end."""
+        """Wait for something and return the first of it, about 1 MiB at most; empty at the end."""
         if not self._pieces and not self._has_ended:
             self._changed.clear()
             await self._changed.wait()
-        taken = b"".join(self._pieces)
-        self._pieces.clear()
-        self._size_bytes = 0
-        if self._is_paused:
-            self._is_paused = False
+        taken = self._take()
+        if self._is_paused and not self._pieces:
             self.resume()
+            self._is_paused = False
+            self._pause_if_much()
         return taken
+
+    def _take(self) -> bytes:
+        taken, taken_bytes = [], 0
+        while self._pieces and taken_bytes < _TAKEN_BYTES:
+            taken.append(self._pieces.popleft())
+            taken_bytes += len(taken[-1])
+        self._size_bytes -= taken_bytes
+        return b"".join(taken)
+
+    def _pause_if_much(self) -> None:
+        if self._size_bytes > _HIGH_WATER_BYTES and not self._is_paused:
+            self._is_paused = True
+            self.pause()
 
 
 class Running(Protocol):
