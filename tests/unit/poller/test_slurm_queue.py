@@ -16,10 +16,13 @@ from tests.unit.poller import recorded
 
 IN_QUEUE = [
     ("22.05.8/01-completed/2-running", "3", JobState.RUNNING, None, 0),
-    ("22.05.8/05-cancel-completing/2-completing", "23", JobState.RUNNING, None, None),
+    ("22.05.8/05-cancel-completing/2-completing", "23", JobState.RUNNING, None, 0),
     ("22.05.8/06-dependency-never/2-never", "27", JobState.QUEUED, "DependencyNeverSatisfied", 0),
     ("22.05.8/07-held/1-held-user", "31", JobState.QUEUED, "JobHeldUser", 0),
     ("22.05.8/08-requeue/2-requeued", "42", JobState.QUEUED, None, 1),
+    ("22.05.8/08-requeue-deaf/1-running", "1", JobState.RUNNING, None, 0),
+    ("22.05.8/08-requeue-deaf/2-completing", "1", JobState.RUNNING, None, None),
+    ("22.05.8/08-requeue-deaf/4-requeued", "1", JobState.QUEUED, "BeginTime", 1),
     ("22.05.8/08-specialexit/2-special", "44", JobState.QUEUED, "job requeued in held state", 1),
     ("22.05.8/11-array/2-partly", "65_0", JobState.RUNNING, None, 0),
     ("22.05.8/11-array/2-partly", "65_7", JobState.QUEUED, "JobArrayTaskLimit", None),
@@ -39,7 +42,7 @@ def test_a_recorded_queue_shows_how_the_job_stands(
     job = recorded.queue(recording).jobs[job_id]
 
     assert (job.id, job.state, job.reason, job.restarts) == (job_id, state, reason, restarts)
-    assert (job.started_at is not None) == (state is JobState.RUNNING)
+    assert (job.started_at is not None) == (state is JobState.RUNNING and restarts is not None)
 
 
 # The list in this one is cut: squeue was not told to print it whole.
@@ -70,6 +73,10 @@ ROW = "{id}|{state}|{restarts}|10|{started}|n1|{reason}|\n"
 
 def row(job_id: str, state: str = "PENDING", reason: str = "None", restarts: int = 0, started: str = "N/A") -> str:
     return ROW.format(id=job_id, state=state, reason=reason, restarts=restarts, started=started)
+
+
+def _at(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
 
 
 def read(*rows: str, stderr: bytes = b"") -> Queue:
@@ -123,6 +130,16 @@ def test_a_list_tells_nothing_of_one_elements_restarts_and_submission() -> None:
     job = read(row("28_[1,3-9]", restarts=1, reason="JobArrayTaskLimit,JobHeldAdmin")).jobs["28_1"]
 
     assert (job.restarts, job.submitted_at, job.reason) == (None, None, "JobArrayTaskLimit,JobHeldAdmin")
+
+
+def test_a_job_that_completes_and_may_begin_again_tells_nothing_of_one_execution() -> None:
+    """Its count is the next one's and its start the present time, or both are those of its last execution."""
+    again = read(row("7", "COMPLETING", restarts=1, started="11")).jobs["7"]
+    first = read(row("7", "COMPLETING", started="11")).jobs["7"]
+
+    assert (again.state, again.node) == (JobState.RUNNING, "n1")
+    assert (again.restarts, again.submitted_at, again.started_at) == (None, None, None)
+    assert (first.restarts, first.submitted_at, first.started_at) == (0, _at(10), _at(11))
 
 
 def test_a_whole_array_is_alive_while_anything_of_it_is_and_never_another_attempt() -> None:

@@ -97,11 +97,13 @@ def _told(before: Standing, after: Standing, *, is_new: bool) -> Type | None:
 
 def _forgotten(standing: Standing, attempt: int) -> Standing:
     """Drop what was true of an earlier attempt or of a verdict that is taken back."""
+    is_next = attempt > standing.attempt
     return msgspec.structs.replace(
         standing,
         attempt=attempt,
         revision=standing.revision + (standing.state is ItemState.FINAL),
-        started_at=None if attempt > standing.attempt else standing.started_at,
+        job_submitted_at=None if is_next else standing.job_submitted_at,
+        started_at=None if is_next else standing.started_at,
         ended_at=None,
         node=None,
         outcome=None,
@@ -195,12 +197,18 @@ def _ended(standing: Standing, verdict: Verdict, clock: Clock) -> Decision:
         signal=verdict.signal,
         reason=verdict.reason,
         scheduler_word=verdict.word or standing.scheduler_word,
-        job_submitted_at=verdict.submitted_at or standing.job_submitted_at,
+        job_submitted_at=_submission(standing, verdict),
         started_at=_start(standing, verdict),
         ended_at=verdict.ended_at or standing.ended_at,
         node=verdict.node or standing.node,
     )
     return Decision(standing=after, tells=Type.ITEM_COMPLETED)
+
+
+def _submission(standing: Standing, verdict: Verdict) -> datetime | None:
+    """Keep what is known for the same execution: a record of a later one does not tell when that was submitted."""
+    is_same = verdict.attempt in {None, standing.attempt}
+    return verdict.submitted_at or (standing.job_submitted_at if is_same else None)
 
 
 def _start(standing: Standing, verdict: Verdict) -> datetime | None:

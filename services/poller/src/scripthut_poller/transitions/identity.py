@@ -1,7 +1,8 @@
 """Tell our job from another that bears its id, and one of its executions from the next. Pure.
 
 A job is (cluster, id, time of submission): ids begin anew when a scheduler loses its counter. A requeue keeps the id.
-Slurm then submits anew, once the execution before it is cleared away, and counts restarts; PBS keeps the time.
+Slurm then submits anew, once the execution before it is cleared away and at least a second after the last time, and
+counts restarts; PBS keeps the time.
 
 `job_submitted_at` is the scheduler's own time, which it tells again to the second: after the submission (Slurm), in the
 queue, in a look-up, in accounting. Until then there is only what other clocks say: the login node's when the job was
@@ -12,7 +13,6 @@ older job with our id outlive that. PBS has one record for each id, and gives no
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import dropwhile
 
 from scripthut_common.events import Outcome
 from scripthut_poller.schedulers.job import ABSENT, Accounted, Job, JobState, Seen, Sighting
@@ -59,6 +59,13 @@ def executions(standing: Standing, accounting: Answers) -> tuple[Accounted, ...]
     return next((rows for rows in ours_first if rows), ())
 
 
+def attempt_by(standing: Standing, known: Sequence[Accounted]) -> int:
+    """Count executions by these: all that there were, or those since the one that is known of."""
+    if standing.job_submitted_at is None:
+        return max(standing.attempt, len(known))
+    return standing.attempt + max(0, len(known) - 1)
+
+
 def _jobs(rows: Iterable[Accounted]) -> list[list[Accounted]]:
     """Put the executions of each job that bore the id together: they follow one another from requeue to requeue."""
     jobs: list[list[Accounted]] = []
@@ -84,11 +91,15 @@ def _since_submission(standing: Standing, rows: Sequence[Accounted]) -> tuple[Ac
     known = standing.job_submitted_at
     if known is None:
         return tuple(rows) if _may_be_ours(standing, rows[0].submitted_at) else ()
-    return tuple(dropwhile(lambda row: not _is_same(row.submitted_at, known), rows))
+    # Two executions may be submitted no more than a second apart: the nearer one is meant.
+    distances = [_distance(row.submitted_at, known) for row in rows]
+    nearest = min(distances)
+    return tuple(rows[distances.index(nearest) :]) if nearest <= _SAME_MOMENT else ()
 
 
-def _is_same(submitted_at: datetime | None, known: datetime) -> bool:
-    return submitted_at is None or abs(submitted_at - known) <= _SAME_MOMENT
+def _distance(submitted_at: datetime | None, known: datetime) -> timedelta:
+    """Say how far a submission is from ours; one that is not told counts as ours where no other is nearer."""
+    return _SAME_MOMENT if submitted_at is None else abs(submitted_at - known)
 
 
 def _may_be_ours(standing: Standing, submitted_at: datetime | None) -> bool:

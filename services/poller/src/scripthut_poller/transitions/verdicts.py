@@ -9,7 +9,7 @@ from scripthut_common.manifest import TERMINATED, ExitRecord
 from scripthut_poller.records import Trace
 from scripthut_poller.schedulers.job import Accounted
 
-from .identity import OFTEN_REQUEUED, executions
+from .identity import OFTEN_REQUEUED, attempt_by, executions
 from .standing import Observation, Standing
 
 _SIGTERM = 15
@@ -48,7 +48,7 @@ def weigh(standing: Standing, observation: Observation) -> Verdict | None:
     if ran_as_another_job(standing, observation):
         return None
     known = executions(standing, observation.accounting)
-    attempt = standing.attempt + max(0, len(known) - 1)
+    attempt = attempt_by(standing, known)
     if known and known[-1].is_requeued:
         return None
     record = _matching_record(standing, attempt, observation)

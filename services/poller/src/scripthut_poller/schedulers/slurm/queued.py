@@ -151,15 +151,19 @@ def _job(job_id: str, row: bytes) -> Job | None:
     state = words.job_state(word)
     if state is None:
         return None
-    return Job(
+    # For a job that waits, this is when it may start.
+    start = epoch_or_none(started) if state is JobState.RUNNING else None
+    job = Job(
         id=job_id,
         state=state,
         word=word,
         reason=None if reason in _NO_REASON else reason,
         submitted_at=epoch_or_none(submitted),
-        # For a job that waits, this is when it may start.
-        started_at=epoch_or_none(started) if state is JobState.RUNNING else None,
+        started_at=start,
         node=None if node in NO_NODE else node,
-        # While a requeued job completes, Slurm 24.11 counts the restart that is yet to come.
-        restarts=None if word == "COMPLETING" else int(restarts),
+        restarts=int(restarts),
     )
+    # While an execution is cleared away for the next, Slurm counts the restart that is yet to come, and tells the
+    # present time for its start (22.05, 24.11). A job that had restarted looks the same when it ends for good.
+    may_restart = word == "COMPLETING" and int(restarts) > 0
+    return msgspec.structs.replace(job, restarts=None, submitted_at=None, started_at=None) if may_restart else job
