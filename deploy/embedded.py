@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import structlog
 from prometheus_client import CollectorRegistry
 
 import instances
@@ -35,6 +36,8 @@ from scripthut_poller.migrations import MIGRATIONS as POLLER_MIGRATIONS
 CHECKOUT = Path(__file__).resolve().parent.parent
 EXAMPLES = CHECKOUT / "deploy" / "examples"
 _READY_WITHIN_S = 60.0
+
+log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -77,7 +80,8 @@ async def _serve(instance: Instance, database_url: str, clusters_file: Path, *, 
     database = Database(database_url)
     await migrating.upgrade(database, POLLER_MIGRATIONS)
     await migrating.upgrade(database, OUTPUTS_MIGRATIONS)
-    bus = MemoryBus(bury=DeadLetters(database, scripthut_outputs.tables.DEAD_LETTERS).bury)
+    dead_letters = DeadLetters(database, scripthut_outputs.tables.DEAD_LETTERS)
+    bus = MemoryBus(bury=dead_letters.bury)
     pulse = Pulse()
     registry = CollectorRegistry()
     poller_settings = _poller_settings(database_url, clusters_file)
@@ -87,14 +91,27 @@ async def _serve(instance: Instance, database_url: str, clusters_file: Path, *, 
     try:
         async with asyncio.TaskGroup() as group:
             welcome = group.create_task(_welcome(instance, settings, is_example=is_example))
+            replaying = group.create_task(_replay(dead_letters, bus))
             await supervision.run([*poller.loops, *outputs.loops], pulse, stop)
             welcome.cancel()
+            replaying.cancel()
     finally:
         print("\nstopping…", flush=True)
         await poller.close()
         await outputs.close()
         await bus.close()
         await database.close()
+
+
+async def _replay(dead_letters: DeadLetters, bus: MemoryBus) -> None:
+    """Offer once more what could not be taken: this version may be able to."""
+    try:
+        taken = await dead_letters.replay(bus.replay)
+    except Error as error:
+        log.warning("dead_letters_not_replayed", fault=str(error))
+    else:
+        if taken:
+            log.info("dead_letters_replayed", taken=taken)
 
 
 def _poller_settings(database_url: str, clusters_file: Path) -> scripthut_poller.settings.Settings:

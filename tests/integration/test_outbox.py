@@ -267,6 +267,26 @@ async def test_dead_letters_of_one_process_are_kept_once_with_the_reason(sample:
     assert row.reason == "bad \N{SYMBOL FOR NULL} \\udcff news"
 
 
+async def test_dead_letters_of_one_process_are_gone_once_they_are_taken_after_all(sample: Sample) -> None:
+    table = define_dead_letters(METADATA.__class__(schema="sample", naming_convention=METADATA.naming_convention))
+    async with sample.database.transaction() as connection:
+        await connection.run_sync(table.create)
+    letters = DeadLetters(sample.database, table)
+    queue = Queue(name="t", exchange="scripthut.events", bindings=("item.#",))
+    for number in (1, 2):
+        await letters.bury(queue, message_of(event(number)), "bad news")
+
+    async def take_the_first(name: str, message: Message) -> None:
+        assert name == "t"
+        if message.id == event(2).id:
+            await letters.bury(queue, message, "still bad")
+
+    assert await letters.replay(take_the_first) == 1
+    async with sample.database.transaction() as connection:
+        (row,) = (await connection.execute(select(table))).all()
+    assert (row.message_id, row.body, row.reason) == (event(2).id, message_of(event(2)).body, "still bad")
+
+
 async def _make_due(database: Database) -> None:
     async with database.transaction() as connection:
         await connection.execute(update(OUTBOX).values(claimed_until=func.now() - timedelta(seconds=1)))

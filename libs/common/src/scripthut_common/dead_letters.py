@@ -1,6 +1,8 @@
 """Messages that a queue of the in-process bus could not take, kept for people; RabbitMQ has dead-letter queues."""
 
-from sqlalchemy import Column, Index, LargeBinary, MetaData, Table, Text, func
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy import Column, Index, LargeBinary, MetaData, Table, Text, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from .bus import Message, Queue
@@ -31,7 +33,7 @@ class DeadLetters:
         self._table = table
 
     async def bury(self, queue: Queue, message: Message, reason: str) -> None:
-        """Keep a message with the reason; once.
+        """Keep a message with the reason; once, with the latest.
 
         Raises:
             DatabaseUnavailable: it is not kept yet.
@@ -45,4 +47,32 @@ class DeadLetters:
             "reason": storable(reason),
         }
         async with self._database.transaction() as connection:
-            await connection.execute(insert(self._table).values(row).on_conflict_do_nothing())
+            added = insert(self._table).values(row)
+            again = {"reason": added.excluded.reason, "buried_at": func.now()}
+            await connection.execute(added.on_conflict_do_update(index_elements=["queue", "message_id"], set_=again))
+
+    async def replay(self, give: Callable[[str, Message], Awaitable[None]]) -> int:
+        """Give every message to its queue once more; return how many were not buried again.
+
+        Args:
+            give: gives a message to the queue of this name, and returns when it was taken or buried.
+
+        Raises:
+            BusUnavailable: the rest stays.
+            DatabaseUnavailable: the rest stays.
+        """
+        of_table = self._table.c
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(select(self._table).order_by(of_table.buried_at))).all()
+        taken = 0
+        for row in rows:
+            message = Message(
+                id=row.message_id, exchange=row.exchange, routing_key=row.routing_key, body=row.body, mandatory=False
+            )
+            await give(row.queue, message)
+            # One that was buried again has another time.
+            same = (of_table.queue == row.queue, of_table.message_id == row.message_id)
+            async with self._database.transaction() as connection:
+                gone = await connection.execute(delete(self._table).where(*same, of_table.buried_at == row.buried_at))
+            taken += gone.rowcount
+        return taken

@@ -65,6 +65,12 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     database_connections: Annotated[int, msgspec.Meta(ge=1)] = 8
 
 
+class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What looking after dead letters needs."""
+
+    amqp_url: str
+
+
 class ProcessSettings(Settings, frozen=True, kw_only=True):
     """What a process of its own needs besides: the broker, and where it says how it is."""
 

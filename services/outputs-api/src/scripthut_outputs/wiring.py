@@ -46,7 +46,7 @@ from .documents.press import Press
 from .intake import Intake
 from .migrations import MIGRATIONS
 from .rendering import RENDERER
-from .settings import DoorSettings, ProcessSettings, Settings
+from .settings import BrokerSettings, DoorSettings, ProcessSettings, Settings
 from .tables import INBOX, OUTBOX
 
 _INTAKE_CONNECTIONS = 2
@@ -100,7 +100,7 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
         await asyncio.to_thread(self.press.close)
 
 
-def open_bus(settings: ProcessSettings) -> Bus:
+def open_bus(settings: BrokerSettings | ProcessSettings) -> AmqpBus:
     """Make the bus of a process of its own."""
     return AmqpBus(settings.amqp_url)
 

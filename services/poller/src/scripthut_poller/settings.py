@@ -29,6 +29,12 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
     clusters_file: str
 
 
+class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What looking after dead letters needs."""
+
+    amqp_url: str
+
+
 class ProcessSettings(Settings, frozen=True, kw_only=True):
     """What a process of its own needs besides: the broker, and where it says how it is."""
 

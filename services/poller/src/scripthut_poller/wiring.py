@@ -39,7 +39,7 @@ from .schedulers.pbs.scans import PbsScanner
 from .schedulers.scanning import Scanner
 from .schedulers.slurm import Slurm
 from .schedulers.slurm.scans import SlurmScanner
-from .settings import ProcessSettings, Settings
+from .settings import BrokerSettings, ProcessSettings, Settings
 from .sites import Site
 from .submitting import Submitting
 from .tables import INBOX
@@ -72,7 +72,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         await self.database.close()
 
 
-def open_bus(settings: ProcessSettings) -> Bus:
+def open_bus(settings: BrokerSettings | ProcessSettings) -> AmqpBus:
     """Make the bus of a process of its own."""
     return AmqpBus(settings.amqp_url)
 

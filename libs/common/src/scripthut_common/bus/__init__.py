@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -43,6 +45,39 @@ QUEUES = (OUTPUTS_EVENTS, POLLER_COMMANDS, POLLER_ANNOUNCEMENTS)
 
 Take = Callable[[Message], Awaitable[None]]
 Bury = Callable[[Queue, Message, str], Awaitable[None]]
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that its queue could not take: why, and since when it is put aside (`None`: nobody noted it)."""
+
+    queue: str
+    message: Message
+    reason: str
+    buried_at: datetime | None
+
+
+class Disposal(StrEnum):
+    """What becomes of a dead letter."""
+
+    KEEP = "keep"
+    REPLAY = "replay"
+    DROP = "drop"
+
+
+Dispose = Callable[[DeadLetter], Disposal]
+
+
+class Burials(Protocol):
+    """Where dead letters lie; RabbitMQ's dead-letter queues or a table."""
+
+    async def go_through(self, queue: Queue, dispose: Dispose) -> None:
+        """Show every dead letter of a queue to `dispose`, oldest first, and do with it as that says.
+
+        A replayed one goes to its own queue alone, as if new; one is gone from here only once that has it.
+
+        Raises:
+            BusUnavailable: the rest stays as it was.
+        """
 
 
 class Bus(Protocol):

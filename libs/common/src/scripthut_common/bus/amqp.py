@@ -5,16 +5,17 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.connection import make_url
 from aio_pika.exceptions import PublishError
 
 from scripthut_common.errors import BadMessage, BusUnavailable, Error, SettingsError, Unroutable
 
-from . import QUEUES, Message, Queue, Take, check_size
+from . import QUEUES, DeadLetter, Disposal, Dispose, Message, Queue, Take, check_size
 from .taking import Fate, Rules, Taker
 from .topology import DEAD, DEAD_QUEUE_ARGUMENTS, TOPICS, dead_name, queue_arguments
 
@@ -29,6 +30,8 @@ _EXCHANGE_HEADER = "x-scripthut-exchange"
 _KEY_HEADER = "x-scripthut-routing-key"
 _REASON_HEADER = "x-scripthut-reason"
 _MAX_REASON_CHARACTERS = 2000
+# RabbitMQ 4 drops from a quorum queue what was given back 20 times.
+_GIVEN_BACK_AT_MOST = 10
 
 log = structlog.get_logger()
 
@@ -96,6 +99,39 @@ class AmqpBus:
         finally:
             self._takers.pop(queue.name, None)
             self._outages.pop(queue.name, None)
+
+    async def go_through(self, queue: Queue, dispose: Dispose) -> None:
+        """See `Burials.go_through`."""
+        self._queues[queue.name] = queue
+        link = await self._connect("dead letters")
+        kept: list[AbstractIncomingMessage] = []
+        try:
+            dead = await link.queue(dead_name(queue))
+            # What is kept is held until the end: given back at once, it would be the next to come.
+            while (raw := await _got(dead)) is not None:
+                disposal = dispose(_letter(raw, queue))
+                if disposal is Disposal.KEEP:
+                    kept.append(raw)
+                    continue
+                if disposal is Disposal.REPLAY:
+                    message = _message(raw)
+                    await self._send("", queue.name, _envelope(message, **_origin(message)), is_mandatory=True)
+                with _fence():
+                    await raw.ack()
+            for raw in kept:
+                await self._give_back(raw, queue)
+        finally:
+            await link.close()
+
+    async def _give_back(self, raw: AbstractIncomingMessage, queue: Queue) -> None:
+        if _delivery(raw) > _GIVEN_BACK_AT_MOST:
+            letter = _letter(raw, queue)
+            await self._bury(queue, letter.message, letter.reason)
+        with _fence():
+            if _delivery(raw) > _GIVEN_BACK_AT_MOST:
+                await raw.ack()
+            else:
+                await raw.reject(requeue=True)
 
     async def check(self) -> str | None:
         """See `Bus.check`."""
@@ -261,6 +297,11 @@ class _Link:
             except (ValueError, TypeError) as error:
                 raise BadMessage(f"RabbitMQ cannot carry {envelope.message_id}: {error}") from error
 
+    async def queue(self, name: str) -> AbstractQueue:
+        """Name a queue that was declared."""
+        with _fence():
+            return await self._channel.get_queue(name, ensure=False)
+
     async def consume(self, queue: Queue) -> _Arriving:
         """Let messages arrive; `None` follows the last one, when the channel or the queue is gone."""
         arriving: _Arriving = asyncio.Queue()
@@ -302,6 +343,7 @@ def _envelope(message: Message, **headers: str) -> aio_pika.Message:
         message_id=message.id,
         content_type="application/cloudevents+json",
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        timestamp=datetime.now(UTC),
         headers={**headers},
     )
 
@@ -319,6 +361,18 @@ def _message(raw: AbstractIncomingMessage) -> Message:
         body=raw.body,
         mandatory=False,
     )
+
+
+async def _got(queue: AbstractQueue) -> AbstractIncomingMessage | None:
+    """Take the next message of a queue; `None` when there is none."""
+    with _fence():
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            return await queue.get(fail=False)
+
+
+def _letter(raw: AbstractIncomingMessage, queue: Queue) -> DeadLetter:
+    reason = raw.headers.get(_REASON_HEADER) or "it was delivered too often: whoever took it died each time"
+    return DeadLetter(queue=queue.name, message=_message(raw), reason=str(reason), buried_at=raw.timestamp)
 
 
 def _delivery(raw: AbstractIncomingMessage) -> int:

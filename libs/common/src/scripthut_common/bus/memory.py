@@ -6,21 +6,12 @@ It needs no durability of its own: whoever published still holds the message unt
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
-import msgspec
+from scripthut_common.errors import BusUnavailable, NotFound, Unroutable
 
-from scripthut_common.errors import BusUnavailable, Unroutable
-
-from . import QUEUES, Bury, Message, Queue, Take, check_size
+from . import QUEUES, Bury, DeadLetter, Message, Queue, Take, check_size
 from .taking import Fate, Rules, Taker
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that its queue could not take, and why."""
-
-    queue: str
-    message: Message
-    reason: str
 
 
 class _Entry:
@@ -101,6 +92,20 @@ class MemoryBus:
             if message.mandatory:
                 raise Unroutable(f"no queue is bound to {message.routing_key} on {message.exchange}")
             return
+        await self._offer(message, lines)
+
+    async def replay(self, queue: str, message: Message) -> None:
+        """Give a message to one queue alone; return once it was taken, or buried again.
+
+        Raises:
+            NotFound: there is no such queue.
+            BusUnavailable: it was not taken in time; it may be taken later.
+        """
+        if queue not in self._lines:
+            raise NotFound(f"there is no queue {queue}")
+        await self._offer(message, [self._lines[queue]])
+
+    async def _offer(self, message: Message, lines: Iterable[_Line]) -> None:
         _, waiting = await asyncio.wait([line.add(message) for line in lines], timeout=self._publish_timeout_s)
         if waiting:
             names = ", ".join(line.queue.name for line in lines)
@@ -136,7 +141,7 @@ class MemoryBus:
         return "; ".join(faults) or None
 
     async def _keep(self, queue: Queue, message: Message, reason: str) -> None:
-        self.dead.append(DeadLetter(queue=queue.name, message=message, reason=reason))
+        self.dead.append(DeadLetter(queue=queue.name, message=message, reason=reason, buried_at=datetime.now(UTC)))
 
 
 async def _serve(line: _Line, taker: Taker, entry: _Entry) -> None:

@@ -1,4 +1,4 @@
-"""What a person or a unit file starts: `api`, `collect`, `migrate`, `login-url`."""
+"""What a person or a unit file starts: `api`, `collect`, `migrate`, `login-url`, `dead-letters`."""
 
 import argparse
 import asyncio
@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from scripthut_common import disposing
 from scripthut_common.errors import Error
 from scripthut_outputs.wiring import Role
 
-from . import login, migrate, run
+from . import dead_letters, login, migrate, run
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str]) -> int:
                 asyncio.run(run.run(os.environ, Role.API))
             case "collect":
                 asyncio.run(run.run(os.environ, Role.COLLECTOR))
+            case "dead-letters":
+                return asyncio.run(dead_letters.dead_letters(os.environ, asked))
             case "login-url":
                 asyncio.run(login.login_url(os.environ, asked.actor))
             case _:
@@ -46,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("collect", help="fetch outputs and render documents until SIGTERM or SIGINT")
     login_link = commands.add_parser("login-url", help="print an address that logs a browser in once")
     login_link.add_argument("--actor", help="a name of the tokens file; without it, the first")
+    disposing.add_command(commands)
     migration = commands.add_parser("migrate", help="bring the schema to the newest version, or to another one")
     migration.add_argument("direction", nargs="?", choices=("up", "down"), default="up")
     migration.add_argument("revision", nargs="?", help="a revision's id; up: the newest, down: an empty schema")

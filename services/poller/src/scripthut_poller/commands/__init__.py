@@ -1,4 +1,4 @@
-"""What a person or a unit file starts: `run`, `migrate` and `check`."""
+"""What a person or a unit file starts: `run`, `migrate`, `check` and `dead-letters`."""
 
 import argparse
 import asyncio
@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from scripthut_common import disposing
 from scripthut_common.errors import Error
 
-from . import check, migrate, run
+from . import check, dead_letters, migrate, run
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,6 +19,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if asked.command == "run":
             asyncio.run(run.run(os.environ))
+        elif asked.command == "dead-letters":
+            return asyncio.run(dead_letters.dead_letters(os.environ, asked))
         elif asked.command == "check":
             return asyncio.run(check.check(os.environ, asked.clusters, is_json=asked.json))
         else:
@@ -42,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     migration = commands.add_parser("migrate", help="bring the schema to the newest version, or to another one")
     migration.add_argument("direction", nargs="?", choices=("up", "down"), default="up")
     migration.add_argument("revision", nargs="?", help="a revision's id; up: the newest, down: an empty schema")
+    disposing.add_command(commands)
     checking = commands.add_parser("check", help="say what works on a cluster, what does not, and what to do")
     checking.add_argument("clusters", nargs="*", metavar="CLUSTER", help="as the clusters file names it; none: all")
     checking.add_argument("--json", action="store_true", help="for scripts; the exit status is 1 when something fails")
