@@ -1,12 +1,20 @@
 """An S3-compatible store that is away, slow, full of faults or wrongly named: told in words, in bounded time."""
 
 import asyncio
+import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scripthut_common.errors import StoreUnavailable
 from scripthut_outputs.blobs import BlobStore, open_store
@@ -43,7 +51,9 @@ def keys_file(tmp_path: Path) -> str:
 async def test_a_store_that_is_down_is_away_for_everyone(s3_server: S3Server, shelf: S3Shelf, use: Use) -> None:
     s3_server.daemon.kill()
 
-    with pytest.raises(StoreUnavailable, match=rf"the blob store {shelf.url} at http://127.* does not answer"):
+    with pytest.raises(
+        StoreUnavailable, match=rf"the blob store {shelf.url} at http://127.* does not answer \(Connection refused\)"
+    ):
         await use(shelf.open())
 
 
@@ -106,8 +116,10 @@ async def test_a_large_blob_that_is_cut_off_has_no_name(s3_server: S3Server, she
 async def test_what_a_store_answers_is_passed_on_with_what_to_do(
     tmp_path: Path, keys_file: str, status: int, code: str, words: str, use: Use
 ) -> None:
-    with faulty(status, code) as endpoint:
-        settings = S3Settings(endpoint=endpoint, credentials_file=keys_file, spool_dir=str(tmp_path), timeout_s=0.3)
+    with faulty(status, code) as server:
+        settings = S3Settings(
+            endpoint=server.endpoint, credentials_file=keys_file, spool_dir=str(tmp_path), timeout_s=0.3
+        )
         blobs = open_store("s3://bucket", settings)
 
         with pytest.raises(StoreUnavailable) as caught:
@@ -143,7 +155,9 @@ async def test_a_missing_folder_for_waiting_is_a_fault_too(shelf: S3Shelf, tmp_p
 async def test_a_name_that_nobody_knows_is_told_as_such(keys_file: str) -> None:
     settings = S3Settings(endpoint="http://no.such.host.invalid", credentials_file=keys_file, timeout_s=0.3)
 
-    assert "at http://no.such.host.invalid does not answer (" in str(await open_store("s3://bucket", settings).fault())
+    fault = str(await open_store("s3://bucket", settings).fault())
+
+    assert "at http://no.such.host.invalid does not answer (failed to lookup address information" in fault
 
 
 async def test_many_small_blobs_do_not_wait_for_one_another(s3_server: S3Server, shelf: S3Shelf) -> None:
@@ -157,3 +171,64 @@ async def test_many_small_blobs_do_not_wait_for_one_another(s3_server: S3Server,
     assert len(await listed(shelf.open())) == 160
     # One after the other they would take two round trips of 0.1 s each.
     assert took_s < 16
+
+
+async def test_requests_are_signed_with_the_keys_and_for_the_region_that_are_set(keys_file: str) -> None:
+    with faulty(403, "AccessDenied") as server:
+        settings = S3Settings(endpoint=server.endpoint, region="eu-west-9", credentials_file=keys_file)
+        await open_store("s3://bucket", settings).fault()
+
+    assert "Credential=AKIATESTBED/" in server.signatures[0]
+    assert "/eu-west-9/s3/" in server.signatures[0]
+
+
+async def test_a_certificate_counts_only_if_somebody_trusted_made_it(keys_file: str, tmp_path: Path) -> None:
+    ca_file, context = _authority(tmp_path)
+    with faulty(503, "SlowDown", tls=context) as server:
+        settings = S3Settings(endpoint=server.endpoint, credentials_file=keys_file, timeout_s=0.5)
+        stranger = await open_store("s3://bucket", settings).fault()
+        trusted = await open_store("s3://bucket", msgspec.structs.replace(settings, ca_file=str(ca_file))).fault()
+
+    assert str(stranger).endswith(
+        "does not answer (its certificate is not trusted, UnknownIssuer: "
+        "name who made it in SCRIPTHUT_OUTPUTS_S3_CA_FILE)"
+    )
+    assert "answers 503 SlowDown" in str(trusted)
+
+
+def _authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate of 127.0.0.1 that vouches for itself."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "testbed")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    written, private = folder / "tls.pem", folder / "tls.key"
+    written.write_bytes(certificate.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(written, private)
+    return written, context
+
+
+def test_bytes_that_change_while_they_wait_get_no_name(shelf: S3Shelf) -> None:
+    blobs = shelf.open()
+    for size_bytes in (2 * MIB, 9 * MIB):
+        batch = blobs.batch()
+        blob = batch.begin()
+        blob.write(bytes(size_bytes))
+        blob.finish()
+        os.pwrite(_waiting_in(shelf.waiting_room), b"x", MIB)
+
+        with pytest.raises(StoreUnavailable, match="does not give back what it took"):
+            batch.settle()
+        batch.abandon()
+
+    assert asyncio.run(listed(blobs)) == {}
+
+
+def _waiting_in(folder: Path) -> int:
+    """Find our descriptor of the file without a name in a folder."""
+    links = {int(link.name): str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+    return next(number for number, target in links.items() if target.startswith(f"{folder}/"))

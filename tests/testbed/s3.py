@@ -1,6 +1,7 @@
 """An S3-compatible store, moto's server, on a free loopback port; and one that only ever answers with a fault."""
 
 import itertools
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 import httpx
+import msgspec
 
 from scripthut_outputs.settings import S3Settings
 from tests.testbed import ports
@@ -39,6 +41,14 @@ class S3Server(Server):
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._numbers = itertools.count()
         super().__init__("s3")
+
+    def variables(self, bucket: str) -> dict[str, str]:
+        """The same in the variables of a process."""
+        told = msgspec.structs.asdict(self.settings(spool=self._workspace.path))
+        return {
+            "SCRIPTHUT_OUTPUTS_BLOBS_URL": f"s3://{bucket}/blobs",
+            **{f"SCRIPTHUT_OUTPUTS_S3_{name.upper()}": str(value) for name, value in told.items() if value is not None},
+        }
 
     def settings(self, *, spool: Path | None = None, timeout_s: float = 30.0) -> S3Settings:
         """What a service is told of it."""
@@ -86,15 +96,24 @@ def lacking() -> str:
     return "" if find_spec("moto") and find_spec("flask_cors") else "the S3 store needs moto: run `make venv`"
 
 
+class Faulty(msgspec.Struct, frozen=True, kw_only=True):
+    """A store that only ever answers with a fault: where it is, and how each request was signed."""
+
+    endpoint: str
+    signatures: list[str]
+
+
 @contextmanager
-def faulty(status: int, code: str, message: str = "so it is") -> Iterator[str]:
-    """Run a store that answers every request with this fault; give its address."""
+def faulty(status: int, code: str, message: str = "so it is", tls: ssl.SSLContext | None = None) -> Iterator[Faulty]:
+    """Run such a store."""
+    signatures: list[str] = []
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_PUT(self) -> None:
+            signatures.append(self.headers.get("authorization", ""))
             self.rfile.read(int(self.headers.get("content-length", 0)))
             self.send_response(status)
             self.send_header("content-length", str(len(body)))
@@ -108,10 +127,13 @@ def faulty(status: int, code: str, message: str = "so it is") -> Iterator[str]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            scheme = "http" if tls is None else "https"
+            yield Faulty(endpoint=f"{scheme}://127.0.0.1:{server.server_port}", signatures=signatures)
         finally:
             server.shutdown()
             thread.join()

@@ -26,7 +26,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})")
-_CAUSE = re.compile(r'"([^"\n]{3,100})"|code: \d+, kind: \w+, message: "([^"]+)"')
+_CAUSE = re.compile(r'"([^"\n]{3,200})"')
+_DISTRUST = re.compile(r"InvalidCertificate\(\s*(\w+)")
 # Asked for by the client when it has no keys: the address at which machines of AWS learn theirs.
 _KEYS_OF_THE_MACHINE = "169.254.169.254"
 _REFUSED = frozenset({"401", "403"})
@@ -189,7 +190,11 @@ def _first(pattern: re.Pattern[str], text: str) -> str:
 
 def _cause(text: str) -> str:
     """The innermost cause that the client quotes, as `Connection refused`; else the first line of its words."""
-    quoted = [one or other for one, other in _CAUSE.findall(text)]
-    if "kind: Timeout" in text or "TimedOut" in text:
+    words, _, inner = text.partition("inner:")
+    distrust = _first(_DISTRUST, inner)
+    if distrust:
+        return f"its certificate is not trusted, {distrust}: name who made it in SCRIPTHUT_OUTPUTS_S3_CA_FILE"
+    if "kind: Timeout" in inner or "TimedOut" in inner:
         return "it took too long"
-    return quoted[-1] if quoted else text.splitlines()[0][:200]
+    quoted = _CAUSE.findall(inner)
+    return str(quoted[-1]) if quoted else words.partition("\n")[0][:200]

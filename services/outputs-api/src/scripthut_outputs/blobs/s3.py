@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
 
 _PROBE = "probe"
-_PROBE_S = 10.0
+# Less than a check of health may take, so that it is told what is wrong.
+_PROBE_S = 4.0
 _PIECE_BYTES = 256 * 1024
 _LISTED_AT_ONCE = 1000
 
