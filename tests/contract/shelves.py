@@ -20,6 +20,10 @@ class Shelf(Protocol):
 
     def open(self) -> BlobStore: ...
 
+    def set_aside(self) -> dict[str, bytes]:
+        """What was found damaged, by the name that it had."""
+        ...
+
     def leftovers(self) -> list[str]:
         """What is neither a blob nor belongs to a batch."""
         ...
@@ -41,6 +45,9 @@ class DiskShelf:
 
     def open(self) -> BlobStore:
         return open_store(self.url)
+
+    def set_aside(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self._folder / "damaged").iterdir()}
 
     def leftovers(self) -> list[str]:
         return [str(path) for path in self._folder.glob("tmp/**/*") if path.is_file()]
@@ -64,6 +71,9 @@ class S3Shelf:
     def open(self) -> BlobStore:
         return open_store(self.url, self.settings)
 
+    def set_aside(self) -> dict[str, bytes]:
+        return self._server.objects(self.bucket, "some/prefix/damaged/")
+
     def leftovers(self) -> list[str]:
         return [str(path) for path in self.waiting_room.iterdir()]
 
@@ -86,4 +96,4 @@ def store(blobs: BlobStore, *bodies: bytes) -> list[StoredBlob]:
 
 async def listed(blobs: BlobStore) -> dict[str, int]:
     """Everything in a store: size in bytes by SHA-256."""
-    return {blob.sha256: blob.size_bytes async for blob in blobs.listed()}
+    return {blob.sha256: blob.size_bytes async for blob in blobs.list_blobs()}

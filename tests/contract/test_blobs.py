@@ -175,12 +175,32 @@ async def test_a_blob_is_removed_and_may_be_removed_again(blobs: BlobStore) -> N
         await blobs.read(removed.sha256)
 
 
+async def test_a_damaged_blob_is_set_aside_and_may_be_set_aside_again(shelf: Shelf, blobs: BlobStore) -> None:
+    kept, damaged = store(blobs, b"kept", b"damaged")
+
+    for _ in range(2):
+        await blobs.set_aside(damaged.sha256)
+
+    assert await listed(blobs) == {kept.sha256: 4}
+    assert shelf.set_aside() == {damaged.sha256: b"damaged"}
+    store(blobs, b"damaged")
+    assert await blobs.read(damaged.sha256) == b"damaged"
+
+
+async def test_a_blob_has_its_size_and_an_unknown_one_none(blobs: BlobStore) -> None:
+    stored, empty = store(blobs, b"seven b", b"")
+
+    assert (await blobs.size(stored.sha256), await blobs.size(empty.sha256)) == (7, 0)
+    with pytest.raises(NotFound, match="there is no blob 000"):
+        await blobs.size("0" * 64)
+
+
 async def test_all_are_listed_with_their_times(blobs: BlobStore) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     bodies = [b"%d" % number for number in range(1100)]
     store(blobs, *bodies)
 
-    found = [blob async for blob in blobs.listed()]
+    found = [blob async for blob in blobs.list_blobs()]
 
     assert sorted(blob.sha256 for blob in found) == sorted(map(sha256, bodies))
     assert all(before <= blob.modified_at <= datetime.now(UTC) + timedelta(seconds=2) for blob in found)

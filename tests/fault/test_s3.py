@@ -182,6 +182,23 @@ async def test_requests_are_signed_with_the_keys_and_for_the_region_that_are_set
     assert "/eu-west-9/s3/" in server.signatures[0]
 
 
+async def test_keys_that_are_gone_or_never_were_are_named(
+    s3_server: S3Server, keys_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    # The machine's own keys are looked for at an address that exists on machines of AWS alone.
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1/169.254.169.254")
+    without = open_store("s3://bucket", S3Settings(endpoint=s3_server.endpoint, timeout_s=0.3))
+    gone = open_store("s3://bucket", S3Settings(endpoint=s3_server.endpoint, credentials_file=keys_file))
+    Path(keys_file).unlink()  # noqa: ASYNC240  a microsecond
+
+    where = f"the blob store s3://bucket at {s3_server.endpoint}"
+    setting = "SCRIPTHUT_OUTPUTS_S3_CREDENTIALS_FILE"
+    assert await without.fault() == f"{where}: no keys are set: name a file in {setting}"
+    assert await gone.fault() == f"{where}: {setting}: {keys_file}: No such file or directory"
+
+
 async def test_a_certificate_counts_only_if_somebody_trusted_made_it(keys_file: str, tmp_path: Path) -> None:
     ca_file, context = _authority(tmp_path)
     with faulty(503, "SlowDown", tls=context) as server:

@@ -1,6 +1,7 @@
 """An S3-compatible store, moto's server, on a free loopback port; and one that only ever answers with a fault."""
 
 import itertools
+import re
 import ssl
 import sys
 from collections.abc import Iterator
@@ -74,10 +75,12 @@ class S3Server(Server):
         lines = self.daemon.log.read_text(errors="replace").splitlines()
         return [line.split(start, 1)[1].split(" HTTP/", 1)[0] for line in lines if start in line]
 
-    def uploads(self, bucket: str) -> int:
-        """Count the uploads in parts that were begun and not ended."""
-        answer = httpx.get(f"{self.endpoint}/{bucket}?uploads", headers=_SIGNED).raise_for_status()
-        return answer.text.count("<Upload>")
+    def objects(self, bucket: str, start: str) -> dict[str, bytes]:
+        """The objects whose names have this start, by the rest of it."""
+        url = f"{self.endpoint}/{bucket}"
+        listing = httpx.get(url, params={"list-type": "2", "prefix": start}, headers=_SIGNED).raise_for_status().text
+        keys = re.findall(r"<Key>([^<]+)</Key>", listing)
+        return {key.removeprefix(start): httpx.get(f"{url}/{key}", headers=_SIGNED).content for key in keys}
 
     def _start(self) -> None:
         self.keys_file = self._workspace.write("keys", KEYS)

@@ -50,7 +50,7 @@ async def test_what_is_no_blob_is_not_listed(blobs: BlobStore, tmp_path: Path) -
     for path in (folder / "notes.txt", folder.parent / "lost+found", folder / ("A" * 62)):
         path.write_bytes(b"x")
 
-    assert [blob.sha256 async for blob in blobs.listed()] == [stored.sha256]
+    assert [blob.sha256 async for blob in blobs.list_blobs()] == [stored.sha256]
 
 
 _DYING = """

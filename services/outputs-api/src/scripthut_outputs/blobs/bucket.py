@@ -30,6 +30,8 @@ _CAUSE = re.compile(r'"([^"\n]{3,200})"')
 _DISTRUST = re.compile(r"InvalidCertificate\(\s*(\w+)")
 # Asked for by the client when it has no keys: the address at which machines of AWS learn theirs.
 _KEYS_OF_THE_MACHINE = "169.254.169.254"
+# What our own reading of the keys raised comes back through the client as text.
+_OWN_WORDS = re.compile(r"SettingsError: (.+)")
 _REFUSED = frozenset({"401", "403"})
 
 
@@ -61,6 +63,9 @@ class Bucket(msgspec.Struct, frozen=True):
         status, code = _first(_STATUS, text), _first(_CODE, text)
         if code == "NoSuchBucket":
             return f"{self.where}: there is no bucket '{self.name}': create it, or correct SCRIPTHUT_OUTPUTS_BLOBS_URL"
+        own_words = _first(_OWN_WORDS, text)
+        if own_words:
+            return f"{self.where}: {own_words}"
         if _KEYS_OF_THE_MACHINE in text:
             return f"{self.where}: no keys are set: name a file in SCRIPTHUT_OUTPUTS_S3_CREDENTIALS_FILE"
         told = " ".join(part for part in (status, code) if part)

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -33,6 +33,7 @@ class DiskBlobs:
         self._folder = folder
         self._named = folder / "sha256"
         self._room = folder / "tmp"
+        self._aside = folder / "damaged"
         self._temporary: Path | None = None
 
     def local_path(self, sha256: str) -> str | None:
@@ -74,6 +75,10 @@ class DiskBlobs:
                 self._temporary = take_temporary_folder(self._room)
             return DiskBatch(str(self._named), str(self._temporary))
 
+    async def size(self, sha256: str) -> int:
+        """Tell how many bytes a blob has; raises as `read` does."""
+        return await asyncio.to_thread(self._size, sha256)
+
     async def remove(self, sha256: str) -> None:
         """Remove a blob that may be gone already.
 
@@ -83,7 +88,12 @@ class DiskBlobs:
         with self._translating():
             await asyncio.to_thread(remove, str(self.local_path(sha256)))
 
-    async def listed(self) -> AsyncIterator[ListedBlob]:
+    async def set_aside(self, sha256: str) -> None:
+        """Move a damaged blob to the folder `damaged`; raises as `remove` does."""
+        with self._translating():
+            await asyncio.to_thread(self._set_aside, sha256)
+
+    async def list_blobs(self) -> AsyncIterator[ListedBlob]:
         """Yield every blob, folder by folder; what is named like none is left out.
 
         Raises:
@@ -92,6 +102,18 @@ class DiskBlobs:
         for folder in await asyncio.to_thread(self._folders):
             for blob in await asyncio.to_thread(self._lying_in, folder):
                 yield blob
+
+    def _size(self, sha256: str) -> int:
+        with self._translating():
+            try:
+                return Path(str(self.local_path(sha256))).stat().st_size
+            except FileNotFoundError as error:
+                raise NotFound(f"there is no blob {sha256}") from error
+
+    def _set_aside(self, sha256: str) -> None:
+        self._aside.mkdir(exist_ok=True, mode=0o700)
+        with suppress(FileNotFoundError):
+            Path(str(self.local_path(sha256))).replace(self._aside / sha256)
 
     def _folders(self) -> list[str]:
         with self._translating():

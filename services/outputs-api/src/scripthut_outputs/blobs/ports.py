@@ -14,11 +14,9 @@ class StoredBlob(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
-class ListedBlob(msgspec.Struct, frozen=True, kw_only=True):
+class ListedBlob(StoredBlob, frozen=True, kw_only=True):
     """A blob that lies in the store; on disk, `modified_at` is also when a batch last came to rely on it."""
 
-    sha256: str
-    size_bytes: int
     modified_at: datetime
 
 
@@ -102,6 +100,9 @@ class Fillable(Protocol):
 class Sweepable(Protocol):
     """A store as those see it who verify and remove."""
 
+    async def size(self, sha256: str) -> int:
+        """Tell how many bytes a blob has; raises as `Readable.read` does."""
+
     async def remove(self, sha256: str) -> None:
         """Remove a blob that may be gone already.
 
@@ -109,7 +110,10 @@ class Sweepable(Protocol):
             StoreUnavailable: the store does not answer.
         """
 
-    def listed(self) -> AsyncIterator[ListedBlob]:
+    async def set_aside(self, sha256: str) -> None:
+        """Move a damaged blob to where nobody takes it for whole; raises as `remove` does."""
+
+    def list_blobs(self) -> AsyncIterator[ListedBlob]:
         """Yield every blob in no order; raises as `remove` does."""
 
 

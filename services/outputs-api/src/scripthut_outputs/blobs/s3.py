@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
 
 _PROBE = "probe"
+_ASIDE = "damaged"
 # Less than a check of health may take, so that it is told what is wrong.
 _PROBE_S = 4.0
 _PIECE_BYTES = 256 * 1024
@@ -88,6 +89,14 @@ class S3Blobs:
             return f"{self._bucket.where} does not answer within {_PROBE_S:g} s"
         return None
 
+    async def size(self, sha256: str) -> int:
+        """Tell how many bytes a blob has; raises as `read` does."""
+        try:
+            with self._bucket.translating():
+                return (await obstore.head_async(self._bucket.client, key_of(sha256)))["size"]
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no blob {sha256}") from error
+
     async def remove(self, sha256: str) -> None:
         """Remove a blob that may be gone already.
 
@@ -100,7 +109,18 @@ class S3Blobs:
         except FileNotFoundError:
             return
 
-    async def listed(self) -> AsyncIterator[ListedBlob]:
+    async def set_aside(self, sha256: str) -> None:
+        """Move a damaged blob to `damaged/`; raises as `remove` does.
+
+        The store copies it, which S3 does up to 5 GiB.
+        """
+        try:
+            with self._bucket.translating():
+                await obstore.rename_async(self._bucket.client, key_of(sha256), f"{_ASIDE}/{sha256}")
+        except FileNotFoundError:
+            return
+
+    async def list_blobs(self) -> AsyncIterator[ListedBlob]:
         """Yield every blob; what is named like none is left out.
 
         Raises:
