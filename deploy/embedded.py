@@ -124,7 +124,7 @@ def _outputs_settings(
     return scripthut_outputs.settings.Settings(
         database_url=database_url,
         clusters_file=str(clusters_file),
-        blobs_dir=str(instance.state / "blobs"),
+        blobs_url=str(instance.state / "blobs"),
         tokens_file=str(instance.tokens_file),
         listen_port=instance.port,
     )

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
-from tests.testbed import needs
+from tests.testbed import needs, s3
 from tests.testbed.browser import Browser, open_browser
 from tests.testbed.containers import NoDockerError, postgres_container, rabbitmq_container
 from tests.testbed.databases import Databases
@@ -21,6 +21,7 @@ from tests.testbed.pbs import PbsCluster
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.processes import Daemon
 from tests.testbed.rabbitmq import RabbitMq
+from tests.testbed.s3 import S3Server
 from tests.testbed.services import Pair
 from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
@@ -157,6 +158,15 @@ def database_uri(databases: Databases, shared_daemons: list[Daemon]) -> Iterator
     yield uri
     _mend(shared_daemons)
     databases.drop(uri)
+
+
+@pytest.fixture(scope="session")
+def s3_server(shared_daemons: list[Daemon]) -> Iterator[S3Server]:
+    """An S3-compatible store; what a test left down is empty when it is up again."""
+    _require(s3.lacking())
+    with S3Server() as server:
+        shared_daemons.append(server.daemon)
+        yield server
 
 
 @pytest.fixture

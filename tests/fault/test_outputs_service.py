@@ -127,7 +127,7 @@ async def test_both_roles_as_programs_come_up_wait_out_the_broker_and_end_in_ord
         "database_url": await _migrated(postgres),
         "amqp_url": amqp_uri,
         "clusters_file": str(tmp_path / "clusters.toml"),
-        "blobs_dir": str(tmp_path / "blobs"),
+        "blobs_url": str(tmp_path / "blobs"),
         "tokens_file": str(tmp_path / "tokens"),
         "listen_port": str(port),
     }

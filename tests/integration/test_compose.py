@@ -69,12 +69,13 @@ def test_nothing_has_a_default_that_should_be_chosen(folder: Path, missing: str)
 
 
 def test_every_setting_that_it_names_exists() -> None:
-    known = {
-        f"{module.PREFIX}_{field.name.upper()}"
-        for module in (scripthut_poller.settings, scripthut_outputs.settings)
-        for field in msgspec.structs.fields(module.ProcessSettings)
-    }
-    named = set(re.findall(r"SCRIPTHUT_(?:POLLER|OUTPUTS)_[A-Z_]+", (ROOT / "docker-compose.yml").read_text()))
+    parts: list[tuple[str, type[msgspec.Struct]]] = [
+        (scripthut_poller.settings.PREFIX, scripthut_poller.settings.ProcessSettings),
+        (scripthut_outputs.settings.PREFIX, scripthut_outputs.settings.ProcessSettings),
+        (f"{scripthut_outputs.settings.PREFIX}_S3", scripthut_outputs.settings.S3Settings),
+    ]
+    known = {f"{prefix}_{field.name.upper()}" for prefix, type_ in parts for field in msgspec.structs.fields(type_)}
+    named = set(re.findall(r"SCRIPTHUT_(?:POLLER|OUTPUTS)_[A-Z0-9_]+", (ROOT / "docker-compose.yml").read_text()))
     assert named
     assert named <= known
 

@@ -143,7 +143,7 @@ class Pair(Server):
             "SCRIPTHUT_POLLER_HEALTH_PORT": str(self._ports["poller"]),
             "SCRIPTHUT_OUTPUTS_LISTEN_PORT": str(self._ports["api"]),
             "SCRIPTHUT_OUTPUTS_TOKENS_FILE": str(self.directory / "door" / "tokens"),
-            "SCRIPTHUT_OUTPUTS_BLOBS_DIR": str(self.blobs_dir),
+            "SCRIPTHUT_OUTPUTS_BLOBS_URL": str(self.blobs_dir),
             **self._more,
         }
 

@@ -17,7 +17,7 @@ from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Outcome, OutputsCollected
 from scripthut_common.shell import RemoteShell
 from scripthut_common.supervision import Step
-from scripthut_outputs.blobs import DiskBlobs, open_store
+from scripthut_outputs.blobs import BlobStore, open_store
 from scripthut_outputs.catalog.collections import want
 from scripthut_outputs.collector import Collector
 from scripthut_outputs.ledger import Place
@@ -44,7 +44,7 @@ class Scene:
         self.folder = folder
         self.log_dir = folder / "logs"
         self.log_dir.mkdir(parents=True)
-        self.blobs: DiskBlobs = open_store(str(folder / "blobs"))
+        self.blobs: BlobStore = open_store(str(folder / "blobs"))
         self.cluster = Cluster(name=name, scheduler=SchedulerKind.LOCALHOST, log_dir=str(self.log_dir))
         self.collector = self.open_collector()
 

@@ -19,7 +19,7 @@ from scripthut_common.supervision import Pulse
 from scripthut_outputs import app
 from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
-from scripthut_outputs.blobs import open_store
+from scripthut_outputs.blobs import BlobStore, open_store
 from scripthut_outputs.catalog.applying import Applying
 from scripthut_outputs.catalog.changes import Cache, touch
 from scripthut_outputs.catalog.creating import Creating
@@ -40,13 +40,13 @@ ORIGIN = "http://localhost:8080"
 class House:
     """Everything behind the door, and short words for filling and asking it."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, blobs: BlobStore | None = None) -> None:
         self.database = database
         self.tokens_file = folder / "tokens"
         lines = [f"{name} {'admin' if name == 'root' else 'user'} {token}\n" for name, token in TOKENS.items()]
         self.tokens_file.write_text("".join(lines))
         self.cache = Cache()
-        self.blobs = open_store(str(folder / "blobs"))
+        self.blobs = blobs or open_store(str(folder / "blobs"))
         self.sessions = Sessions(b"key of the tests", days=1, is_secure=False)
         self.login_codes = LoginCodes(database)
         self.applying = Applying(database)

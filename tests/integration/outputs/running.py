@@ -30,7 +30,7 @@ class Running:
             database_url=database_url,
             clusters_file=str(folder / "clusters.toml"),
             tokens_file=str(folder / "tokens"),
-            blobs_dir=str(folder / "blobs"),
+            blobs_url=str(folder / "blobs"),
             listen_port=reserve_port(),
         )
         self.url = self.settings.url

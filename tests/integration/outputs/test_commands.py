@@ -25,7 +25,7 @@ def test_a_start_without_settings_lists_all_that_are_missing(command: str, tmp_p
     ended = run(command, listen_port="eighty", clusters_file=str(tmp_path / "none.toml"))
 
     assert ended.returncode == 1
-    for name in ("DATABASE_URL", "AMQP_URL", "TOKENS_FILE", "BLOBS_DIR"):
+    for name in ("DATABASE_URL", "AMQP_URL", "TOKENS_FILE", "BLOBS_URL"):
         assert f"{PREFIX}_{name} is missing" in ended.stderr
     assert f"{PREFIX}_LISTEN_PORT" in ended.stderr
     assert "none.toml" in ended.stderr

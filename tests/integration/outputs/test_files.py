@@ -1,14 +1,25 @@
 """Files come as they were written, under names of any bytes, and can do nothing in a browser."""
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from scripthut_common.database import Database
 from scripthut_outputs.ledger import FileState
+from tests.contract.shelves import S3Shelf
 from tests.integration.outputs.house import House, ended, raw_get
 
 BASE = "/runs/r1/tasks/t0/outputs/file/"
 PNG = b"\x89PNG\r\n" + bytes(range(256)) * 10
+
+
+@pytest.fixture(params=["disk", "s3"])
+def house(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> House:
+    """The application over each kind of blob store."""
+    if request.param == "disk":
+        return House(database, tmp_path)
+    return House(database, tmp_path, S3Shelf(request.getfixturevalue("s3_server"), tmp_path).open())
 
 
 @pytest.fixture(autouse=True)
@@ -256,7 +267,7 @@ async def test_a_blob_that_is_gone_is_our_fault(house: House) -> None:
     sha256 = await house.store("r1", "t0", b"a.png", PNG)
     large = await house.store("r1", "t0", b"b.png", PNG * 100)
     for name in (sha256, large):
-        house.lose(name)
+        await house.blobs.remove(name)
 
     for name in ("a.png", "b.png"):
         answer = await house.get(BASE + name)

@@ -21,6 +21,19 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     interval_s: Annotated[float, msgspec.Meta(gt=0)] = 1.5
 
 
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of settings."""
+
+    region: str = "here"
+    timeout_s: float = 1.0
+
+
+class WithBucket(Sample, frozen=True, kw_only=True):
+    """Settings with a part."""
+
+    bucket: Bucket = Bucket()
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "settings.toml"
@@ -48,6 +61,21 @@ def test_everything_missing_or_wrong_is_told_at_once_without_the_values(file: Pa
         "  X_PORT: Expected `int`, got `str`",
         "  X_IS_LOUD: Expected `bool`, got `str`",
         "  X_INTERVAL_S: Expected `float`, got `str`",
+    ]
+
+
+def test_a_part_has_variables_and_a_table_of_its_own(file: Path) -> None:
+    file.write_text('[bucket]\nregion = "there"\n')
+    needed = {"X_DATABASE_URL": "u", "X_PORT": "1"}
+
+    assert settings.load(WithBucket, needed, prefix="X").bucket == Bucket()
+    assert settings.load(WithBucket, needed | {"X_BUCKET_TIMEOUT_S": "2"}, prefix="X").bucket == Bucket(timeout_s=2)
+    assert settings.load(WithBucket, needed, prefix="X", file=file).bucket == Bucket(region="there")
+    with pytest.raises(SettingsError) as caught:
+        settings.load(WithBucket, {"X_PORT": "1", "X_BUCKET_TIMEOUT_S": "soon"}, prefix="X")
+    assert str(caught.value).splitlines()[1:] == [
+        "  X_DATABASE_URL is missing",
+        "  X_BUCKET_TIMEOUT_S: Expected `float`, got `str`",
     ]
 
 

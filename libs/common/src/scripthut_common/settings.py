@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeGuard, TypeVar, get_origin
 
 import msgspec
 from msgspec.structs import FieldInfo
@@ -30,23 +30,39 @@ def read_toml(path: Path) -> dict[str, Any]:
 def load(type_: type[S], environ: Mapping[str, str], *, prefix: str, file: Path | None = None) -> S:
     """Fill `type_` from `PREFIX_FIELD` variables, then from the top level of a TOML file, then defaults.
 
-    An empty variable is as good as none.
+    An empty variable is as good as none. A field that is a struct itself has its own in `PREFIX_FIELD_…`.
 
     Raises:
         SettingsError: one line for every field that is missing or wrong, with the variable's name.
     """
     written = read_toml(file) if file else {}
-    names = {field.name: f"{prefix}_{field.name.upper()}" for field in msgspec.structs.fields(type_)}
-    faults = [f"{file}: {key} is no setting" for key in written if key not in names]
-    values: dict[str, Any] = {}
-    for field in msgspec.structs.fields(type_):
-        variable = names[field.name]
-        said = environ.get(variable) or None
-        given = written.get(field.name) if said is None else _split(said, field.type)
-        values |= _convert(field, given, variable, faults, is_text=said is not None)
+    known = {field.name for field in msgspec.structs.fields(type_)}
+    faults = [f"{file}: {key} is no setting" for key in written if key not in known]
+    values = _gather(type_, environ, prefix, written, faults)
     if faults:
         raise SettingsError("settings are incomplete or wrong:\n" + "\n".join(f"  {fault}" for fault in faults))
     return type_(**values)
+
+
+def _gather(
+    type_: type[msgspec.Struct], environ: Mapping[str, str], prefix: str, written: Mapping[str, Any], faults: list[str]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(type_):
+        variable = f"{prefix}_{field.name.upper()}"
+        said = environ.get(variable) or None
+        given = written.get(field.name) if said is None else _split(said, field.type)
+        if given is None and _is_struct(field.type):
+            # Its own faults are noted; the struct is made only for one that has none.
+            given = _gather(field.type, environ, variable, {}, faults)
+            values |= {field.name: field.type(**given)} if not faults else {}
+        else:
+            values |= _convert(field, given, variable, faults, is_text=said is not None)
+    return values
+
+
+def _is_struct(type_: Any) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
 
 
 def fill(type_: type[S], table: Mapping[str, Any], where: str, faults: list[str]) -> S | None:
@@ -66,7 +82,7 @@ def _convert(field: FieldInfo, given: Any, where: str, faults: list[str], *, is_
         if field.required:
             faults.append(f"{where} is missing")
         return {}
-    if isinstance(given, dict) and isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+    if isinstance(given, dict) and _is_struct(field.type):
         found = fill(field.type, given, where, faults)
         return {} if found is None else {field.name: found}
     try:

@@ -40,9 +40,28 @@ class DoorSettings(DatabaseSettings, frozen=True, kw_only=True):
         return (self.public_url or f"http://{host}:{self.listen_port}").rstrip("/")
 
 
+class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a blob store in a bucket is reached: `SCRIPTHUT_OUTPUTS_S3_…` variables.
+
+    `endpoint`: of a store that is not AWS; `http://` only if it says so. `credentials_file`: keys as AWS writes them,
+    profile `default`; without it, the `AWS_…` variables and then the machine's own keys are taken. `ca_file`: whom to
+    trust besides the system's authorities. `spool_dir`: where a batch waits until it is uploaded, for a batch
+    carries at most 2 GiB, or one larger file; the system's folder for temporary files unless named.
+    `timeout_s`: silence for so long is a fault.
+    """
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    credentials_file: str | None = None
+    ca_file: str | None = None
+    spool_dir: str | None = None
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+
+
 class Settings(DoorSettings, frozen=True, kw_only=True):
     """What the service itself needs, whichever bus it is given.
 
+    `blobs_url`: where bytes are kept, a folder or `s3://bucket/prefix`.
     `allowed_hosts`: names by which browsers may address us, without ports; what DNS rebinding would forge.
     `cors_origins`: other origins whose pages may read us with a token; none unless named.
     `cluster_silent_after_s`: a cluster of which nothing was heard for so long is shown as stale; the poller speaks
@@ -52,7 +71,8 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     """
 
     clusters_file: str
-    blobs_dir: str
+    blobs_url: str
+    s3: S3Settings = S3Settings()
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     cors_origins: tuple[str, ...] = ()
     max_inline_html_bytes: int = 2 * MIB

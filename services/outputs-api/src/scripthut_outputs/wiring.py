@@ -127,7 +127,7 @@ def build(
         registry: metrics of others in the same process, to be shown in `/metrics` too.
 
     Raises:
-        SettingsError: the clusters file or the tokens file is missing or wrong.
+        SettingsError: the clusters file, the tokens file or the blob store's address is missing or wrong.
     """
     return _Plan(settings, bus, frozenset(roles), shells).service(
         pulse, other_checks or {}, registry or CollectorRegistry()
@@ -165,7 +165,7 @@ class _Plan:
         self._database = Database(settings.database_url, pool_size=settings.database_connections)
         # A flood of events waits in a queue of its own, and nobody who reads a page behind it.
         self._intake_database = Database(settings.database_url, pool_size=_INTAKE_CONNECTIONS)
-        self._blobs = open_store(settings.blobs_dir)
+        self._blobs = open_store(settings.blobs_url, settings.s3)
 
     def service(self, pulse: Pulse, other_checks: Mapping[str, Check], registry: CollectorRegistry) -> Service:
         relay = Relay(self._database, Outbox(OUTBOX), self._bus)

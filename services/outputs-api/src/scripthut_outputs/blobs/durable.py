@@ -18,13 +18,13 @@ _MANY = 16
 
 
 @contextmanager
-def translating(folder: str) -> Iterator[None]:
-    """Turn faults of the disk into `StoreUnavailable`, naming the store."""
+def translating(place: str) -> Iterator[None]:
+    """Turn faults of the disk into `StoreUnavailable`, naming the place that is full or does not work."""
     try:
         yield
     except OSError as error:
         what = "is full" if error.errno in _FULL else f"does not work: {error.strerror or error}"
-        raise StoreUnavailable(f"the blob store {folder} {what}") from error
+        raise StoreUnavailable(f"{place} {what}") from error
 
 
 def sync(paths: Collection[str], *, on: str) -> None:

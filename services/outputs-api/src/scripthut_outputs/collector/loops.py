@@ -8,7 +8,7 @@ from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
 from scripthut_common.shell import MIB, RemoteShell
 from scripthut_common.supervision import Loop
-from scripthut_outputs.blobs import DiskBlobs
+from scripthut_outputs.blobs import BlobStore
 from scripthut_outputs.catalog.collections import CHANNEL, Collections
 from scripthut_outputs.catalog.keeping import Keeping
 from scripthut_outputs.catalog.relying import Relied
@@ -35,7 +35,7 @@ class Collector:
     def __init__(
         self,
         database: Database,
-        blobs: DiskBlobs,
+        blobs: BlobStore,
         clusters: Mapping[str, Cluster],
         shells: Mapping[str, RemoteShell],
         *,

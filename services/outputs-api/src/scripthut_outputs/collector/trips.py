@@ -13,7 +13,7 @@ from scripthut_common.clusters import Cluster
 from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreachable
 from scripthut_common.shell import MIB, Program, RemoteShell
 from scripthut_outputs import choosing, listing, reader, transfer
-from scripthut_outputs.blobs import DiskBlobs
+from scripthut_outputs.blobs import BlobStore
 from scripthut_outputs.catalog.collections import Claim
 from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.ledger import LedgerRow, Place
@@ -23,6 +23,7 @@ from .receiving import Asked, Receiver
 _MAX_LISTING_BYTES = 1024 * MIB
 # What the records around one file take on the wire, generously.
 _FRAME_BYTES = 256
+_BEAT_S = 5.0
 Fault = Unreachable | TimedOut | BadOutput | LimitExceeded
 _FAULTS = (Unreachable, TimedOut, BadOutput, LimitExceeded)
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class Trips:
         self,
         cluster: Cluster,
         shell: RemoteShell,
-        blobs: DiskBlobs,
+        blobs: BlobStore,
         relied: Relied,
         disk: Executor,
         *,
@@ -112,12 +113,22 @@ class Trips:
         try:
             fault = await self._receive(planned, receiver)
             await self._relied.touch(receiver.sizes)
-            await self._on_disk(receiver.settle)
+            await self._settle(receiver)
         except BaseException:
             # Queued behind what the thread does just now; waited for by nobody, so that a cancelled task ends.
             self._disk.submit(receiver.abandon)
             raise
         return list(_ledgers(planned, receiver.rows)), fault
+
+    async def _settle(self, receiver: Receiver) -> None:
+        """Wait as long as it takes: to a store far away a batch is uploaded only now."""
+        settling = asyncio.get_running_loop().run_in_executor(self._disk, receiver.settle)
+        while True:
+            done, _ = await asyncio.wait({settling}, timeout=_BEAT_S)
+            supervision.beat()
+            if done:
+                settling.result()
+                return
 
     async def _receive(self, planned: Sequence[Planned], receiver: Receiver) -> Fault | None:
         program = self._program("fetch-outputs", sum(plan.size_bytes for plan in planned) + MIB)

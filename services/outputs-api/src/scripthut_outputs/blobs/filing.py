@@ -1,4 +1,4 @@
-"""Blobs on their way into the store: hashed while they arrive, durable together. Everything here blocks."""
+"""Blobs on their way to the disk: hashed while they arrive, synced together. Everything here blocks."""
 
 import hashlib
 import os
@@ -7,22 +7,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from uuid import uuid4
 
-import msgspec
-
 from .durable import remove, sync, translating
+from .ports import StoredBlob
 
 _IN_MEMORY_BYTES = 1024 * 1024
 
 
-class StoredBlob(msgspec.Struct, frozen=True, kw_only=True):
-    """What arrived: its name and its size."""
-
-    sha256: str
-    size_bytes: int
-
-
-class Batch:
-    """Blobs that become durable together; for one thread at a time.
+class DiskBatch:
+    """A `Batch` of files.
 
     Paths are plain text here: a batch has thousands, and `Path` would take longer than the disk.
 
@@ -43,14 +35,12 @@ class Batch:
         """Everything that this batch relies on, new or here already: size in bytes by SHA-256."""
         return self._sizes
 
-    def begin(self) -> "ArrivingBlob":
+    def begin(self) -> "ArrivingFile":
         """Begin one blob."""
-        return ArrivingBlob(self, f"{self._temporary}/{uuid4()}")
+        return ArrivingFile(self, f"{self._temporary}/{uuid4()}")
 
     def settle(self) -> None:
-        """Make everything that arrived durable under its name.
-
-        The catalog must have been told of `sizes` before: from then on no sweep removes any of it.
+        """Make everything that arrived durable under its name, and see that the rest is still here.
 
         Raises:
             StoreUnavailable: the disk is full or failed, or a sweep has just removed what was here already; nothing of
@@ -99,7 +89,7 @@ class Batch:
 
     def translating(self) -> AbstractContextManager[None]:
         """Name the store in faults of the disk."""
-        return translating(self._store)
+        return translating(f"the blob store {self._store}")
 
     def _folder(self, sha256: str) -> str:
         return f"{self._store}/{sha256[:2]}"
@@ -108,10 +98,10 @@ class Batch:
         return f"{self._store}/{sha256[:2]}/{sha256[2:]}"
 
 
-class ArrivingBlob:
+class ArrivingFile:
     """One blob that arrives in pieces; a small one stays in memory until it is whole."""
 
-    def __init__(self, batch: Batch, temporary: str) -> None:
+    def __init__(self, batch: DiskBatch, temporary: str) -> None:
         self._batch = batch
         self._temporary = temporary
         self._hash = hashlib.sha256()
