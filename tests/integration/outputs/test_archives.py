@@ -1,6 +1,7 @@
 """An archive holds all that a task or a run has left, says what it lacks, and never looks whole when it is not."""
 
 import hashlib
+import re
 import stat
 from datetime import UTC, datetime
 from typing import Any
@@ -226,6 +227,29 @@ async def test_a_fault_later_cuts_the_answer(house: House, size: int, fault: str
 
     with pytest.raises(StoreUnavailable, match=fault):
         await house.get(TASK)
+
+
+@pytest.mark.parametrize(
+    ("page", "archive", "size"),
+    [("/ui/runs/r1", RUN, "2.0 KiB"), ("/ui/runs/r1/tasks/t0", TASK, "1.5 KiB")],
+)
+async def test_pages_offer_everything_at_once(house: House, page: str, archive: str, size: str) -> None:
+    await house.apply(ended(), ended("t1", position=1))
+    assert "Download all" not in (await house.get(page)).text
+
+    await house.store("r1", "t0", b"a.bin", b"x" * 1024)
+    await house.store("r1", "t0", b"t0.out", b"x" * 512, Place.STDOUT)
+    await house.store("r1", "t1", b"a.bin", b"x" * 512)
+
+    html = (await house.get(page)).text
+    assert re.search(rf'<a href="{archive}" download>.*?Download all \(zip, {size}\)</a>', html, re.DOTALL)
+
+
+async def test_the_schema_knows_archives(house: House) -> None:
+    paths = (await house.get("/schema/openapi.json")).json()["paths"]
+
+    for path in ("/runs/{run_id}/archive", "/runs/{run_id}/tasks/{task_id}/outputs/archive"):
+        assert "application/zip" in paths[path]["get"]["responses"]["200"]["content"]
 
 
 def _row(task_id: str, path: bytes, sha256: str) -> dict[str, Any]:

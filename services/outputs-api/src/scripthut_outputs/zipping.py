@@ -20,6 +20,7 @@ from scripthut_common.errors import StoreUnavailable
 
 THREAD_NAME = "archive"
 _PIECE_BYTES = 256 * 1024
+_BUNCH = 64
 _PROBE_BYTES = 64 * 1024
 _WORTH_IT = 0.9
 _MODE = stat.S_IFREG | 0o644
@@ -113,7 +114,7 @@ def _gathered(pieces: Iterator[bytes]) -> bytes:
 
 def _listed(members: AsyncIterator[Member], asking: _Asking) -> Iterator[_Listed]:
     """Describe members as the library wants them."""
-    for member in asking.each(members):
+    for member in chain.from_iterable(asking.each(_bunches(members))):
         content = member.content
         pieces = iter((content,)) if isinstance(content, bytes) else asking.each(content)
         first = next(pieces, b"")
@@ -121,12 +122,29 @@ def _listed(members: AsyncIterator[Member], asking: _Asking) -> Iterator[_Listed
         yield member.name, member.modified_at, _MODE, method, _checked(member, chain((first,), pieces))
 
 
+async def _bunches(members: AsyncIterator[Member]) -> AsyncIterator[list[Member]]:
+    """Gather small members, so that thread and event loop need not meet for each; one in pieces ends its bunch."""
+    bunch: list[Member] = []
+    size_bytes = 0
+    async for member in members:
+        bunch.append(member)
+        size_bytes += member.size_bytes
+        if not isinstance(member.content, bytes) or size_bytes >= _PIECE_BYTES or len(bunch) >= _BUNCH:
+            yield bunch
+            bunch, size_bytes = [], 0
+    if bunch:
+        yield bunch
+
+
 def _checked(member: Member, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    if member.sha256 is None:
+        yield from pieces
+        return
     found = sha256()
     for piece in pieces:
         found.update(piece)
         yield piece
-    if member.sha256 is not None and found.hexdigest() != member.sha256:
+    if found.hexdigest() != member.sha256:
         raise StoreUnavailable(f"the blob {member.sha256} of the store is damaged")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -12,6 +13,9 @@ from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreacha
 from . import MIB, Answer, Program, wire
 
 _HIGH_WATER_BYTES = 8 * MIB
+_LOW_WATER_BYTES = 4 * MIB
+# What is read at once is copied several times on its way.
+_READ_BYTES = MIB
 _SAID_BYTES = 400
 
 
@@ -19,7 +23,7 @@ class Arrivals:
     """Standard output that has arrived and is not yet read; pauses the sender when the reader is slow."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._size_bytes = 0
         self._changed = asyncio.Event()
         self._has_ended = False
@@ -42,17 +46,20 @@ class Arrivals:
         self._changed.set()
 
     async def read(self) -> bytes:
-        """Wait for something and return all that is there; empty at the end."""
+        """Wait for something and return what is there, about 1 MiB at most; empty at the end."""
         if not self._pieces and not self._has_ended:
             self._changed.clear()
             await self._changed.wait()
-        taken = b"".join(self._pieces)
-        self._pieces.clear()
-        self._size_bytes = 0
-        if self._is_paused:
+        taken: list[bytes] = []
+        size_bytes = 0
+        while self._pieces and size_bytes < _READ_BYTES:
+            taken.append(self._pieces.popleft())
+            size_bytes += len(taken[-1])
+        self._size_bytes -= size_bytes
+        if self._is_paused and self._size_bytes <= _LOW_WATER_BYTES:
             self._is_paused = False
             self.resume()
-        return taken
+        return b"".join(taken)
 
 
 class Running(Protocol):

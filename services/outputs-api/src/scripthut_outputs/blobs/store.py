@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from io import FileIO
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 from scripthut_common.errors import NotFound, StoreUnavailable
@@ -44,9 +45,16 @@ class DiskBlobs:
 
     async def stream(self, sha256: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Yield a blob or a range of it in pieces of at most 256 KiB; raises as `read` does."""
-        pieces = self._pieces(sha256, start, length)
-        while piece := await asyncio.to_thread(next, pieces, b""):
-            yield piece
+        pieces, turn = self._pieces(sha256, start, length), Lock()
+        try:
+            while piece := await asyncio.to_thread(_next, pieces, turn):
+                yield piece
+        finally:
+            if turn.locked():
+                # A thread still reads, for nobody; whoever left does not wait for it.
+                asyncio.get_running_loop().run_in_executor(None, _close, pieces, turn)
+            else:
+                pieces.close()
 
     async def fault(self) -> str | None:
         """Say why nothing can be stored just now; `None` when it can."""
@@ -68,7 +76,7 @@ class DiskBlobs:
                 self._temporary = take_temporary_folder(self._room)
             return Batch(str(self._named), str(self._temporary))
 
-    def _pieces(self, sha256: str, start: int, length: int | None) -> Iterator[bytes]:
+    def _pieces(self, sha256: str, start: int, length: int | None) -> Generator[bytes, None, None]:
         left = sys.maxsize if length is None else length
         with translating(str(self._folder)), self._open(sha256) as file:
             file.seek(start)
@@ -94,3 +102,13 @@ class DiskBlobs:
     def _make_rooms(self) -> None:
         for room in (self._named, self._room):
             room.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _next(pieces: Generator[bytes, None, None], turn: Lock) -> bytes:
+    with turn:
+        return next(pieces, b"")
+
+
+def _close(pieces: Generator[bytes, None, None], turn: Lock) -> None:
+    with turn:
+        pieces.close()

@@ -86,7 +86,7 @@ class Archives:
             log.info("archive_left", path=scope["path"], reason=str(hung_up))
         except Exception as error:
             if has_started:
-                log.exception("archive_cut", path=scope["path"], fault=str(error))
+                log.error("archive_cut", path=scope["path"], fault=str(error))  # noqa: TRY400  the server tells the rest
                 raise
             await send_problem(send, error, scope["path"], is_head=is_head)
 

@@ -24,7 +24,7 @@ from . import ranges
 from .content import headers_for
 from .problems import LeftOut, send_problem
 from .routing import Guard, require_ids
-from .sending import HungUp, send_pieces
+from .sending import HungUp, closing, send_pieces
 from .small import Blobs, SmallBlobs
 
 _ROUTE = re.compile(rb"/runs/([^/]+)/tasks/([^/]+)/outputs/file/(.*)", re.DOTALL)
@@ -137,9 +137,10 @@ class Files:
             raise StoreUnavailable(f"the blob {served.sha256} is missing from the store") from error
 
         async def all_pieces() -> AsyncGenerator[bytes, None]:
-            yield piece
-            async for following in pieces:
-                yield following
+            async with closing(pieces):
+                yield piece
+                async for following in pieces:
+                    yield following
 
         async def answer(receive: Receive, send: Send) -> None:
             with suppress(HungUp):

@@ -18,6 +18,7 @@ from scripthut_outputs.catalog.views import Item, RunOverview
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.zipping import Member
 
+from .sending import closing
 from .shapes import ArchivedFileJson, ArchivedLedgerJson, archived_file_json, item_json, run_json
 from .small import Blobs
 
@@ -120,8 +121,9 @@ class Packing:
 
 async def _stream(blobs: Blobs, sha256: str) -> AsyncGenerator[bytes, None]:
     try:
-        async for piece in blobs.stream(sha256):
-            yield piece
+        async with closing(blobs.stream(sha256)) as pieces:
+            async for piece in pieces:
+                yield piece
     except NotFound as error:
         raise _missing(sha256) from error
 

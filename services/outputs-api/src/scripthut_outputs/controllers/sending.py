@@ -1,12 +1,13 @@
 """Send an answer that arrives in pieces: no faster than it is taken, no longer than somebody listens."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing
-from typing import Any, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar, cast
 
 from litestar.types import Message, Receive, Send
 
+T = TypeVar("T")
 _END: dict[str, Any] = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -36,6 +37,7 @@ async def send_pieces(
     Raises:
         HungUp: nobody listens any more.
     """
+    fault: BaseException | None = None
     try:
         async with aclosing(pieces), asyncio.TaskGroup() as group:
             watching = group.create_task(_watch(receive))
@@ -44,8 +46,24 @@ async def send_pieces(
                 await _within(stalled_after_s, send({"type": "http.response.body", "body": piece, "more_body": True}))
             await send(cast("Message", _END))
             watching.cancel()
-    except BaseExceptionGroup as group_of_errors:
-        raise group_of_errors.exceptions[0] from None
+    except BaseExceptionGroup as faults:
+        fault = faults.exceptions[0]
+    try:
+        if fault is not None:
+            raise fault
+    finally:
+        # An error that its own frame refers to would keep open files from being closed.
+        del fault
+
+
+@asynccontextmanager
+async def closing(pieces: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Close what a generator holds open at the end of the block, not when its memory is tidied up."""
+    try:
+        yield pieces
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
 async def _within(seconds: float | None, sending: Awaitable[None]) -> None:
