@@ -12,8 +12,8 @@ from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreacha
 
 from . import MIB, Answer, Program, wire
 
-_HIGH_WATER_BYTES = 8 * MIB
-_LOW_WATER_BYTES = 4 * MIB
+_HIGH_WATER_BYTES = 4 * MIB
+_LOW_WATER_BYTES = 2 * MIB
 # What is read at once is copied several times on its way.
 _READ_BYTES = MIB
 _SAID_BYTES = 400
