@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.errors import AccessRefused, NoConnection, Unreachable
-from scripthut_common.shell import Answer, Program
+from scripthut_common.shell import MIB, Answer, Program
 from scripthut_common.shell.ssh import SshShell
 from tests.testbed import ports
 from tests.testbed.accounts import ALICE, BOB
@@ -225,3 +225,29 @@ async def test_garbage_in_place_of_a_server_is_unreachable_and_harmless(own_sshd
             await hello(cluster_of(own_sshd, port=port))
 
     assert str(caught.value).isprintable()
+
+
+async def test_a_slow_reader_slows_the_sender_and_holds_little(own_sshd: Sshd) -> None:
+    zeros = Program(name="zeros", text=f"head -c {200 * MIB} /dev/zero", timeout_s=120, max_stdout_bytes=300 * MIB)
+    size_bytes = 0
+    async with opened(cluster_of(own_sshd)) as shell:
+        await shell.run(HELLO)
+        before = _forget_peak()
+
+        async with shell.stream(zeros) as pieces:
+            async for piece in pieces:
+                size_bytes += len(piece)
+                await asyncio.sleep(0.01)
+
+    assert size_bytes == 200 * MIB
+    assert _peak_bytes() - before <= 48 * MIB
+
+
+def _forget_peak() -> int:
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak_bytes()
+
+
+def _peak_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

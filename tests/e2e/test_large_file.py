@@ -36,11 +36,11 @@ def roomy_pair(slurm: SlurmCluster, sshd: Sshd, postgres: PostgresServer, rabbit
 
 
 def test_a_large_file_is_collected_and_served_with_flat_memory(roomy_pair: Pair) -> None:
-    collector, api = roomy_pair.collector.pid, roomy_pair.api.pid
+    pids = {"collector": roomy_pair.collector.pid, "api": roomy_pair.api.pid}
     with roomy_pair.client() as client:
         small = client.submit(_document("true"))
         client.wait_run(small, running.is_over, "a first run to warm everything up")
-        before = {pid: _forget_peak(pid) for pid in (collector, api)}
+        before = {name: _forget_peak(pid) for name, pid in pids.items()}
 
         run_id = client.submit(_document(_WRITE))
         run = client.wait_run(run_id, running.is_over, "the large file to be collected", 150)
@@ -53,8 +53,8 @@ def test_a_large_file_is_collected_and_served_with_flat_memory(roomy_pair: Pair)
     assert hashlib.sha256(content).hexdigest() == output.sha256
     with (folder / "large.bin").open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == output.sha256
-    grown = {pid: _peak_bytes(pid) - was for pid, was in before.items()}
-    assert {pid: growth for pid, growth in grown.items() if growth > _MOST_GROWTH_BYTES} == {}
+    grown = {name: _peak_bytes(pid) - before[name] for name, pid in pids.items()}
+    assert {name: growth for name, growth in grown.items() if growth > _MOST_GROWTH_BYTES} == {}
 
 
 def _document(command: str) -> dict[str, object]:

@@ -57,9 +57,19 @@ class Arrivals:
             size_bytes += len(taken[-1])
         self._size_bytes -= size_bytes
         if self._is_paused and self._size_bytes <= _LOW_WATER_BYTES:
-            self._is_paused = False
-            self.resume()
+            self._let_come()
         return b"".join(taken)
+
+    def _let_come(self) -> None:
+        """Take all that was held back before pausing again.
+
+        asyncssh opens its whole window as soon as one piece of what it holds is taken: pausing in between, it would
+        hold a window more each time, and in the end all that is sent.
+        """
+        self.resume()
+        self._is_paused = self._size_bytes > _HIGH_WATER_BYTES
+        if self._is_paused:
+            self.pause()
 
 
 class Running(Protocol):
