@@ -15,6 +15,7 @@ from scripthut_common.serving import serve
 from scripthut_outputs import app
 from scripthut_outputs.access import Action
 from scripthut_outputs.catalog.changes import Listener
+from scripthut_outputs.controllers.archives import Archives
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
 from scripthut_outputs.controllers.lanes import Lanes
@@ -54,7 +55,8 @@ async def main(arguments: Sequence[str]) -> None:
     litestar.register(_from_memory({"summary": await _body(house, SUMMARY), "outputs": await _body(house, LISTED)}))
     rules = Rules(allowed_hosts=frozenset({"127.0.0.1"}), cors_origins=frozenset())
     files = Files(house.reading, house.blobs, guard)
-    door = Door(Lanes(litestar, files), house.parts.tokens, house.sessions, rules)
+    archives = Archives(house.reading, house.blobs, guard, house.parts.archive_limits)
+    door = Door(Lanes(litestar, files, archives), house.parts.tokens, house.sessions, rules)
     print(READY, flush=True)
     async with asyncio.TaskGroup() as group:
         group.create_task(Listener(database, house.cache).step())

@@ -7,6 +7,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from scripthut_outputs.controllers import clusters, login, operations, problems, schema
+from scripthut_outputs.controllers.archives import Archived, Archives
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
@@ -22,17 +23,22 @@ _MAX_BODY_BYTES = 64 * 1024
 
 
 def build(parts: Parts, rules: Rules) -> ASGIApp:
-    """Make the application: the door, files as plain ASGI, everything else by Litestar."""
+    """Make the application: the door, files and archives as plain ASGI, everything else by Litestar."""
     guard = Guard(parts.reading)
     litestar = build_litestar(parts, guard)
-    return Door(Lanes(litestar, Files(parts.reading, parts.blobs, guard)), parts.tokens, parts.sessions, rules)
+    lanes = Lanes(
+        litestar,
+        Files(parts.reading, parts.blobs, guard),
+        Archives(parts.reading, parts.blobs, guard, parts.archive_limits),
+    )
+    return Door(lanes, parts.tokens, parts.sessions, rules)
 
 
 def build_litestar(parts: Parts, guard: Guard) -> Litestar:
     """Make the routes; every one asks the guard."""
     return Litestar(
         [
-            *(Runs, Details, Outputs, Summaries),
+            *(Runs, Details, Outputs, Archived, Summaries),
             *(login.enter, login.log_in, login.log_out, login.home),
             *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,

@@ -41,6 +41,7 @@ from .controllers.door import Rules
 from .controllers.inlining import MaxInline
 from .controllers.parts import Parts
 from .controllers.standing import Bounds
+from .controllers.turns import Limits
 from .documents.loop import Renderer
 from .documents.press import Press
 from .intake import Intake
@@ -228,6 +229,12 @@ class _Plan:
             bus_fault=lambda: self._bus.fault,
             bounds=Bounds(
                 silent_after_s=settings.cluster_silent_after_s, unseen_after_s=settings.cluster_unseen_after_s
+            ),
+            archive_limits=Limits(
+                at_once=settings.archives_at_once,
+                each=settings.archives_each,
+                wait_s=settings.archive_wait_s,
+                stalled_after_s=settings.archive_stalled_s,
             ),
         )
         return app.build(parts, _rules(settings))

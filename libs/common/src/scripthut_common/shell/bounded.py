@@ -13,16 +13,14 @@ from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreacha
 from . import MIB, Answer, Program, wire
 
 _HIGH_WATER_BYTES = 4 * MIB
-_TAKEN_BYTES = MIB
+_LOW_WATER_BYTES = 2 * MIB
+# What is read at once is copied several times on its way.
+_READ_BYTES = MIB
 _SAID_BYTES = 400
 
 
 class Arrivals:
-    """Standard output that has arrived and is not yet read; pauses the sender when the reader is slow.
-
-    The sender is resumed once everything is read, and may then hand over all that it has held back at once: asyncssh
-    opens its window anew with the first piece of that, so that pausing it in between would let it hold ever more.
-    """
+    """Standard output that has arrived and is not yet read; pauses the sender when the reader is slow."""
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
@@ -38,7 +36,9 @@ class Arrivals:
         self._pieces.append(piece)
         self._size_bytes += len(piece)
         self._changed.set()
-        self._pause_if_much()
+        if self._size_bytes > _HIGH_WATER_BYTES and not self._is_paused:
+            self._is_paused = True
+            self.pause()
 
     def end(self) -> None:
         """Say that nothing more will come."""
@@ -46,28 +46,29 @@ class Arrivals:
         self._changed.set()
 
     async def read(self) -> bytes:
-        """Wait for something and return the first of it, about 1 MiB at most; empty at the end."""
+        """Wait for something and return what is there, about 1 MiB at most; empty at the end."""
         if not self._pieces and not self._has_ended:
             self._changed.clear()
             await self._changed.wait()
-        taken = self._take()
-        if self._is_paused and not self._pieces:
-            self.resume()
-            self._is_paused = False
-            self._pause_if_much()
-        return taken
-
-    def _take(self) -> bytes:
-        taken, taken_bytes = [], 0
-        while self._pieces and taken_bytes < _TAKEN_BYTES:
+        taken: list[bytes] = []
+        size_bytes = 0
+        while self._pieces and size_bytes < _READ_BYTES:
             taken.append(self._pieces.popleft())
-            taken_bytes += len(taken[-1])
-        self._size_bytes -= taken_bytes
+            size_bytes += len(taken[-1])
+        self._size_bytes -= size_bytes
+        if self._is_paused and self._size_bytes <= _LOW_WATER_BYTES:
+            self._let_come()
         return b"".join(taken)
 
-    def _pause_if_much(self) -> None:
-        if self._size_bytes > _HIGH_WATER_BYTES and not self._is_paused:
-            self._is_paused = True
+    def _let_come(self) -> None:
+        """Take all that was held back before pausing again.
+
+        asyncssh opens its whole window as soon as one piece of what it holds is taken: pausing in between, it would
+        hold a window more each time, and in the end all that is sent.
+        """
+        self.resume()
+        self._is_paused = self._size_bytes > _HIGH_WATER_BYTES
+        if self._is_paused:
             self.pause()
 
 

@@ -8,11 +8,12 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 from scripthut_common.errors import NotFound, StoreUnavailable
@@ -51,9 +52,16 @@ class DiskBlobs:
 
     async def stream(self, sha256: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Yield a blob or a range of it in pieces of at most 256 KiB; raises as `read` does."""
-        pieces = self._pieces(sha256, start, length)
-        while piece := await asyncio.to_thread(next, pieces, b""):
-            yield piece
+        pieces, turn = self._pieces(sha256, start, length), Lock()
+        try:
+            while piece := await asyncio.to_thread(_next, pieces, turn):
+                yield piece
+        finally:
+            if turn.locked():
+                # A thread still reads, for nobody; whoever left does not wait for it.
+                asyncio.get_running_loop().run_in_executor(None, _close, pieces, turn)
+            else:
+                pieces.close()
 
     async def fault(self) -> str | None:
         """Say why nothing can be stored just now; `None` when it can."""
@@ -137,7 +145,7 @@ class DiskBlobs:
     def _translating(self) -> AbstractContextManager[None]:
         return translating(f"the blob store {self._folder}")
 
-    def _pieces(self, sha256: str, start: int, length: int | None) -> Iterator[bytes]:
+    def _pieces(self, sha256: str, start: int, length: int | None) -> Generator[bytes, None, None]:
         left = sys.maxsize if length is None else length
         with self._translating(), self._open(sha256) as file:
             file.seek(start)
@@ -171,3 +179,13 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
         return entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _next(pieces: Generator[bytes, None, None], turn: Lock) -> bytes:
+    with turn:
+        return next(pieces, b"")
+
+
+def _close(pieces: Generator[bytes, None, None], turn: Lock) -> None:
+    with turn:
+        pieces.close()

@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scripthut_common.database import Database
 from scripthut_outputs.ledger import LedgerRow, Place
 
-from . import changes, clusters, files, items, panels, runs
+from . import changes, clusters, files, items, ledgers, panels, runs
 from .changes import Cache
+from .ledgers import Ledger
 from .views import (
     ClusterView,
     Contribution,
@@ -111,6 +112,15 @@ class Reading:
             ("file", task_id, path),
             lambda connection: files.read_file(connection, run_id, task_id, Place.OUTPUT, path),
         )
+
+    async def ledgers(self, run_id: str, task_ids: Sequence[str], *, max_rows: int) -> list[Ledger]:
+        """The whole ledgers of the first of these tasks, as many as one read takes; at least one."""
+        async with self._database.transaction() as connection:
+            return await ledgers.read_ledgers(connection, run_id, task_ids, max_rows=max_rows)
+
+    async def stored_bytes(self, run_id: str) -> int:
+        """How many bytes of a run we hold."""
+        return await self._kept(run_id, "stored", lambda connection: ledgers.read_stored_bytes(connection, run_id))
 
     async def clusters(self) -> dict[str, ClusterView]:
         """How every cluster does that was ever heard of, by name, in their order."""

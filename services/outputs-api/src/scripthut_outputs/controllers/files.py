@@ -6,7 +6,8 @@ bytes of its name in the ledger; no path is ever joined.
 
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
@@ -23,14 +24,15 @@ from . import ranges
 from .content import headers_for
 from .problems import LeftOut, send_problem
 from .routing import Guard, require_ids
+from .sending import HungUp, closing, send_pieces
 from .small import Blobs, SmallBlobs
 
 _ROUTE = re.compile(rb"/runs/([^/]+)/tasks/([^/]+)/outputs/file/(.*)", re.DOTALL)
 ACTION = Action.READ_RUN
 PATHSEND = "http.response.pathsend"
-Answer = Callable[[Send], Awaitable[None]]
+Answer = Callable[[Receive, Send], Awaitable[None]]
 _METHODS = frozenset({"GET", "HEAD"})
-_CONDITIONS = frozenset({b"if-none-match", b"range", b"if-range"})
+_CONDITIONS = frozenset({b"if-match", b"if-none-match", b"range", b"if-range"})
 
 
 def is_file(raw_path: bytes) -> bool:
@@ -58,7 +60,7 @@ class Files:
         self._guard = guard
         self._small = SmallBlobs(blobs)
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Serve one request whose raw path `is_file`."""
         is_head = scope["method"] == "HEAD"
         try:
@@ -67,7 +69,7 @@ class Files:
         except Exception as error:  # noqa: BLE001  the mapper of errors to answers, for this route
             await send_problem(send, error, scope["path"], is_head=is_head)
         else:
-            await answer(send)
+            await answer(receive, send)
 
     async def _find(self, scope: HTTPScope) -> _Served:
         found = _ROUTE.fullmatch(scope["raw_path"])
@@ -89,6 +91,8 @@ class Files:
     async def _choose(self, served: _Served, scope: HTTPScope, *, is_head: bool) -> Answer:
         """Have everything ready that can fail, before the first byte is sent."""
         asked = {name: value for name, value in scope["headers"] if name in _CONDITIONS}
+        if asked:
+            ranges.require_match(asked.get(b"if-match"), served.etag)
         if asked and ranges.is_held(asked.get(b"if-none-match"), served.etag):
             return _empty({"type": "http.response.start", "status": 304, "headers": served.headers})
         if is_head:
@@ -111,7 +115,7 @@ class Files:
         if not os.path.exists(path):  # noqa: PTH110, ASYNC240  a microsecond, on the hot path
             raise StoreUnavailable(f"the blob {served.sha256} is missing from the store")
 
-        async def answer(send: Send) -> None:
+        async def answer(receive: Receive, send: Send) -> None:  # noqa: ARG001  the server itself sees who hangs up
             await send(cast("Message", served.whole))
             await send(cast("Message", {"type": PATHSEND, "path": path}))
 
@@ -132,12 +136,15 @@ class Files:
         except NotFound as error:
             raise StoreUnavailable(f"the blob {served.sha256} is missing from the store") from error
 
-        async def answer(send: Send) -> None:
-            await send(cast("Message", start))
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-            async for following in pieces:
-                await send({"type": "http.response.body", "body": following, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        async def all_pieces() -> AsyncGenerator[bytes, None]:
+            async with closing(pieces):
+                yield piece
+                async for following in pieces:
+                    yield following
+
+        async def answer(receive: Receive, send: Send) -> None:
+            with suppress(HungUp):
+                await send_pieces(receive, send, start, all_pieces())
 
         return answer
 
@@ -154,7 +161,7 @@ def _describe(row: LedgerRow) -> _Served:
 
 
 def _at_once(start: dict[str, Any], body: bytes) -> Answer:
-    async def answer(send: Send) -> None:
+    async def answer(receive: Receive, send: Send) -> None:  # noqa: ARG001  nothing is left to stop
         await send(cast("Message", start))
         await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -1,9 +1,9 @@
-"""Which application answers a request: files are plain ASGI, everything else is Litestar's."""
+"""Which application answers a request: files and archives are plain ASGI, everything else is Litestar's."""
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import files
+from . import archives, files
 
 _DEFAULTS = {
     b"x-content-type-options": b"nosniff",
@@ -17,9 +17,10 @@ _DEFAULTS = {
 class Lanes:
     """Sends a request to the application that answers it; what that one says of caching and policy counts."""
 
-    def __init__(self, litestar: ASGIApp, files_app: files.Files) -> None:
+    def __init__(self, litestar: ASGIApp, files_app: files.Files, archives_app: archives.Archives) -> None:
         self._litestar = litestar
         self._files = files_app
+        self._archives = archives_app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -27,6 +28,8 @@ class Lanes:
             await self._litestar(scope, receive, send)
         elif files.is_file(scope["raw_path"]):
             await self._files(scope, receive, send)
+        elif archives.is_archive(scope["raw_path"]):
+            await self._archives(scope, receive, send)
         else:
             await self._litestar(scope, receive, _with_defaults(send))
 

@@ -14,6 +14,7 @@ from scripthut_outputs.catalog.reading import Reading
 from .inlining import MaxInline
 from .small import Blobs
 from .standing import Bounds
+from .turns import Limits
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,3 +35,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     max_inline: MaxInline
     bus_fault: Callable[[], str | None]
     bounds: Bounds
+    archive_limits: Limits = Limits()

@@ -8,7 +8,7 @@ import re
 import msgspec
 from litestar.exceptions import HTTPException
 
-_ONE_RANGE = re.compile(rb"bytes=\s*(\d{1,18})?\s*-\s*(\d{1,18})?\s*")
+_ONE_RANGE = re.compile(rb"(?i:bytes)=\s*(\d{1,18})?\s*-\s*(\d{1,18})?\s*")
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,25 @@ class Unsatisfiable(HTTPException):
             detail=f"the file has {size_bytes} bytes; none of them lies in the range asked for",
             headers={"content-range": f"bytes */{size_bytes}"},
         )
+
+
+class OtherContent(HTTPException):
+    """The asker wants a part of something else than what is here now."""
+
+    status_code = 412
+
+    def __init__(self) -> None:
+        super().__init__(detail="the file is not the one that `If-Match` names")
+
+
+def require_match(if_match: bytes | None, etag: bytes) -> None:
+    """Go on only if this is what the asker means.
+
+    Raises:
+        OtherContent: it is not.
+    """
+    if if_match is not None and not {etag, b"*"}.intersection(tag.strip() for tag in if_match.split(b",")):
+        raise OtherContent
 
 
 def choose(header: bytes | None, if_range: bytes | None, *, etag: bytes, size_bytes: int) -> Part | None:

@@ -51,6 +51,8 @@ class _Json(JsonRenderPlugin):
         create["responses"] = {"200": found, **create["responses"]}
         paths["/runs/{run_id}/summary"]["get"]["responses"]["200"]["content"]["text/markdown"] = {"schema": _TEXT}
         _describe_file(paths["/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"])
+        for archive in ("/runs/{run_id}/archive", "/runs/{run_id}/tasks/{task_id}/outputs/archive"):
+            _describe_archive(paths[archive])
         return super().render(request, openapi_schema)
 
 
@@ -61,8 +63,18 @@ def _describe_file(path: dict[str, Any]) -> None:
         "200": _answer("the file, in a type that no browser runs; `ETag` is its SHA-256", bytes_),
         "206": _answer("the part that `Range` asks for", bytes_),
         "304": {"description": "`If-None-Match` names what it is"},
+        "412": {"description": "`If-Match` names something else"},
     }
     read["responses"] = {**found, "default": read["responses"]["default"]}
+    path["head"] = {**read, "operationId": f"{read['operationId']}Head", "responses": _EMPTY}
+
+
+def _describe_archive(path: dict[str, Any]) -> None:
+    read = path["get"]
+    read["responses"] = {
+        "200": _answer("a zip; cut where it cannot be made to its end", {"application/zip": _BYTES}),
+        "default": read["responses"]["default"],
+    }
     path["head"] = {**read, "operationId": f"{read['operationId']}Head", "responses": _EMPTY}
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from scripthut_common.events import Evidence, Extension, ItemState, Outcome, RunState
 from scripthut_outputs.catalog.views import ClusterView, Item, RunOverview
-from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState
+from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
 from scripthut_outputs.rendering import file_url
 
 from .standing import Bounds, is_stale
@@ -212,6 +212,36 @@ class SummaryJson(msgspec.Struct, frozen=True, kw_only=True):
     any_contributions: bool
 
 
+class ArchivedFileJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the ledger in an archive. `entry`: where the file lies beside the ledger; `null` where we lack it."""
+
+    place: Place
+    path: str
+    path_b64: str
+    entry: str | None
+    state: FileState
+    reason: str | None
+    count: int
+    size: int | None
+    stored_size: int | None
+    sha256: str | None
+    modified_at: float | None
+    collected_at: datetime | None
+    removed_at: datetime | None
+    attempt: int
+
+
+class ArchivedLedgerJson(msgspec.Struct, frozen=True, kw_only=True):
+    """`ledger.json` of a task in an archive: the task as it stands, and every file, stored or left out."""
+
+    run_id: str
+    cluster: str
+    output_dir: str | None
+    collected_at: datetime | None
+    task: ItemJson
+    files: tuple[ArchivedFileJson, ...]
+
+
 def run_json(run: RunOverview) -> RunJson:
     """A run as it stands in lists."""
     return RunJson(**{name: getattr(run, name) for name in RunJson.__struct_fields__})
@@ -245,6 +275,26 @@ def output_json(run_id: str, task_id: str, row: LedgerRow) -> OutputJson:
         reason=row.reason,
         count=row.count,
         url=file_url(run_id, task_id, row.path) if row.state is FileState.STORED else None,
+    )
+
+
+def archived_file_json(row: LedgerRow, removed_at: datetime | None, entry: str | None) -> ArchivedFileJson:
+    """A ledger row in an archive, its name there beside its exact name on the cluster."""
+    return ArchivedFileJson(
+        place=row.place,
+        path=row.path.decode("utf-8", "replace"),
+        path_b64=b64encode(row.path).decode("ascii"),
+        entry=entry,
+        state=row.state,
+        reason=row.reason,
+        count=row.count,
+        size=row.size_bytes,
+        stored_size=row.stored_bytes,
+        sha256=row.sha256,
+        modified_at=row.modified_at,
+        collected_at=row.collected_at,
+        removed_at=removed_at,
+        attempt=row.attempt,
     )
 
 

@@ -32,6 +32,7 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     sections: tuple[showing.Document, ...]
     next_url: str | None
     is_moving: bool
+    download: showing.Download | None
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,7 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     next_url: str | None
     is_moving: bool
+    download: showing.Download | None
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +87,7 @@ async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, run_id
         or any(item.outputs_state in MOVING for item in listed.items)
         or any(panel.is_waiting for panel in panels)
         or any(section.is_waiting for section in sections),
+        download=showing.download(f"/runs/{run_id}/archive", await reading.stored_bytes(run_id)),
     )
 
 
@@ -108,6 +111,10 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         command=text.log(str((item.definition or {}).get("command", "")).encode("utf-8", "replace")),
         next_url=outputs.next and f"{panel.row.url}?cursor={outputs.next}",
         is_moving=item.ended_at is None or item.is_extending or item.outputs_state in MOVING or panel.is_waiting,
+        download=showing.download(
+            f"/runs/{item.run_id}/tasks/{item.task_id}/outputs/archive",
+            outputs.stored_bytes + sum(log.stored_bytes or 0 for log in logs.values() if log is not None),
+        ),
     )
 
 

@@ -117,6 +117,13 @@ class Log(_View, frozen=True, kw_only=True):
     is_open: bool
 
 
+class Download(_View, frozen=True, kw_only=True):
+    """Everything as one archive."""
+
+    url: str
+    size: str
+
+
 class TaskPanel(_View, frozen=True, kw_only=True):
     """All that one task left behind."""
 
@@ -211,6 +218,11 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
         more_files=found.files_count - sum(file.row.count for file in found.files),
         is_open=is_open,
     )
+
+
+def download(url: str, size_bytes: int) -> Download | None:
+    """Offer everything as one archive, where there is anything."""
+    return Download(url=url, size=text.size(size_bytes)) if size_bytes else None
 
 
 def sections(run_id: str, contributions: Sequence[Contribution], allowance: Allowance) -> tuple[Document, ...]:

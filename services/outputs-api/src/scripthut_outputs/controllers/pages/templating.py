@@ -35,6 +35,7 @@ def _environment() -> Environment:
     environment.globals["static"] = assets.url
     environment.globals["refresh_s"] = None
     environment.globals["viewer"] = None
+    environment.globals["download"] = None
     return environment
 
 

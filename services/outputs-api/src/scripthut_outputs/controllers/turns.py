@@ -1,0 +1,69 @@
+"""Turns at what is dear: so many at once, fewer for each person, and after a while of waiting a plain refusal."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from scripthut_common.errors import TransientError
+
+
+class TooBusy(TransientError):
+    """Everybody's turns are taken, or all of one person's."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many archives are made at once, in all and for one person; how long one waits for a turn, in seconds.
+
+    A receiver who takes nothing for `stalled_after_s` loses the turn.
+    """
+
+    at_once: int = 4
+    each: int = 2
+    wait_s: float = 20.0
+    stalled_after_s: float = 120.0
+
+
+class Turns:
+    """Gives turns, first come, first served."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._all = asyncio.Semaphore(limits.at_once)
+        self._own: dict[str, asyncio.Semaphore] = {}
+        self._interested: dict[str, int] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has a turn or waits for one."""
+        return not self._interested
+
+    @asynccontextmanager
+    async def one(self, name: str) -> AsyncIterator[None]:
+        """Wait for a turn and keep it to the end of the block.
+
+        Raises:
+            TooBusy: there was none in time.
+        """
+        own = self._own.setdefault(name, asyncio.Semaphore(self._limits.each))
+        self._interested[name] = self._interested.get(name, 0) + 1
+        try:
+            async with self._taken(own), self._taken(self._all):
+                yield
+        finally:
+            self._interested[name] -= 1
+            if not self._interested[name]:
+                del self._interested[name], self._own[name]
+
+    @asynccontextmanager
+    async def _taken(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._limits.wait_s):
+                await turns.acquire()
+        except TimeoutError as error:
+            raise TooBusy("too many archives are being downloaded just now: try again when one has ended") from error
+        try:
+            yield
+        finally:
+            turns.release()
