@@ -19,6 +19,19 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
 
 
+class StoreSettings(DatabaseSettings, frozen=True, kw_only=True):
+    """What verifying needs: the catalog, and where the bytes are."""
+
+    blobs_dir: str
+
+
+class SweepSettings(StoreSettings, frozen=True, kw_only=True):
+    """What one pass of retention and sweep needs."""
+
+    clusters_file: str
+    sweep_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
+
+
 class DoorSettings(DatabaseSettings, frozen=True, kw_only=True):
     """What letting people in needs.
 
@@ -49,6 +62,8 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     every 30 s. `cluster_unseen_after_s`: one of which no round went well for so long, too.
     `max_rendered_bytes`: so much of a document is rendered, by `render_workers` processes that a document may hold
     for `render_timeout_s` and fill by `render_memory_bytes`.
+    `retention_interval_s`: so often what is too old is removed, for the first time `retention_delay_s` after the start;
+    blobs that nobody refers to go once no collection has touched them for `sweep_grace_s`.
     """
 
     clusters_file: str
@@ -62,6 +77,9 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     render_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     render_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * MIB)] = 512 * MIB
     render_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    retention_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    retention_delay_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    sweep_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
     database_connections: Annotated[int, msgspec.Meta(ge=1)] = 8
 
 
