@@ -279,3 +279,16 @@ async def test_a_pass_can_be_done_and_tried_by_command(
     assert "swept: 2 blobs, 11 B\n" in done.stdout
     assert nobody.returncode == 1
     assert await listed(house) == {kept[b"a.txt"]}
+
+
+async def test_storage_says_who_holds_what(house: House, kept: dict[bytes, str], migrated_uri: str) -> None:
+    await keep_files(house, {b"equal to a": b"first"})
+    await change(house, "UPDATE outputs.runs SET owner = 'bob' WHERE run_id = 'r2'")
+
+    told = run("storage", "--json", database_url=migrated_uri)
+    table = run("storage", database_url=migrated_uri)
+
+    ada = {"cluster": "daint", "owner": "ada", "runs": 1, "files": 4, "unique_bytes": 11, "shared_bytes": 5}
+    bob = {"cluster": "eiger", "owner": "bob", "runs": 1, "files": 1, "unique_bytes": 0, "shared_bytes": 5}
+    assert msgspec.json.decode(told.stdout) == {"shares": [ada, bob], "blobs": 3, "blob_bytes": 16}
+    assert table.stdout.splitlines()[1].split() == ["daint", "ada", "1", "4", "11", "B", "5", "B"]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, exists, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, and_, case, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
@@ -184,7 +184,7 @@ def _weights(cluster: str) -> Any:
         select(
             held.c.run_id,
             held.c.place,
-            func.coalesce(freed_bytes, 0).label("freed_bytes"),
+            func.coalesce(freed_bytes, 0).cast(BigInteger).label("freed_bytes"),
             func.min(blobs.c.goes_at).label("frees_from"),
         )
         .join(blobs, blobs.c.sha256 == held.c.sha256)

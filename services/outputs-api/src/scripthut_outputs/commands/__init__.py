@@ -1,4 +1,4 @@
-"""What a person or a unit file starts: `api`, `collect`, `migrate`, `login-url`, `verify`, `sweep`, `pin`, `unpin`."""
+"""What a person or a unit file starts: `api` and `collect`, and the commands for those who run it."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from scripthut_common.errors import Error
 from scripthut_outputs.catalog.verifying import Scope
 from scripthut_outputs.wiring import Role
 
-from . import login, migrate, pin, run, sweep, verify
+from . import login, migrate, pin, run, storage, sweep, verify
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,14 +25,8 @@ def main(arguments: Sequence[str]) -> int:
                 asyncio.run(run.run(os.environ, Role.COLLECTOR))
             case "login-url":
                 asyncio.run(login.login_url(os.environ, asked.actor))
-            case "verify":
-                return asyncio.run(verify.verify(os.environ, _verification(asked)))
-            case "sweep":
-                asyncio.run(sweep.sweep(os.environ, is_dry=asked.dry_run, is_json=asked.json))
-            case "pin":
-                asyncio.run(pin.pin(os.environ, asked.run, is_pinned=True, by=asked.by))
-            case "unpin":
-                asyncio.run(pin.pin(os.environ, asked.run, is_pinned=False, by=None))
+            case "verify" | "sweep" | "storage" | "pin" | "unpin":
+                return asyncio.run(_keep(asked))
             case _:
                 asyncio.run(migrate.migrate(os.environ, asked.direction, asked.revision))
     except Error as error:
@@ -46,6 +40,21 @@ def main(arguments: Sequence[str]) -> int:
 def console() -> NoReturn:
     """Be the program `scripthut-outputs`."""
     sys.exit(main(sys.argv[1:]))
+
+
+async def _keep(asked: argparse.Namespace) -> int:
+    """Do one of the commands about what is kept."""
+    match asked.command:
+        case "verify":
+            return await verify.verify(os.environ, _verification(asked))
+        case "sweep":
+            await sweep.sweep(os.environ, is_dry=asked.dry_run, is_json=asked.json)
+        case "storage":
+            await storage.storage(os.environ, is_json=asked.json)
+        case _:
+            by = asked.by if asked.command == "pin" else None
+            await pin.pin(os.environ, asked.run, is_pinned=asked.command == "pin", by=by)
+    return 0
 
 
 def _verification(asked: argparse.Namespace) -> verify.Asked:
@@ -85,6 +94,8 @@ def _add_keeping(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     sweeping = commands.add_parser("sweep", help="remove what retention says and what nobody refers to, now")
     sweeping.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     sweeping.add_argument("--json", action="store_true", help="for scripts")
+    storing = commands.add_parser("storage", help="say where the space went, by cluster and owner")
+    storing.add_argument("--json", action="store_true", help="for scripts")
     pinning = commands.add_parser("pin", help="keep the files of a run whatever the retention says")
     pinning.add_argument("run", metavar="RUN")
     pinning.add_argument("--by", help="who wants it kept; without it, the account that runs this")
