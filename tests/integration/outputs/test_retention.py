@@ -8,9 +8,11 @@ from sqlalchemy import text
 
 from scripthut_outputs.catalog.retention import Retained
 from scripthut_outputs.ledger import Place, Removal
+from scripthut_outputs.retention import Keeper, Terms
 from tests.integration.outputs.house import House, item
-from tests.integration.outputs.keeping import change, ended_task, keep_files, keeper, states
+from tests.integration.outputs.keeping import change, cluster, ended_task, keep_files, keeper, states
 
+UNITS = ("bytes", "files")
 FILE = "/runs/r1/tasks/t0/outputs/file/plot.png"
 
 
@@ -242,6 +244,48 @@ async def test_a_task_that_is_being_written_just_now_waits_for_the_next_time(hou
         await keeper(house, max_age_days=1).work()
 
     assert await states(house) == {b"a": "stored", b"b": "purged"}
+
+
+async def test_passes_come_by_the_clock_and_measure_what_is_left(house: House) -> None:
+    await an_old_task(house)
+    await ended_task(house, "t1")
+    await keep_files(house, {b"young": b"12345", b"equal": b"12345"}, "t1")
+    registry, now = CollectorRegistry(), [100.0]
+    terms = Terms(interval_s=3600, delay_s=300)
+    clusters = {"daint": cluster(max_age_days=90)}
+    kept = Keeper(house.database, house.blobs, clusters, terms, registry, clock=lambda: now[0])
+    step = next(loop.step for loop in kept.loops() if loop.name == "outputs.retention")
+
+    await step()
+    assert (await states(house))[b"out"] == "stored"
+    now[0] += 300
+    await step()
+    assert (await states(house))[b"out"] == "purged"
+    measured = [registry.get_sample_value(f"scripthut_outputs_stored_{what}", {"cluster": "daint"}) for what in UNITS]
+    assert measured == [5, 2]
+
+    await change(house, "UPDATE outputs.items SET ended_at = now() - interval '91 days'")
+    now[0] += 3599
+    await step()
+    assert (await states(house))[b"young"] == "stored"
+    now[0] += 1
+    await step()
+    assert (await states(house))[b"young"] == "purged"
+
+
+async def test_a_run_of_many_files_is_removed_whole(house: House) -> None:
+    await ended_task(house, days_ago=100)
+    many = (
+        "INSERT INTO outputs.files (run_id, task_id, place, path, kind, state, sha256, stored_bytes, attempt) "
+        "SELECT 'r1', 't0', 'output', g::text::bytea, 'other', 'stored', 'x', 1, 1 FROM generate_series(1, 2500) g"
+    )
+    await change(house, many)
+
+    done = await keeper(house, max_age_days=90).work()
+
+    assert done is not None
+    assert [taken.files for taken in done.removed] == [2500]
+    assert set((await states(house)).values()) == {"purged"}
 
 
 async def _is_waiting(house: House) -> None:

@@ -22,6 +22,7 @@ from scripthut_outputs.tables import FILES, ITEMS, RUNS
 from .changes import touch
 from .views import RunBytes
 
+PORTION = 1000
 _LOCK = "scripthut-outputs retention"
 _SCAN_S = 600.0
 _PASS_S = 24 * 3600.0
@@ -100,7 +101,7 @@ class Retained:
         return Removed(files=int(row[0]), stored_bytes=int(row[1]))
 
     async def remove(
-        self, run_id: str, removal: Removal, reason: str, *, before: datetime | None = None, limit: int = 1000
+        self, run_id: str, removal: Removal, reason: str, *, before: datetime | None = None, limit: int = PORTION
     ) -> Removed:
         """Remove a portion of a run's files: of tasks that ended before a time, or of all that have ended.
 

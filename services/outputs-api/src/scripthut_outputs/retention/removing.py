@@ -8,7 +8,7 @@ import structlog
 
 from scripthut_common import supervision
 from scripthut_common.clusters import Cluster
-from scripthut_outputs.catalog.retention import Removed, Retained
+from scripthut_outputs.catalog.retention import PORTION, Removed, Retained
 from scripthut_outputs.ledger import Removal
 
 from . import deciding
@@ -90,7 +90,10 @@ class Remover:
 
     async def _remove(self, run_id: str, removal: Removal, reason: str, before: datetime | None) -> Removed:
         files = stored_bytes = 0
-        while (portion := await self._retained.remove(run_id, removal, reason, before=before)).files:
+        has_more = True
+        while has_more:
+            portion = await self._retained.remove(run_id, removal, reason, before=before)
             files, stored_bytes = files + portion.files, stored_bytes + portion.stored_bytes
+            has_more = portion.files == PORTION
             supervision.beat()
         return Removed(files=files, stored_bytes=stored_bytes)
