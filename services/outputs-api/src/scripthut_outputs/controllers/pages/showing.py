@@ -220,7 +220,7 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
 def _removed(count: int) -> str:
     if not count:
         return ""
-    return f"{count} {'file was' if count == 1 else 'files were'} removed; hash and reason are listed below."
+    return f"{count} {'file was' if count == 1 else 'files were'} removed; the reasons are listed below."
 
 
 def sections(run_id: str, contributions: Sequence[Contribution], allowance: Allowance) -> tuple[Document, ...]:
