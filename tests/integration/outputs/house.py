@@ -24,6 +24,7 @@ from scripthut_outputs.catalog.applying import Applying
 from scripthut_outputs.catalog.changes import Cache, touch
 from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
+from scripthut_outputs.catalog.pinning import Pins
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
@@ -55,6 +56,7 @@ class House:
         self.parts = Parts(
             reading=self.reading,
             creating=self.creating,
+            pins=Pins(database, self.cache),
             blobs=self.blobs,
             clusters=frozenset({"daint", "eiger"}),
             login_codes=self.login_codes,

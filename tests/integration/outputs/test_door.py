@@ -14,6 +14,7 @@ from scripthut_outputs.controllers.routing import Guard, action_of
 from tests.integration.outputs.house import ORIGIN, TOKENS, House, document, ended, item
 
 ENTRANCES = {"/", "/login", "/logout", "/health/live", "/health/ready", "/ui/static/{version}/{name}"}
+OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN}
 
 
 def routes(house: House) -> list[tuple[str, HTTPRouteHandler]]:
@@ -49,7 +50,7 @@ async def test_only_named_routes_let_strangers_in(house: House) -> None:
 async def test_every_route_of_a_run_names_it_run_id(house: House) -> None:
     for path, handler in routes(house):
         if "OPTIONS" not in handler.http_methods:
-            is_of_a_run = action_of(handler) in {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN}
+            is_of_a_run = action_of(handler) in OF_A_RUN
             assert ("{run_id}" in path) is is_of_a_run, path
 
 

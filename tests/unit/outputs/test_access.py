@@ -15,7 +15,7 @@ from tests.unit.outputs.runs import run_of
 
 ADA = Actor(name="ada", role=Role.USER)
 ROOT = Actor(name="root", role=Role.ADMIN)
-OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN}
+OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN}
 HERS: RunHead = run_of("ada")
 OTHERS: RunHead = run_of("bob")
 

@@ -39,6 +39,14 @@ class FileState(StrEnum):
     PURGED = "purged"
 
 
+class Removal(StrEnum):
+    """Why something that had been stored is no longer in our store."""
+
+    AGE = "age"
+    TOTAL_SIZE = "total_size"
+    DAMAGE = "damage"
+
+
 class OutputsState(StrEnum):
     """What became of the collection of one task."""
 
@@ -51,6 +59,8 @@ class OutputsState(StrEnum):
     FAILED = "failed"
 
 
+# How the reason of a removed row ends while its task is wanted again.
+COLLECTING_AGAIN = "; being collected again"
 MOVING = frozenset({OutputsState.PENDING, OutputsState.COLLECTING, OutputsState.PARTIAL})
 _SUFFIXES = {
     Kind.MARKDOWN: (b".md", b".markdown"),
@@ -68,7 +78,8 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One file, or `count` files left out for one reason. `path` is bytes, relative to its place.
 
     `size_bytes` is what the cluster said, `stored_bytes` what we hold (a log's tail is shorter);
-    `sha256` is of the stored bytes; `modified_at` is epoch seconds by the cluster's clock.
+    `sha256` is of the stored bytes; `modified_at` is epoch seconds by the cluster's clock. `removed_at`: we held it
+    until then; hash and size stay.
     """
 
     place: Place
@@ -84,3 +95,4 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     remote_path: str | None = None
     reason: str | None = None
     collected_at: datetime | None = None
+    removed_at: datetime | None = None

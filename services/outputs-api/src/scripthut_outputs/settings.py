@@ -19,6 +19,38 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
 
 
+class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a blob store in a bucket is reached: `SCRIPTHUT_OUTPUTS_S3_…` variables.
+
+    `endpoint`: of a store that is not AWS; `http://` only if it says so. `credentials_file`: keys as AWS writes them,
+    profile `default`; without it, the `AWS_…` variables and then the machine's own keys are taken. `ca_file`: whom to
+    trust besides the system's authorities. `spool_dir`: where a batch waits until it is uploaded, for a batch
+    carries at most 2 GiB, or one larger file; the system's folder for temporary files unless named.
+    `timeout_s`: silence for so long is a fault.
+    """
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    credentials_file: str | None = None
+    ca_file: str | None = None
+    spool_dir: str | None = None
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+
+
+class StoreSettings(DatabaseSettings, frozen=True, kw_only=True):
+    """What verifying needs: the catalog, and where the bytes are."""
+
+    blobs_url: str
+    s3: S3Settings = S3Settings()
+
+
+class SweepSettings(StoreSettings, frozen=True, kw_only=True):
+    """What one pass of retention and sweep needs."""
+
+    clusters_file: str
+    sweep_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
+
+
 class DoorSettings(DatabaseSettings, frozen=True, kw_only=True):
     """What letting people in needs.
 
@@ -40,24 +72,6 @@ class DoorSettings(DatabaseSettings, frozen=True, kw_only=True):
         return (self.public_url or f"http://{host}:{self.listen_port}").rstrip("/")
 
 
-class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a blob store in a bucket is reached: `SCRIPTHUT_OUTPUTS_S3_…` variables.
-
-    `endpoint`: of a store that is not AWS; `http://` only if it says so. `credentials_file`: keys as AWS writes them,
-    profile `default`; without it, the `AWS_…` variables and then the machine's own keys are taken. `ca_file`: whom to
-    trust besides the system's authorities. `spool_dir`: where a batch waits until it is uploaded, for a batch
-    carries at most 2 GiB, or one larger file; the system's folder for temporary files unless named.
-    `timeout_s`: silence for so long is a fault.
-    """
-
-    endpoint: str | None = None
-    region: str = "us-east-1"
-    credentials_file: str | None = None
-    ca_file: str | None = None
-    spool_dir: str | None = None
-    timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
-
-
 class Settings(DoorSettings, frozen=True, kw_only=True):
     """What the service itself needs, whichever bus it is given.
 
@@ -70,6 +84,8 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     for `render_timeout_s` and fill by `render_memory_bytes`.
     `archives_at_once`: so many archives are made at the same time, `archives_each` of them for one person; others wait
     for `archive_wait_s`. Who takes nothing of an archive for `archive_stalled_s` is cut off.
+    `retention_interval_s`: so often what is too old is removed, for the first time `retention_delay_s` after the start;
+    blobs that nobody refers to go once no collection has touched them for `sweep_grace_s`.
     """
 
     clusters_file: str
@@ -88,6 +104,9 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     archives_each: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     archive_wait_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     archive_stalled_s: Annotated[float, msgspec.Meta(gt=0)] = 120.0
+    retention_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    retention_delay_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    sweep_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
     database_connections: Annotated[int, msgspec.Meta(ge=1)] = 8
 
 

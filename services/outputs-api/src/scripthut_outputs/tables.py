@@ -122,10 +122,12 @@ FILES = Table(
     Column("reason", Text, comment="more words, where the state does not say all"),
     Column("attempt", Integer, nullable=False),
     Column("collected_at", UtcTime, nullable=False, server_default=func.now()),
-    Column("removed_at", UtcTime, comment="when retention removed what had been stored; hash and size stay"),
+    Column("removed_at", UtcTime, comment="when what had been stored was removed; hash and size stay"),
+    Column("removal", Text, comment="why it was: age, total_size or damage"),
     ForeignKeyConstraint(["run_id", "task_id"], ["outputs.items.run_id", "outputs.items.task_id"], ondelete="CASCADE"),
 )
 Index("ix_files_sha256", FILES.c.sha256)
+Index("ix_files_damaged", FILES.c.sha256, postgresql_where=FILES.c.removal == "damage")
 
 BLOBS = Table(
     "blobs",

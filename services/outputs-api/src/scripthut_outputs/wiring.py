@@ -35,6 +35,7 @@ from .catalog.collections import Collections
 from .catalog.creating import Creating
 from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
+from .catalog.pinning import Pins
 from .catalog.reading import Reading
 from .collector import Collector
 from .controllers.door import Rules
@@ -47,6 +48,7 @@ from .documents.press import Press
 from .intake import Intake
 from .migrations import MIGRATIONS
 from .rendering import RENDERER
+from .retention import Keeper, Terms
 from .settings import BrokerSettings, DoorSettings, ProcessSettings, Settings
 from .tables import INBOX, OUTBOX
 
@@ -85,13 +87,14 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
 
     collector: Collector
     renderer: Renderer
+    keeper: Keeper
     press: Press
     shells: Mapping[str, RemoteShell]
 
     @property
     def loops(self) -> list[Loop]:
         """What is to run."""
-        return [*self.collector.loops(), *self.renderer.loops()]
+        return [*self.collector.loops(), *self.renderer.loops(), *self.keeper.loops()]
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -186,7 +189,7 @@ class _Plan:
             served = self._app(health, cache)
             loops += self._api_loops(served, cache)
         if Role.COLLECTOR in self._roles:
-            collecting = self._collecting()
+            collecting = self._collecting(registry)
             loops += collecting.loops
         return Service(
             loops=loops,
@@ -197,7 +200,7 @@ class _Plan:
             collecting=collecting,
         )
 
-    def _collecting(self) -> Collecting:
+    def _collecting(self, registry: CollectorRegistry) -> Collecting:
         shells = {name: self._open_shell(cluster) for name, cluster in self._clusters.items()}
         press = Press(
             workers=self._settings.render_workers,
@@ -208,8 +211,17 @@ class _Plan:
         return Collecting(
             collector=Collector(self._database, self._blobs, self._clusters, shells, renderer=RENDERER),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
+            keeper=Keeper(self._database, self._blobs, self._clusters, self._terms(), registry),
             press=press,
             shells=shells,
+        )
+
+    def _terms(self) -> Terms:
+        settings = self._settings
+        return Terms(
+            interval_s=settings.retention_interval_s,
+            delay_s=settings.retention_delay_s,
+            grace_s=settings.sweep_grace_s,
         )
 
     def _app(self, health: Health, cache: Cache) -> App:
@@ -219,6 +231,7 @@ class _Plan:
         parts = Parts(
             reading=Reading(self._database, cache, renderer=RENDERER),
             creating=Creating(self._database, cache),
+            pins=Pins(self._database, cache),
             blobs=self._blobs,
             clusters=frozenset(self._clusters),
             login_codes=LoginCodes(self._database),

@@ -28,6 +28,7 @@ class Action(StrEnum):
     READ_RUN = "read_run"
     CANCEL_RUN = "cancel_run"
     COLLECT_AGAIN = "collect_again"
+    PIN_RUN = "pin_run"
     READ_CLUSTERS = "read_clusters"
     READ_METRICS = "read_metrics"
     READ_SCHEMA = "read_schema"

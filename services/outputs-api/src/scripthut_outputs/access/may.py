@@ -4,7 +4,7 @@ from typing import Protocol
 
 from . import Action, Actor, Role
 
-_OF_A_RUN = frozenset({Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN})
+_OF_A_RUN = frozenset({Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN})
 _OF_ADMINS = frozenset({Action.READ_METRICS})
 
 

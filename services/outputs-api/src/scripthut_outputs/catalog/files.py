@@ -25,6 +25,7 @@ ROW = (
     FILES.c.remote_path,
     FILES.c.reason,
     FILES.c.collected_at,
+    FILES.c.removed_at,
 )
 WORDS = (FILES.c.place, FILES.c.kind, FILES.c.state)
 RENDERED = (DOCUMENTS.c.state.label("document_state"), DOCUMENTS.c.html, DOCUMENTS.c.reason.label("document_reason"))
@@ -51,7 +52,7 @@ async def read_rendered(
     Raises:
         NotFound: there is no such file, it is no Markdown, or we do not hold it.
     """
-    query = with_rendering(select(FILES.c.kind, FILES.c.sha256, *RENDERED), renderer)
+    query = with_rendering(select(*WORDS, FILES.c.sha256, *RENDERED), renderer)
     row = (await connection.execute(query.where(*_of(run_id, task_id, place), FILES.c.path == path))).one_or_none()
     rendered = None if row is None else rendering_of(row)
     if rendered is None:
@@ -70,7 +71,8 @@ async def read_outputs(
 ) -> TaskOutputs:
     """Read a page of an item's output files, task summary first, and the sums over all of them."""
     of_item = _of(item.run_id, item.task_id, Place.OUTPUT)
-    totals = select(FILES.c.state, func.sum(FILES.c["count"]), func.coalesce(func.sum(FILES.c.stored_bytes), 0))
+    held = func.sum(FILES.c.stored_bytes).filter(FILES.c.state == FileState.STORED)
+    totals = select(FILES.c.state, func.sum(FILES.c["count"]), func.coalesce(held, 0), func.count(FILES.c.removed_at))
     sums = (await connection.execute(totals.where(*of_item).group_by(FILES.c.state))).all()
     is_later = FILES.c.path != TASK_SUMMARY_NAME.encode()
     query = with_rendering(select(*ROW, *WORDS, *RENDERED), renderer).where(*of_item)
@@ -81,8 +83,9 @@ async def read_outputs(
     files = tuple(OutputFile(row=ledger_row(row), rendered=rendering_of(row)) for row in rows[:limit])
     return TaskOutputs(
         item=item,
-        counts={wording.read(FileState, state): int(count) for state, count, _ in sums},
-        stored_bytes=sum(int(stored) for _, _, stored in sums),
+        counts={wording.read(FileState, state): int(count) for state, count, *_ in sums},
+        stored_bytes=sum(int(stored) for *_, stored, _ in sums),
+        removed_count=sum(removed for *_, removed in sums),
         files=files,
         next=cursors.write(files[-1].row.path) if len(rows) > limit else None,
     )
@@ -109,12 +112,17 @@ async def read_contribution(connection: AsyncConnection, run_id: str, task_id: s
 
 def _contributions(run_id: str, renderer: str) -> Select[*tuple[Any, ...]]:
     query = with_rendering(
-        select(*(ITEMS.c.task_id, ITEMS.c.task_name), *(*WORDS, FILES.c.sha256, FILES.c.reason), *RENDERED), renderer
+        select(
+            *(ITEMS.c.task_id, ITEMS.c.task_name),
+            *(*WORDS, FILES.c.sha256, FILES.c.reason, FILES.c.removed_at),
+            *RENDERED,
+        ),
+        renderer,
     )
     return query.join(ITEMS, (ITEMS.c.run_id == FILES.c.run_id) & (ITEMS.c.task_id == FILES.c.task_id)).where(
         FILES.c.run_id == run_id,
         FILES.c.place == Place.RUN_SUMMARY,
-        (FILES.c.state != FileState.STORED) | (FILES.c.stored_bytes > 0),
+        func.coalesce(FILES.c.stored_bytes, 1) > 0,
     )
 
 
@@ -132,15 +140,19 @@ def _contribution(row: Row[*tuple[Any, ...]]) -> Contribution:
     if row.state == FileState.STORED:
         rendered = rendering_of(row) or Rendered(sha256=row.sha256, html=None, is_escaped=False, reason=None)
         return Contribution(task_id=row.task_id, task_name=row.task_name, sha256=row.sha256, rendered=rendered)
-    reason = f"{row.state}: {row.reason}" if row.reason else str(row.state)
-    html = notice(f"What this task wrote for the run's summary was left out ({reason}).")
+    if row.removed_at is not None:
+        reason = row.reason
+        html = notice(f"What this task wrote for the run's summary is no longer here: {reason}.")
+    else:
+        reason = f"{row.state}: {row.reason}" if row.reason else str(row.state)
+        html = notice(f"What this task wrote for the run's summary was left out ({reason}).")
     left_out = Rendered(sha256="", html=html, is_escaped=True, reason=reason)
     return Contribution(task_id=row.task_id, task_name=row.task_name, sha256=None, rendered=left_out)
 
 
 def rendering_of(row: Row[*tuple[Any, ...]]) -> Rendered | None:
     """What stands for a Markdown file: `None` for other kinds and for what we do not hold."""
-    if row.kind != Kind.MARKDOWN or row.sha256 is None:
+    if row.kind != Kind.MARKDOWN or row.sha256 is None or row.state != FileState.STORED:
         return None
     is_escaped = row.document_state == "escaped"
     return Rendered(sha256=row.sha256, html=row.html, is_escaped=is_escaped, reason=row.document_reason)

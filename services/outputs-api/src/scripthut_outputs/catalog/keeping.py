@@ -31,7 +31,7 @@ from scripthut_common import events
 from scripthut_common.database import Database, now
 from scripthut_common.events import CloudEvent, OutputsCollected, Type
 from scripthut_common.outbox import Outbox
-from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
+from scripthut_outputs.ledger import COLLECTING_AGAIN, FileState, Kind, LedgerRow, OutputsState, Place, Removal
 from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, OUTBOX
 
 from . import documents
@@ -140,23 +140,30 @@ async def _write_files(connection: AsyncConnection, results: Sequence[Result]) -
     again = [result.claim for result in results if result.claim.collected_at is not None]
     if again:
         of_claims = tuple_(FILES.c.run_id, FILES.c.task_id).in_([claim.key for claim in again])
-        await connection.execute(delete(FILES).where(of_claims, FILES.c.state != FileState.STORED))
+        never_held = FILES.c.removed_at.is_(None) & (FILES.c.state != FileState.STORED)
+        await connection.execute(delete(FILES).where(of_claims, never_held))
     rows = [(*result.claim.key, *(getattr(row, name) for name in _LEDGER)) for result in results for row in result.rows]
     if rows:
         await connection.execute(_upsert(_unnested({**_KEYS, **_LEDGER}, rows)))
     if again:
         untouched = (of_claims, FILES.c.collected_at < func.now(), FILES.c.reason.is_(None))
         await connection.execute(update(FILES).where(*untouched).values(reason="it is no longer on the cluster"))
+        lost = (of_claims, FILES.c.removal == Removal.DAMAGE)
+        told = func.replace(FILES.c.reason, COLLECTING_AGAIN, "; the cluster has it no longer")
+        await connection.execute(update(FILES).where(*lost).values(reason=told))
 
 
 def _upsert(rows: Any) -> Any:
     names = [*_KEYS, *_LEDGER]
     added = insert(FILES).from_select(names, select(*(rows.c[name] for name in names)))
     new = added.excluded
-    # What we hold stays, whatever became of its source.
-    stays = (FILES.c.state == FileState.STORED) & (new.state != FileState.STORED)
+    # What we hold, or held, stays, whatever became of its source.
+    is_removed = FILES.c.removed_at.is_not(None)
+    stays = ((FILES.c.state == FileState.STORED) | is_removed) & (new.state != FileState.STORED)
     changed = {name: case((stays, FILES.c[name]), else_=new[name]) for name in _LEDGER if name not in {"place", "path"}}
-    changed["reason"] = case((stays, literal("the cluster has it no longer as it was: ") + new.state), else_=new.reason)
+    no_longer = literal("the cluster has it no longer as it was: ") + new.state
+    changed["reason"] = case((stays, case((is_removed, FILES.c.reason), else_=no_longer)), else_=new.reason)
+    changed |= {name: case((stays, FILES.c[name]), else_=None) for name in ("removed_at", "removal")}
     changed["collected_at"] = case((stays, FILES.c.collected_at), else_=func.now())
     return added.on_conflict_do_update(index_elements=["run_id", "task_id", "place", "path"], set_=changed)
 

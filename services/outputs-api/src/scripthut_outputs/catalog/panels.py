@@ -53,6 +53,7 @@ def _files(run_id: str, task_ids: Sequence[str], renderer: str, max_files: int, 
             *FILES.c,
             func.row_number().over(partition_by=of_task, order_by=[is_later, FILES.c.path]).label("number"),
             func.sum(FILES.c["count"]).over(partition_by=of_task).label("total"),
+            func.count(FILES.c.removed_at).over(partition_by=of_task).label("removed"),
         )
         .where(FILES.c.run_id == run_id, FILES.c.task_id.in_(task_ids), FILES.c.place.in_(_SHOWN))
         .subquery()
@@ -68,6 +69,7 @@ def _files(run_id: str, task_ids: Sequence[str], renderer: str, max_files: int, 
             *columns,
             numbered.c["count"].label("files_count"),
             numbered.c.total,
+            numbered.c.removed,
             DOCUMENTS.c.state.label("document_state"),
             case((is_long, None), else_=DOCUMENTS.c.html).label("html"),
             func.coalesce(is_long, False).label("is_long"),
@@ -84,6 +86,7 @@ def _panel(rows: Sequence[Row[*tuple[Any, ...]]], collection_reason: str | None)
     return Panel(
         files=tuple(OutputFile(row=ledger_row(row), rendered=rendering_of(row)) for row in outputs),
         files_count=int(outputs[0].total) if outputs else 0,
+        removed_count=int(outputs[0].removed) if outputs else 0,
         too_long=frozenset(row.path for row in outputs if row.is_long),
         stdout=_log(rows, Place.STDOUT),
         stderr=_log(rows, Place.STDERR),

@@ -17,7 +17,7 @@ from scripthut_outputs.tables import ITEMS, RUNS
 from . import cursors
 from .views import RunHead, RunList, RunOverview
 
-_HEAD = (RUNS.c.run_id, RUNS.c.name, RUNS.c.cluster, RUNS.c.owner, RUNS.c.created_at, RUNS.c.version)
+_HEAD = tuple(RUNS.c[name] for name in RunHead.__struct_fields__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # Bounded, so that a cursor which somebody made up is no time that a calendar cannot hold.
@@ -117,4 +117,6 @@ def _overview(head: RunHead, rows: Sequence[Row[*tuple[Any, ...]]]) -> RunOvervi
         ),
         counts=dict(counts),
         is_collecting=any(row.is_collecting for row in rows),
+        pinned_at=head.pinned_at,
+        pinned_by=head.pinned_by,
     )

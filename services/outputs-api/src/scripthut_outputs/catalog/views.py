@@ -9,7 +9,10 @@ from scripthut_outputs.ledger import FileState, LedgerRow, OutputsState
 
 
 class RunHead(msgspec.Struct, frozen=True, kw_only=True):
-    """A run without its items: what decides who may see it. `version` is raised by every visible change."""
+    """A run without its items: what decides who may see it. `version` is raised by every visible change.
+
+    `pinned_at`: since then its files are kept whatever the retention says; `None` when they are not.
+    """
 
     run_id: str
     name: str
@@ -17,6 +20,8 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     created_at: datetime
     version: int
+    pinned_at: datetime | None = None
+    pinned_by: str | None = None
 
 
 class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +38,13 @@ class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
     state: RunState
     counts: dict[str, int]
     is_collecting: bool = False
+    pinned_at: datetime | None = None
+    pinned_by: str | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether its files are kept whatever the retention says."""
+        return self.pinned_at is not None
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +128,7 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
 class TaskOutputs(msgspec.Struct, frozen=True, kw_only=True):
     """A page of a task's output files: task-summary.md first, then by path bytes.
 
-    `counts` by file state over the whole task, `stored_bytes` over the whole task.
+    `counts` by file state, `stored_bytes` and `removed_count` are over the whole task.
     """
 
     item: Item
@@ -124,16 +136,19 @@ class TaskOutputs(msgspec.Struct, frozen=True, kw_only=True):
     stored_bytes: int
     files: tuple[OutputFile, ...]
     next: str | None
+    removed_count: int = 0
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
     """What a run's page shows of one task: its first files, task summary first, and its logs.
 
-    `files_count` counts all of its ledger; `too_long` names documents whose HTML is left to the task's own page.
+    `files_count` counts all of its ledger, `removed_count` what was removed from our store; `too_long` names documents
+    whose HTML is left to the task's own page.
     """
 
     files: tuple[OutputFile, ...] = ()
     files_count: int = 0
+    removed_count: int = 0
     too_long: frozenset[bytes] = frozenset()
     stdout: LedgerRow | None = None
     stderr: LedgerRow | None = None
@@ -147,6 +162,19 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     task_name: str
     sha256: str | None
     rendered: Rendered
+
+
+class RunBytes(msgspec.Struct, frozen=True, kw_only=True):
+    """What removing a run would free; `place` counts the runs of its cluster that may be removed, oldest first.
+
+    `freed_bytes`: what nobody holds any more once this run and all before it are gone. `frees_from`: the place up to
+    which runs must go before the first of this run's blobs does; `None` when others keep all of them for good.
+    """
+
+    run_id: str
+    place: int
+    freed_bytes: int
+    frees_from: int | None
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):

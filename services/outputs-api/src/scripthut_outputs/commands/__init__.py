@@ -1,4 +1,4 @@
-"""What a person or a unit file starts: `api`, `collect`, `migrate`, `login-url`, `dead-letters`."""
+"""What a person or a unit file starts: `api` and `collect`, and the commands for those who run it."""
 
 import argparse
 import asyncio
@@ -9,9 +9,10 @@ from typing import NoReturn
 
 from scripthut_common import disposing
 from scripthut_common.errors import Error
+from scripthut_outputs.catalog.verifying import Scope
 from scripthut_outputs.wiring import Role
 
-from . import dead_letters, login, migrate, run
+from . import dead_letters, login, migrate, pin, run, storage, sweep, verify
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
                 return asyncio.run(dead_letters.dead_letters(os.environ, asked))
             case "login-url":
                 asyncio.run(login.login_url(os.environ, asked.actor))
+            case "verify" | "sweep" | "storage" | "pin" | "unpin":
+                return asyncio.run(_keep(asked))
             case _:
                 asyncio.run(migrate.migrate(os.environ, asked.direction, asked.revision))
     except Error as error:
@@ -42,6 +45,30 @@ def console() -> NoReturn:
     sys.exit(main(sys.argv[1:]))
 
 
+async def _keep(asked: argparse.Namespace) -> int:
+    """Do one of the commands about what is kept."""
+    match asked.command:
+        case "verify":
+            return await verify.verify(os.environ, _verification(asked))
+        case "sweep":
+            await sweep.sweep(os.environ, is_dry=asked.dry_run, is_json=asked.json)
+        case "storage":
+            await storage.storage(os.environ, is_json=asked.json)
+        case _:
+            by = asked.by if asked.command == "pin" else None
+            await pin.pin(os.environ, asked.run, is_pinned=asked.command == "pin", by=by)
+    return 0
+
+
+def _verification(asked: argparse.Namespace) -> verify.Asked:
+    return verify.Asked(
+        scope=Scope(cluster=asked.cluster, run_id=asked.run),
+        is_repairing=asked.repair,
+        is_fast=asked.fast,
+        is_json=asked.json,
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripthut-outputs", description="Collects and serves outputs.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -53,4 +80,28 @@ def _parser() -> argparse.ArgumentParser:
     migration = commands.add_parser("migrate", help="bring the schema to the newest version, or to another one")
     migration.add_argument("direction", nargs="?", choices=("up", "down"), default="up")
     migration.add_argument("revision", nargs="?", help="a revision's id; up: the newest, down: an empty schema")
+    _add_keeping(commands)
     return parser
+
+
+def _add_keeping(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verifying = commands.add_parser(
+        "verify",
+        help="say whether everything that is called stored is in the store, whole",
+        epilog="exit status: 0 everything is there, 1 something is not, 2 could not check",
+    )
+    verifying.add_argument("--cluster", help="files of this cluster alone")
+    verifying.add_argument("--run", help="files of this run alone")
+    verifying.add_argument("--repair", action="store_true", help="have what is lost collected again")
+    verifying.add_argument("--fast", action="store_true", help="compare sizes, read nothing")
+    verifying.add_argument("--json", action="store_true", help="for scripts")
+    sweeping = commands.add_parser("sweep", help="remove what retention says and what nobody refers to, now")
+    sweeping.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    sweeping.add_argument("--json", action="store_true", help="for scripts")
+    storing = commands.add_parser("storage", help="say where the space went, by cluster and owner")
+    storing.add_argument("--json", action="store_true", help="for scripts")
+    pinning = commands.add_parser("pin", help="keep the files of a run whatever the retention says")
+    pinning.add_argument("run", metavar="RUN")
+    pinning.add_argument("--by", help="who wants it kept; without it, the account that runs this")
+    unpinning = commands.add_parser("unpin", help="leave the files of a run to the retention again")
+    unpinning.add_argument("run", metavar="RUN")

@@ -73,6 +73,8 @@ async def _log(parts: Parts, item: Item, place: Place) -> _Found:
     if row is None:
         return _Found(error=_why_no_log(item), path=path)
     if row.state is not FileState.STORED or row.sha256 is None:
+        if row.removed_at is not None:
+            return _Found(error=row.reason, path=path)
         return _Found(error=f"not collected ({row.state})" + (f": {row.reason}" if row.reason else ""), path=path)
     content = (await parts.blobs.read(row.sha256)).decode("utf-8", "replace")
     return _Found(content=content, path=path, truncated=(row.stored_bytes or 0) < (row.size_bytes or 0))

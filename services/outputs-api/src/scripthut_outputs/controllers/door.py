@@ -21,7 +21,7 @@ from .problems import send_problem
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READ = frozenset({b"host", b"origin", b"authorization", b"cookie", b"access-control-request-method"})
 _PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, HEAD, POST"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE"),
     (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, range, if-none-match"),
     (b"access-control-max-age", b"600"),
     (b"content-length", b"0"),

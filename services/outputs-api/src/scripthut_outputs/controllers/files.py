@@ -151,6 +151,8 @@ class Files:
 
 def _describe(row: LedgerRow) -> _Served:
     if row.state is not FileState.STORED or row.sha256 is None or row.stored_bytes is None:
+        if row.removed_at is not None:
+            raise LeftOut(f"this file is no longer here: {row.reason}")
         more = f": {row.reason}" if row.reason else ""
         raise LeftOut(f"this file was left out ({row.state}){more}")
     etag = f'"{row.sha256}"'.encode()

@@ -17,6 +17,7 @@ from scripthut_outputs.rendering import fill
 from .answers import Cursor, Limit, encoded, kept
 from .inlining import Allowance
 from .parts import Parts
+from .problems import LeftOut
 from .routing import asks
 from .shapes import (
     OlderOutputJson,
@@ -88,6 +89,9 @@ class Outputs(Controller):
     ) -> Response[RenderedJson]:
         """Show the document that an answer was too small to hold."""
         path = decode_path(path_b64)
+        row = await parts.reading.file(run_id, task_id, path)
+        if row.removed_at is not None:
+            raise LeftOut(f"this document is no longer here: {row.reason}")
         found = await parts.reading.rendered(run_id, task_id, Place.OUTPUT, path)
         html = None if found.html is None else fill(found.html, run_id=run_id, task_id=task_id, path=path)
         return encoded(RenderedJson(path=path.decode("utf-8", "replace"), rendered_html=html))

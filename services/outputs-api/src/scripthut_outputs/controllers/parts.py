@@ -9,6 +9,7 @@ from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
 from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
+from scripthut_outputs.catalog.pinning import Pins
 from scripthut_outputs.catalog.reading import Reading
 
 from .inlining import MaxInline
@@ -26,6 +27,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     reading: Reading
     creating: Creating
+    pins: Pins
     blobs: Blobs
     clusters: Collection[str]
     login_codes: LoginCodes

@@ -4,7 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from litestar import Controller, Request, Response, get, post
+import msgspec
+from litestar import Controller, Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.exceptions import ClientException, InternalServerException
 from litestar.params import FromPath, HeaderParameter
@@ -71,6 +72,23 @@ class Runs(Controller):
         await parts.creating.cancel(run_id, requested_by=request.user.name)
         return encoded(run_json(await parts.reading.run(run_id)), status_code=202)
 
+    @put("/{run_id:str}/pin", opt=asks(Action.PIN_RUN), summary="Keep a run's files whatever the retention says")
+    async def pin(
+        self,
+        request: Request[Actor, Any, Any],
+        run_id: FromPath[str],
+        parts: NamedDependency[Parts],
+    ) -> Response[RunJson]:
+        """Pin it; what was removed before stays removed."""
+        await parts.pins.pin(run_id, by=request.user.name)
+        return encoded(run_json(await parts.reading.run(run_id)))
+
+    @delete("/{run_id:str}/pin", opt=asks(Action.PIN_RUN), status_code=200, summary="Leave a run to the retention")
+    async def unpin(self, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[RunJson]:
+        """Take the pin away; nothing is removed at once."""
+        await parts.pins.unpin(run_id)
+        return encoded(run_json(await parts.reading.run(run_id)))
+
     @get(opt=asks(Action.LIST_RUNS), summary="List runs, newest first")
     async def index(
         self,
@@ -96,13 +114,7 @@ class Runs(Controller):
             run = await parts.reading.run(run_id)
             found = await parts.reading.items(run_id, limit=limit, cursor=cursor)
             return RunWithItemsJson(
-                run_id=run.run_id,
-                name=run.name,
-                cluster=run.cluster,
-                owner=run.owner,
-                created_at=run.created_at,
-                state=run.state,
-                counts=run.counts,
+                **msgspec.structs.asdict(run_json(run)),
                 cluster_state=cluster.state,
                 cluster_stale=stale,
                 items=tuple(item_json(item) for item in found.items),

@@ -15,7 +15,7 @@ from .standing import Bounds, is_stale
 
 
 class RunJson(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in a list."""
+    """A run in a list. `pinned`: its files are kept whatever the retention says."""
 
     run_id: str
     name: str
@@ -24,6 +24,9 @@ class RunJson(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     state: RunState
     counts: dict[str, int]
+    pinned: bool
+    pinned_at: datetime | None
+    pinned_by: str | None
 
 
 class RunListJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +109,10 @@ class TaskJson(ItemJson, frozen=True, kw_only=True):
 
 
 class OutputJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One output file, stored or left out. `count`: how many files a row without name speaks for."""
+    """One output file, stored or left out. `count`: how many files a row without name speaks for.
+
+    `removed_at`: it was stored until then; `sha256` and `size` are of what was removed.
+    """
 
     path: str
     path_b64: str
@@ -116,6 +122,7 @@ class OutputJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: FileState
     reason: str | None
     url: str | None
+    removed_at: datetime | None = None
     count: int = 1
     rendered_html: str | None = None
     html_url: str | None = None
@@ -273,6 +280,7 @@ def output_json(run_id: str, task_id: str, row: LedgerRow) -> OutputJson:
         sha256=row.sha256,
         state=row.state,
         reason=row.reason,
+        removed_at=row.removed_at,
         count=row.count,
         url=file_url(run_id, task_id, row.path) if row.state is FileState.STORED else None,
     )

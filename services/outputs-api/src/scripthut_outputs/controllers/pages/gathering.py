@@ -9,6 +9,7 @@ from scripthut_common.errors import NotFound, StoreUnavailable
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item, Panel
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
+from scripthut_outputs.controllers.problems import LeftOut
 from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
 
@@ -99,6 +100,7 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
     found = Panel(
         files=outputs.files,
         files_count=sum(file.row.count for file in outputs.files),
+        removed_count=outputs.removed_count,
         stdout=logs[Place.STDOUT],
         stderr=logs[Place.STDERR],
         collection_reason=item.collection_reason,
@@ -122,11 +124,13 @@ async def log_page(reading: Reading, blobs: Blobs, run_id: str, task_id: str, pl
     """Gather all that is kept of a log.
 
     Raises:
-        NotFound: nothing is.
+        NotFound: nothing is, or not any more.
     """
     item = await reading.item(run_id, task_id)
     run = await reading.head(run_id)
     kept = await reading.log(run_id, task_id, place)
+    if kept is not None and kept.removed_at is not None:
+        raise LeftOut(f"this log is no longer here: {kept.reason}")
     if kept is None or kept.state is not FileState.STORED or kept.sha256 is None:
         raise NotFound("there is no such log")
     raw = await blobs.read(kept.sha256)
@@ -158,7 +162,11 @@ async def _panels(
 
 async def _tails(blobs: Blobs, found: Panel) -> dict[Place, bytes]:
     logs = {Place.STDOUT: found.stdout, Place.STDERR: found.stderr}
-    return {place: await _tail(blobs, log) for place, log in logs.items() if log is not None and log.stored_bytes}
+    return {place: await _tail(blobs, log) for place, log in logs.items() if log is not None and _is_held(log)}
+
+
+def _is_held(log: LedgerRow) -> bool:
+    return log.state is FileState.STORED and bool(log.stored_bytes)
 
 
 async def _tail(blobs: Blobs, log: LedgerRow) -> bytes:

@@ -111,7 +111,21 @@ async def collect(run_id: FromPath[str], task_id: FromPath[str], parts: NamedDep
     return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}/tasks/{task_id}"})
 
 
-ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log, collect])
+@post("/runs/{run_id:str}/pin", opt=asks(Action.PIN_RUN), include_in_schema=False)
+async def pin(request: _Request, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
+    """Keep a run's files whatever the retention says, and lead back to it."""
+    await parts.pins.pin(run_id, by=request.user.name)
+    return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}"})
+
+
+@post("/runs/{run_id:str}/unpin", opt=asks(Action.PIN_RUN), include_in_schema=False)
+async def unpin(run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
+    """Leave a run to the retention again, and lead back to it."""
+    await parts.pins.unpin(run_id)
+    return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}"})
+
+
+ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log, collect, pin, unpin])
 
 
 async def _banners(parts: Parts, shown: Sequence[RunOverview]) -> tuple[banners.Banner, ...]:

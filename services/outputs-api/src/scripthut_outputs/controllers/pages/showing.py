@@ -52,6 +52,7 @@ class RunCard(_View, frozen=True, kw_only=True):
     shares: tuple[Share, ...]
     items_count: int
     is_alive: bool
+    pinned: str = ""
 
 
 class Row(_View, frozen=True, kw_only=True):
@@ -125,7 +126,7 @@ class Download(_View, frozen=True, kw_only=True):
 
 
 class TaskPanel(_View, frozen=True, kw_only=True):
-    """All that one task left behind."""
+    """All that one task left behind. `removed` says how much of it is no longer in our store."""
 
     row: Row
     summary: Document | None
@@ -139,6 +140,7 @@ class TaskPanel(_View, frozen=True, kw_only=True):
     is_failed: bool
     more_files: int
     is_open: bool
+    removed: str = ""
 
     @property
     def has_anything(self) -> bool:
@@ -164,6 +166,7 @@ def run_card(run: RunOverview) -> RunCard:
         shares=_shares(run.counts),
         items_count=sum(run.counts.values()),
         is_alive=run.state in banners.ALIVE,
+        pinned=text.name(run.pinned_by or "somebody") if run.pinned else "",
     )
 
 
@@ -217,12 +220,19 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
         is_failed=item.outcome not in {None, Outcome.SUCCEEDED},
         more_files=found.files_count - sum(file.row.count for file in found.files),
         is_open=is_open,
+        removed=_removed(found.removed_count),
     )
 
 
 def download(url: str, size_bytes: int) -> Download | None:
     """Offer everything as one archive, where there is anything."""
     return Download(url=url, size=text.size(size_bytes)) if size_bytes else None
+
+
+def _removed(count: int) -> str:
+    if not count:
+        return ""
+    return f"{count} {'file was' if count == 1 else 'files were'} removed; the reasons are listed below."
 
 
 def sections(run_id: str, contributions: Sequence[Contribution], allowance: Allowance) -> tuple[Document, ...]:
@@ -316,6 +326,10 @@ def _file(item: Item, file: OutputFile) -> File:
 
 def _left_out(row_: LedgerRow) -> LeftOut:
     reason = words.LEFT_OUT.get(row_.state, text.name(row_.state))
+    if row_.removed_at is not None:
+        return LeftOut(
+            name=text.name(row_.path), size=text.size(row_.size_bytes), count=1, reason=row_.reason or reason
+        )
     return LeftOut(
         name=text.name(row_.path),
         size=text.size(row_.size_bytes),
@@ -327,6 +341,9 @@ def _left_out(row_: LedgerRow) -> LeftOut:
 def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes]) -> tuple[Log, ...]:
     logs = []
     for place, kept in ((Place.STDERR, found.stderr), (Place.STDOUT, found.stdout)):
+        if kept is not None and kept.removed_at is not None and kept.stored_bytes:
+            logs.append(_removed_log(kept))
+            continue
         if kept is None or not kept.stored_bytes or place not in tails:
             continue
         shown, is_cut = text.tail(text.log(tails[place]), MAX_LOG_LINES)
@@ -341,3 +358,8 @@ def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes]) -> tuple[Log, 
             )
         )
     return tuple(logs)
+
+
+def _removed_log(kept: LedgerRow) -> Log:
+    said = f"({text.line(kept.reason or '')})"
+    return Log(title=LOGS[kept.place], url="", text=said, size=text.size(kept.size_bytes), is_cut=False, is_open=False)

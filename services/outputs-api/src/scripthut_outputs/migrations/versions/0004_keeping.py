@@ -15,7 +15,8 @@ _ADDED = (
     ("collections", "first_looked_at", _UTC, "when it was first seen that not everything is visible yet"),
     ("collections", "listing_sha256", sa.Text(), "of the last look, where no exit record vouches for it"),
     ("collections", "listed_at", _UTC, "when that look was"),
-    ("files", "removed_at", _UTC, "when retention removed what had been stored; hash and size stay"),
+    ("files", "removed_at", _UTC, "when what had been stored was removed; hash and size stay"),
+    ("files", "removal", sa.Text(), "why it was: age, total_size or damage"),
 )
 
 
@@ -26,6 +27,8 @@ def upgrade() -> None:
     op.add_column("collections", looks, schema="outputs")
     for table, name, type_, comment in _ADDED:
         op.add_column(table, sa.Column(name, type_, nullable=True, comment=comment), schema="outputs")
+    damaged = sa.text("removal = 'damage'")
+    op.create_index("ix_files_damaged", "files", ["sha256"], schema="outputs", postgresql_where=damaged)
     touched = "when a collection relied on it"
     op.create_table(
         "blobs",
