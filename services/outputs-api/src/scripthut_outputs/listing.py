@@ -47,13 +47,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One file as listed; `state` `None`: it may be read."""
+    """One file as listed; `state` `None`: it may be read; `reason`: more than its state says."""
 
     place: Place
     path: bytes
     state: FileState | None
     size_bytes: int
     modified_at: float
+    reason: str | None = None
 
 
 class Listing(msgspec.Struct, kw_only=True):
@@ -168,6 +169,7 @@ def _entry(record: reader.Record) -> Entry:
         place=reader.PLACES[place],
         path=record.body,
         state=reader.state_of(code),
-        size_bytes=record.number,
+        size_bytes=0 if reader.silence(record) else record.number,
         modified_at=record.time,
+        reason=reader.silence(record),
     )

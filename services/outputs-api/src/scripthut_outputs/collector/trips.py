@@ -23,6 +23,8 @@ from .receiving import Asked, Receiver
 _MAX_LISTING_BYTES = 1024 * MIB
 # What the records around one file take on the wire, generously.
 _FRAME_BYTES = 256
+# How much of a silence that would end the transfer one file of a file system that hangs may take.
+_PATIENCE = 1 / 3
 Fault = Unreachable | TimedOut | BadOutput | LimitExceeded
 _FAULTS = (Unreachable, TimedOut, BadOutput, LimitExceeded)
 T = TypeVar("T")
@@ -144,9 +146,10 @@ class Trips:
                     number += 1
                 yield transfer.Part(base=base, owner=plan.owner, files=tuple(files))
 
-    def _argv(self, mode: str) -> tuple[str, str, str]:
+    def _argv(self, mode: str) -> tuple[str, ...]:
         # The reader ends itself too, should its connection be lost unnoticed.
-        return self._text, mode, str(int(self._cluster.transfer_timeout_s) + 60)
+        seconds = str(int(self._cluster.transfer_timeout_s) + 60)
+        return self._text, mode, seconds, str(int(self._cluster.command_timeout_s * _PATIENCE * 1000))
 
     def _program(self, name: str, max_stdout_bytes: int) -> Program:
         return Program(

@@ -11,10 +11,12 @@ from scripthut_outputs.ledger import FileState, Place
 HEAD = struct.Struct(">BIBQdI")
 PLACES = (Place.OUTPUT, Place.RUN_SUMMARY, Place.STDOUT, Place.STDERR)
 NOBODY = 0xFFFFFFFF
+# What an answer is where the strict reader cannot run, for want of a python3 that is new enough.
+LACKING = b"no python3\n"
 SH = (
-    "command -v python3 >/dev/null 2>&1 || "
-    '{ echo "python3 is missing on this host; outputs are read with it" >&2; exit 127; }; '
-    'exec python3 -I -S -c "$@"'
+    "command -v python3 >/dev/null 2>&1 || { echo no python3; exit 0; }; "
+    'exec python3 -I -S -c \'import sys; sys.version_info >= (3, 6) or sys.exit(print("no python3")); '
+    'exec(sys.argv.pop(1))\' "$@"'
 )
 _LONGEST_BYTES = 64 * 1024 * 1024
 
@@ -28,7 +30,10 @@ STATES: tuple[FileState | None, ...] = (
     FileState.PURGED,
     FileState.CHANGED_WHILE_READING,
     FileState.TOO_LARGE,
+    FileState.UNREADABLE,
 )
+# The last of them: the file system did not answer within as many seconds as the record's number says.
+HUNG = 8
 
 
 class Record(NamedTuple):
@@ -66,6 +71,13 @@ def state_of(code: int) -> FileState | None:
     if code >= len(STATES):
         raise BadOutput(f"the reader's answer has an unknown state {code}")
     return STATES[code]
+
+
+def silence(record: Record) -> str | None:
+    """Say in words that the file system did not answer, if the record tells so."""
+    if record.state & 0xF != HUNG:
+        return None
+    return f"the file system did not answer within {record.number} s"
 
 
 class Records:
