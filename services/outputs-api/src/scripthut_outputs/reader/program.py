@@ -410,15 +410,27 @@ class Walk:
         try:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             is_directory = stat.S_ISDIR(found.st_mode)
-            if is_directory and depth < self.deepest:
-                self.directory(os.open(name, OPEN_DIR, dir_fd=fd), path + b"/", depth + 1)
-                return
+            deeper = os.open(name, OPEN_DIR, dir_fd=fd) if is_directory and depth < self.deepest else -1
         except OSError as fault:
-            if state_of(fault) != MISSING:
-                self.found.append((path, state_of(fault), 0, 0.0))
+            self.fault(fd, path, fault)
+            return
+        if deeper >= 0:
+            self.directory(deeper, path + b"/", depth + 1)
             return
         state = TOO_DEEP if is_directory or depth > self.max_depth else judge(found, self.owner)
         self.found.append((path, state, found.st_size, found.st_mtime))
+
+    def fault(self, fd: int, path: bytes, fault: OSError) -> None:
+        """Note a name that cannot be looked at.
+
+        Raises:
+            PermissionError: nor can any other in this directory, which is what is noted then.
+        """
+        if state_of(fault) == MISSING:
+            return
+        if not os.access(b".", os.X_OK, dir_fd=fd, effective_ids=os.access in os.supports_effective_ids):
+            raise PermissionError(errno.EACCES, "a directory that lists its names and no more")
+        self.found.append((path, state_of(fault), 0, 0.0))
 
 
 def names_in(fd: int) -> "Iterable[bytes]":
@@ -550,7 +562,7 @@ class Crew:
     @property
     def wait_s(self) -> float:
         """How long the file system may take: the more often it hung, the less."""
-        return self.patience_s / min(2**self.hung, 4)
+        return self.patience_s / min(1 << self.hung, 4)
 
     def has_hung(self, worker: Worker) -> bool:
         """Leave a worker that has waited too long."""
