@@ -11,7 +11,7 @@ def make_room(path: Path, programs: Sequence[str] = FLOOR) -> str:
     """Make it and give its name; by default it holds what reads outputs where there is no python3."""
     path.mkdir(parents=True)
     path.chmod(0o755)
-    for name in programs:
+    for name in dict.fromkeys(programs):
         found = shutil.which(name)
         assert found is not None, f"this machine has no {name}"
         (path / name).symlink_to(found)
