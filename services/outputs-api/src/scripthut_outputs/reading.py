@@ -69,7 +69,7 @@ class Plain:
         begin = self._begin + piece
         if reader.LACKING.startswith(begin[: len(reader.LACKING)]):
             self._begin = begin
-            self.is_lacking = begin == reader.LACKING
+            self.is_lacking = begin.startswith(reader.LACKING)
             return b""
         self._begin = None
         return begin
