@@ -19,6 +19,7 @@ from scripthut_outputs.ledger import Place
 from tests.integration.collector.scene import CLUSTER, Scene
 from tests.integration.collector.shells import Interrupted
 from tests.integration.collector.test_collecting import HOSTILE, write_manifest
+from tests.integration.collector.test_hostile_trees import again_and_again
 from tests.testbed.accounts import ALICE
 from tests.testbed.rooms import FLOOR, make_room
 from tests.testbed.sshd import Sshd
@@ -143,6 +144,28 @@ async def test_a_directory_of_ours_that_became_a_link_leads_nowhere(
 
     stored = {**await scene.stored("t1"), **await scene.stored("t1", Place.RUN_SUMMARY)}
     assert stored == {"outputs/r1/t1": {b"t1.md": b"- f"}, "outputs/r1/_run": {b"a": b"x"}}.get(component, {})
+
+
+@pytest.mark.parametrize("component", ["outputs/r1/t1/sub", "outputs/r1", "outputs/r1/t1/sub/key"])
+async def test_what_is_swapped_for_a_link_all_the_while_never_leads_out(
+    scene: Scene, tmp_path: Path, component: str
+) -> None:
+    for twin in ("", "t1/sub/", "sub/"):
+        scene.write(tmp_path / "secret", f"{twin}key".encode(), b"secret")
+    await scene.task("t1", {b"sub/key": b"inside", b"key": b"inside"})
+    there, aside, link = (scene.log_dir / name for name in (component, f"{component}-aside", f"{component}-link"))
+    link.symlink_to(tmp_path / "secret/key" if component.endswith("key") else tmp_path / "secret")
+
+    with again_and_again(
+        lambda: there.rename(aside), lambda: link.rename(there), lambda: there.rename(link), lambda: aside.rename(there)
+    ) as swaps:
+        for _ in range(5):
+            await scene.want("r1", "t1")
+            await scene.make_due()
+            await scene.collect()
+
+    assert swaps[0] > 200
+    assert set((await scene.stored("t1")).values()) <= {b"inside"}
 
 
 async def test_a_log_directory_behind_a_link_is_as_good_as_any(scene: Scene, tmp_path: Path) -> None:
