@@ -204,9 +204,9 @@ async def test_without_python_the_reason_is_said_and_nothing_is_lost(scene: Scen
 
     collection = await scene.collection("t1")
     assert (collection.failures, collection.lease) == (1, None)
-    assert "python3 is missing on this host" in collection.reason
-    assert "python3 is missing on this host" in str(await scene.cluster_error())
-    assert scene.shell.commands_run == 1
+    assert "this cluster has neither python3 nor GNU find and tar" in collection.reason
+    assert "this cluster has neither python3" in str(await scene.cluster_error())
+    assert scene.shell.commands_run == 2
 
     scene.shell = with_python
     scene.reopen()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.poller.checked import Checks
 from tests.testbed.accounts import ALICE, BOB
+from tests.testbed.rooms import FLOOR, make_room
 from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 
@@ -52,14 +53,14 @@ def test_a_healthy_cluster_is_fine_in_every_step(checks: Checks, sshd: Sshd, slu
     assert checked.exit_status == 0
     assert list(checked.lines) == [
         *("connection", "host key", "account", "login shell", "tools", "version", "queue", "accounting", "lag"),
-        *("submitting", "bash", "python3", "find", "tar", "home", "log_dir", "clock", "sessions"),
+        *("submitting", "bash", "python3", "find", "tar", "reader", "home", "log_dir", "clock", "sessions"),
     ]
     assert "OpenSSH" in checked.lines["connection"]
     assert "squeue answers in" in checked.lines["queue"]
     assert f"{log_dir}: not there yet, can be made in {slurm.directory_of(ALICE)}" in checked.lines["log_dir"]
     assert "sshd opens 8 at a time" in checked.lines["sessions"]
     assert checked.text.startswith(f"bed: slurm at {ALICE}@127.0.0.1:{sshd.port}\n")
-    assert checked.text.endswith("bed: 18 fine, 0 warnings, 0 failed\n\n")
+    assert checked.text.endswith("bed: 19 fine, 0 warnings, 0 failed\n\n")
 
 
 def test_nothing_is_left_where_it_tried_to_write(checks: Checks, sshd: Sshd, slurm: SlurmCluster) -> None:
@@ -218,11 +219,22 @@ def test_tools_that_are_not_in_path(checks: Checks, login: Login, room: Path) ->
     checked = checks.add_slurm(login({"PATH": str(room)})).run()
 
     assert checked.exit_status == 1
-    assert list(checked.troubles) == ["tools", "lag", "python3", "find", "tar"]
+    assert list(checked.troubles) == ["tools", "lag", "python3", "find", "tar", "reader"]
     assert f"not in PATH: scontrol (PATH is {room}) => put it into the PATH" in checked.lines["tools"]
-    assert "`python3`, which outputs are read with: it is not in PATH" in checked.lines["python3"]
+    assert "`python3`, which outputs and generated lists are read with: it is not in PATH" in checked.lines["python3"]
     assert "=> put it into the PATH" in checked.lines["python3"]
     assert checked.lines["find"].startswith("warn | `find -printf` failed: find: unrecognized: -printf => install GNU")
+    assert checked.lines["reader"].startswith("FAIL | outputs cannot be read: there is neither python3")
+
+
+def test_outputs_that_are_read_without_python3(checks: Checks, login: Login, room: Path) -> None:
+    path = make_room(room / "bin", [*FLOOR, "bash", "date", *_TOOLS, *_SLURM])
+
+    checked = checks.add_slurm(login({"PATH": path})).run()
+
+    assert checked.exit_status == 0
+    assert "outputs are read by sh, GNU find and tar: fewer guarantees" in checked.lines["reader"]
+    assert "=> install python3" in checked.lines["reader"]
 
 
 def test_directories_that_cannot_be_used(checks: Checks, login: Login, room: Path) -> None:

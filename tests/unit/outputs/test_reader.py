@@ -17,7 +17,7 @@ from scripthut_outputs.transfer import Content, Ended, Started
 
 
 def run(mode: str, request: bytes) -> subprocess.CompletedProcess[bytes]:
-    argv = [sys.executable, "-I", "-S", "-c", reader.program_text(), mode, "60"]
+    argv = [sys.executable, "-I", "-S", "-c", reader.program_text(), mode, "60", "20000"]
     return subprocess.run(argv, input=request, capture_output=True, check=False)
 
 

@@ -93,7 +93,7 @@ def _beyond(size_bytes: int, total: int, count: int, limits: CollectionLimits) -
 def _reason(entry: Entry, state: FileState, limits: CollectionLimits) -> str | None:
     below = f"at most {limits.max_depth} levels below the output directory, the file's own among them"
     closed = "this directory" if entry.path == b"." else "it"
-    return {
+    return entry.reason or {
         FileState.TOO_LARGE: f"{entry.size_bytes} bytes; at most {limits.max_file_bytes} a file",
         FileState.OVER_COUNT: f"at most {limits.max_files} files a task",
         FileState.OVER_TOTAL: f"at most {limits.max_total_bytes} bytes a task",

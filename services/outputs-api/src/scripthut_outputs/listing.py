@@ -38,6 +38,11 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Location
     attempt: int
 
+    @property
+    def places(self) -> tuple[Location, ...]:
+        """In the order in which requests have them."""
+        return self.output, self.run_summary, self.stdout, self.stderr, self.manifest
+
     def folder_of(self, place: Place) -> Location:
         """The directory that paths of a place are relative to."""
         if place is Place.OUTPUT:
@@ -47,13 +52,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One file as listed; `state` `None`: it may be read."""
+    """One file as listed; `state` `None`: it may be read; `reason`: more than its state says."""
 
     place: Place
     path: bytes
     state: FileState | None
     size_bytes: int
     modified_at: float
+    reason: str | None = None
 
 
 class Listing(msgspec.Struct, kw_only=True):
@@ -113,7 +119,7 @@ def request(items: Sequence[Item], limits: CollectionLimits) -> bytes:
     bounds = (limits.max_depth, MAX_WALKED, limits.max_named_rows, manifest.MAX_BYTES)
     pieces = [reader.number(value) for value in (*bounds, len(items))]
     for item in items:
-        for location in (item.output, item.run_summary, item.stdout, item.stderr, item.manifest):
+        for location in item.places:
             pieces += [reader.text(location.base), reader.text(location.path)]
     return b"".join(pieces)
 
@@ -168,6 +174,7 @@ def _entry(record: reader.Record) -> Entry:
         place=reader.PLACES[place],
         path=record.body,
         state=reader.state_of(code),
-        size_bytes=record.number,
+        size_bytes=0 if reader.silence(record) else record.number,
         modified_at=record.time,
+        reason=reader.silence(record),
     )

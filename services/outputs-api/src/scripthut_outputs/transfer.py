@@ -2,7 +2,8 @@
 
 Request: the number of parts; for each its base directory, the owner whose files may be read, the number of its
 files; for each of those its number, whether only its end is wanted, a limit in bytes, its path below the base.
-Answer, for each file: `S` (size, modified), `D` with a piece of content, again and again, `E` with a state.
+Answer, for each file: `S` (size, modified), `D` with a piece of content, again and again, `E` with a state; `A` only
+says that the reader lives.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,6 +53,7 @@ class Ended(msgspec.Struct, frozen=True):
 
     number: int
     state: FileState | None
+    reason: str | None = None
 
 
 Step = Started | Content | Ended
@@ -93,6 +95,8 @@ class Stream:
                     if state is None and self._open is None:
                         raise BadOutput("the reader's answer is garbled: a file ends that never began")
                     self._open = None
-                    yield Ended(record.subject, state)
+                    yield Ended(record.subject, state, reader.silence(record))
+                case b"A":
+                    pass
                 case _:
                     raise BadOutput(f"the reader's answer is garbled at a record {record.tag!r}")

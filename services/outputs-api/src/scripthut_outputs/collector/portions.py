@@ -108,7 +108,7 @@ class ClusterCollector:
     async def _fetch(self, planned: Sequence[Planned]) -> tuple[int, Fault | None]:
         """Fetch and write as many as one transfer takes; tell how many are done, and what went wrong."""
         ledgers, fault = await self._trips.fetch(planned)
-        results = [_result(plan.claim, rows) for plan, rows in zip(planned, ledgers, strict=False)]
+        results = [_result(plan, rows) for plan, rows in zip(planned, ledgers, strict=False)]
         await self._keep(results)
         return len(results), fault
 
@@ -198,6 +198,9 @@ def _item(claim: Claim) -> listing.Item | None:
     )
 
 
-def _result(claim: Claim, rows: Sequence[LedgerRow]) -> Result:
+def _result(plan: Planned, rows: Sequence[LedgerRow]) -> Result:
+    claim = plan.claim
+    if plan.refusal:
+        return Result(claim=claim, state=OutputsState.FAILED, reason=plan.refusal)
     unique = {(row.place, row.path): row for row in rows}
     return Result(claim=claim, rows=tuple(unique.values()), state=choosing.state_of(rows))

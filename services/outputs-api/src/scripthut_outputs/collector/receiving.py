@@ -94,7 +94,7 @@ class Receiver:
             state = step.state or FileState.UNREADABLE
             if state is FileState.TOO_LARGE:  # larger than listed
                 state = FileState.CHANGED_WHILE_READING
-            return row_of(asked.item, asked.entry, state, reason=_WORDS.get(state))
+            return row_of(asked.item, asked.entry, state, reason=step.reason or _WORDS.get(state))
         stored = blob.finish()
         self._blob = self._started = None
         return msgspec.structs.replace(

@@ -1,42 +1,51 @@
 """The two round trips of a batch: list what its items hold, fetch the chosen files."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
 import msgspec
+import structlog
 
 from scripthut_common import supervision
 from scripthut_common.clusters import Cluster
 from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreachable
 from scripthut_common.shell import MIB, Program, RemoteShell
-from scripthut_outputs import choosing, listing, reader, transfer
+from scripthut_outputs import choosing, listing, transfer
 from scripthut_outputs.blobs import BlobStore
 from scripthut_outputs.catalog.collections import Claim
 from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.ledger import LedgerRow, Place
+from scripthut_outputs.reading import NEITHER, STRANGER, Floor, Question, Strict, Way
 
 from .receiving import Asked, Receiver
 
+log = structlog.get_logger()
 _MAX_LISTING_BYTES = 1024 * MIB
 # What the records around one file take on the wire, generously.
 _FRAME_BYTES = 256
 _BEAT_S = 5.0
+# How much of a silence that would end the transfer one file of a file system that hangs may take.
+_PATIENCE = 1 / 3
 Fault = Unreachable | TimedOut | BadOutput | LimitExceeded
 _FAULTS = (Unreachable, TimedOut, BadOutput, LimitExceeded)
 T = TypeVar("T")
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """An item after the first round trip: what to fetch, what is left out, how much fetching it takes at most."""
+    """An item after the first round trip: what to fetch, what is left out, how much fetching it takes at most.
+
+    `refusal` says why nothing of it may be read, which no further attempt changes.
+    """
 
     claim: Claim
     item: listing.Item
     owner: int
     choice: choosing.Choice
     size_bytes: int
+    refusal: str | None = None
 
 
 class Trips:
@@ -67,26 +76,67 @@ class Trips:
         self._blobs = blobs
         self._relied = relied
         self._disk = disk
-        self._text = reader.program_text()
+        patience_s = cluster.command_timeout_s * _PATIENCE
+        self._ways: tuple[Way, ...] = (Strict(timeout_s=cluster.transfer_timeout_s, patience_s=patience_s), Floor())
+        self._way: Way | None = None
+        self._last_way: Way | None = None
 
     async def look(self, wanted: Sequence[tuple[Claim, listing.Item]]) -> tuple[list[Planned], Fault | None]:
         """List items in order; a fault ends the list early."""
         answer = listing.Answer()
         listings: list[listing.Listing] = []
-        request = listing.request([item for _, item in wanted], self._cluster.collection)
-        fault: Fault | None = None
+        items = [item for _, item in wanted]
+
+        async def take(piece: bytes) -> None:
+            listings.extend(answer.feed(piece))
+
+        question, fault = await self._ask(
+            "list-outputs", _MAX_LISTING_BYTES, lambda way: way.to_list(items, self._cluster.collection), take
+        )
+        if fault is None and len(listings) < len(wanted):
+            fault = BadOutput("the reader ended before the last item")
+        planned = [self._plan(*one, found) for one, found in zip(wanted, listings, strict=False)]
+        return [
+            msgspec.structs.replace(plan, refusal=STRANGER) if at in question.strangers else plan
+            for at, plan in enumerate(planned)
+        ], fault
+
+    async def _ask(
+        self,
+        name: str,
+        max_stdout_bytes: int,
+        prepare: Callable[[Way], Question],
+        take: Callable[[bytes], Awaitable[None]],
+    ) -> tuple[Question, Fault | None]:
+        """Run one program by the way that this cluster has; which one that is, the first program's answer tells."""
+        for way in (self._way,) if self._way else self._ways:
+            question = prepare(way)
+            fault = await self._run(name, max_stdout_bytes, question, take)
+            if not question.answer.is_lacking:
+                self._settle(None if isinstance(fault, Unreachable) else way)
+                return question, fault
+        self._settle(None)
+        return question, BadOutput(NEITHER)
+
+    async def _run(
+        self, name: str, max_stdout_bytes: int, question: Question, take: Callable[[bytes], Awaitable[None]]
+    ) -> Fault | None:
+        program = self._program(name, question.text, max_stdout_bytes)
         try:
-            async with self._shell.stream(
-                self._program("list-outputs", _MAX_LISTING_BYTES), *self._argv("list"), stdin=request
-            ) as pieces:
+            async with self._shell.stream(program, *question.argv, stdin=question.stdin) as pieces:
                 async for piece in pieces:
-                    listings.extend(answer.feed(piece))
+                    await take(question.answer.feed(piece))
                     supervision.beat()
-            if len(listings) < len(wanted):
-                fault = BadOutput("the reader ended before the last item")
         except _FAULTS as error:
-            fault = error
-        return [self._plan(*one, found) for one, found in zip(wanted, listings, strict=False)], fault
+            return error
+        return None
+
+    def _settle(self, way: Way | None) -> None:
+        """Keep to a way until the connection is lost."""
+        if way is not None and way is not self._last_way:
+            log.info("reader_chosen", cluster=self._cluster.name, reader=way.name)
+            self._last_way = way
+        self._way = way
 
     def _plan(self, claim: Claim, item: listing.Item, found: listing.Listing) -> Planned:
         choice = choosing.choose(item, found, self._cluster.collection)
@@ -113,14 +163,14 @@ class Trips:
         try:
             fault = await self._receive(planned, receiver)
             await self._relied.touch(receiver.sizes)
-            await self._settle(receiver)
+            await self._make_durable(receiver)
         except BaseException:
             # Queued behind what the thread does just now; waited for by nobody, so that a cancelled task ends.
             self._disk.submit(receiver.abandon)
             raise
         return list(_ledgers(planned, receiver.rows)), fault
 
-    async def _settle(self, receiver: Receiver) -> None:
+    async def _make_durable(self, receiver: Receiver) -> None:
         """Wait as long as it takes: to a store far away a batch is uploaded only now."""
         settling = asyncio.get_running_loop().run_in_executor(self._disk, receiver.settle)
         while True:
@@ -131,15 +181,15 @@ class Trips:
                 return
 
     async def _receive(self, planned: Sequence[Planned], receiver: Receiver) -> Fault | None:
-        program = self._program("fetch-outputs", sum(plan.size_bytes for plan in planned) + MIB)
-        request = transfer.request(list(self._parts(planned)))
-        try:
-            async with self._shell.stream(program, *self._argv("send"), stdin=request) as pieces:
-                async for piece in pieces:
-                    await self._on_disk(partial(receiver.feed, piece))
-                    supervision.beat()
-        except _FAULTS as error:
-            return error
+        parts = list(self._parts(planned))
+
+        async def take(piece: bytes) -> None:
+            await self._on_disk(partial(receiver.feed, piece))
+
+        max_stdout_bytes = sum(plan.size_bytes for plan in planned) + MIB
+        _, fault = await self._ask("fetch-outputs", max_stdout_bytes, lambda way: way.to_send(parts), take)
+        if fault is not None:
+            return fault
         return None if receiver.is_complete else BadOutput("the reader ended before the last file")
 
     def _parts(self, planned: Sequence[Planned]) -> Iterator[transfer.Part]:
@@ -155,14 +205,10 @@ class Trips:
                     number += 1
                 yield transfer.Part(base=base, owner=plan.owner, files=tuple(files))
 
-    def _argv(self, mode: str) -> tuple[str, str, str]:
-        # The reader ends itself too, should its connection be lost unnoticed.
-        return self._text, mode, str(int(self._cluster.transfer_timeout_s) + 60)
-
-    def _program(self, name: str, max_stdout_bytes: int) -> Program:
+    def _program(self, name: str, text: str, max_stdout_bytes: int) -> Program:
         return Program(
             name=name,
-            text=reader.SH,
+            text=text,
             timeout_s=self._cluster.transfer_timeout_s,
             idle_timeout_s=self._cluster.command_timeout_s,
             max_stdout_bytes=max_stdout_bytes,

@@ -1,22 +1,23 @@
 """How the services talk to the program that reads files on the cluster: its text, its codes, its records. Pure."""
 
 import struct
-from collections.abc import Iterator
 from importlib.resources import files
-from typing import NamedTuple
 
 from scripthut_common.errors import BadOutput
 from scripthut_outputs.ledger import FileState, Place
 
-HEAD = struct.Struct(">BIBQdI")
+from .records import HEAD, NOBODY, Record, Records
+
+__all__ = ["HEAD", "NOBODY", "Record", "Records"]
+
 PLACES = (Place.OUTPUT, Place.RUN_SUMMARY, Place.STDOUT, Place.STDERR)
-NOBODY = 0xFFFFFFFF
+# What an answer is where the strict reader cannot run, for want of a python3 that is new enough.
+LACKING = b"no python3\n"
 SH = (
-    "command -v python3 >/dev/null 2>&1 || "
-    '{ echo "python3 is missing on this host; outputs are read with it" >&2; exit 127; }; '
-    'exec python3 -I -S -c "$@"'
+    "command -v python3 >/dev/null 2>&1 || { echo no python3; exit 0; }; "
+    'exec python3 -I -S -c \'import sys; sys.version_info >= (3, 6) or sys.exit(print("no python3")); '
+    'exec(sys.argv.pop(1))\' "$@"'
 )
-_LONGEST_BYTES = 64 * 1024 * 1024
 
 # By the program's codes; `None`: a regular file that may be read.
 STATES: tuple[FileState | None, ...] = (
@@ -28,18 +29,10 @@ STATES: tuple[FileState | None, ...] = (
     FileState.PURGED,
     FileState.CHANGED_WHILE_READING,
     FileState.TOO_LARGE,
+    FileState.UNREADABLE,
 )
-
-
-class Record(NamedTuple):
-    """One record of an answer, about an item or a file; what its numbers mean depends on the tag."""
-
-    tag: bytes
-    subject: int
-    state: int
-    number: int
-    time: float
-    body: bytes
+# The last of them: the file system did not answer within as many seconds as the record's number says.
+HUNG = 8
 
 
 def program_text() -> str:
@@ -68,32 +61,8 @@ def state_of(code: int) -> FileState | None:
     return STATES[code]
 
 
-class Records:
-    """Cuts an answer that arrives in pieces into its records."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, piece: bytes) -> Iterator[Record]:
-        """Take the next piece; yield every record that is complete.
-
-        Raises:
-            BadOutput: it is not an answer of the reader.
-        """
-        arrived = self._rest + piece if self._rest else piece
-        at = 0
-        while len(arrived) - at >= HEAD.size:
-            tag, subject, state, number_, time, length = HEAD.unpack_from(arrived, at)
-            if length > _LONGEST_BYTES:
-                raise BadOutput("the reader's answer is garbled: a record without end")
-            end = at + HEAD.size + length
-            if end > len(arrived):
-                break
-            yield Record(bytes((tag,)), subject, state, number_, time, arrived[at + HEAD.size : end])
-            at = end
-        self._rest = arrived[at:]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits for more bytes."""
-        return not self._rest
+def silence(record: Record) -> str | None:
+    """Say in words that the file system did not answer, if the record tells so."""
+    if record.state & 0xF != HUNG:
+        return None
+    return f"the file system did not answer within {record.number} s"

@@ -1,14 +1,16 @@
 """The program that reads files on the cluster. Its text is sent there; no service imports it.
 
-    python3 -I -S -c TEXT list SECONDS  < request      everything that items hold, in one answer
-    python3 -I -S -c TEXT send SECONDS  < request      chosen files, in one stream
+    python3 -I -S -c TEXT list SECONDS PATIENCE_MS  < request      everything that items hold, in one answer
+    python3 -I -S -c TEXT send SECONDS PATIENCE_MS  < request      chosen files, in one stream
 
 What it reads and writes is described in `listing` and `transfer`. It opens every component below a base directory
 by directory descriptor with O_NOFOLLOW, so that no symlink leads out, looks at a file before and after reading it,
 and opens nothing but regular files, without blocking. A fault of one file is a status, never the end of the program.
-Runs on Python 3.6 and newer, standard library only.
+Files are read in a thread that is left behind when the file system does not answer for so many milliseconds; what it
+was about ends with a status, and another thread goes on. Runs on Python 3.6 and newer, standard library only.
 """
 
+import _thread
 import errno
 import os
 import signal
@@ -19,20 +21,24 @@ import time
 
 TYPE_CHECKING = False  # the real one would load all of typing at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import BinaryIO
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any, BinaryIO
 
     Found = tuple[bytes, int, int, float]  # path, state, size, modified
 
 HEAD = struct.Struct(">BIBQdI")  # tag, item or file, state, number, time, length of what follows
-OUTPUT, FRAGMENT, STDOUT, STDERR, MANIFEST = range(5)
-REGULAR, NOT_REGULAR, NOT_OWNED, UNREADABLE, TOO_DEEP, MISSING, CHANGED, TOO_LARGE = range(8)
+OUTPUT, FRAGMENT, STDOUT, STDERR, MANIFEST, END = range(6)
+REGULAR, NOT_REGULAR, NOT_OWNED, UNREADABLE, TOO_DEEP, MISSING, CHANGED, TOO_LARGE, HUNG = range(9)
 NOBODY = 0xFFFFFFFF  # nothing tells whose the files must be
 SUMMARY = b"task-summary.md"
 PIECE_BYTES = 256 * 1024
-DEEPEST = 64
+DEEPEST, DEEPEST_OF_ALL = 64, 256  # a directory takes two of Python's 1,000 frames, and a descriptor
+NAMES_AT_A_TIME = 1024
+MOST_HUNG = 16
 QUIET_S = 5.0
-OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+NEVER = float("inf")
+OPEN_PART = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -59,6 +65,80 @@ class Request:
         return self.body[self.at - length : self.at]
 
 
+class Left(BaseException):
+    """The worker was left behind; whatever it finds out now, nobody waits for."""
+
+
+class Worker:
+    """Does tasks in a thread of its own, and says what it asks the file system for.
+
+    `since` is when it asked for `path`, or never while it has its answer and writes.
+    """
+
+    def __init__(self, out: "BinaryIO", lock: "_thread.LockType") -> None:
+        self.out = out
+        self.lock = lock
+        self.ended = _thread.allocate_lock()
+        self.is_left = False
+        self.has_failed = False
+        self.task: Any = None
+        self.path = b""
+        self.since = NEVER
+        self.told_at = time.monotonic()
+        self.last = LastDirectory()
+
+    def start(self, tasks: "Iterator[Any]", mode: "Lister | Sender") -> None:
+        """Do these tasks; `ended` can be had when there are no more."""
+        self.ended.acquire()
+        _thread.start_new_thread(self.work, (tasks, mode))
+
+    def work(self, tasks: "Iterator[Any]", mode: "Lister | Sender") -> None:
+        """Do one task after another, in the thread."""
+        try:
+            for self.task in tasks:
+                mode.do(self, self.task)
+                self.since = NEVER
+        except Left:
+            pass
+        except BaseException:  # noqa: BLE001  whatever it is, the program says it and ends
+            self.has_failed = True
+            sys.excepthook(*sys.exc_info())
+        finally:
+            self.ended.release()
+
+    def ask(self, path: bytes) -> None:
+        """Say what the file system is asked for next; and that the program lives, if nothing was said for long."""
+        if self.is_left:
+            raise Left
+        self.path = path
+        self.since = now = time.monotonic()
+        if now - self.told_at > QUIET_S:
+            self.tell(b"A", self.task[0])
+            self.flush()
+
+    def tell(
+        self, tag: bytes, subject: int, state: int = 0, number: int = 0, modified: float = 0.0, text: bytes = b""
+    ) -> None:
+        """Write one record; however long that takes, the file system is not to blame."""
+        with self.lock:
+            if self.is_left:
+                raise Left
+            self.since = NEVER
+            self.out.write(HEAD.pack(tag[0], subject, state, number, modified, len(text)))
+            if text:
+                self.out.write(text)
+            self.told_at = self.since = time.monotonic()
+
+    def flush(self) -> None:
+        """Let what was written leave."""
+        with self.lock:
+            if self.is_left:
+                raise Left
+            self.since = NEVER
+            self.out.flush()
+            self.since = time.monotonic()
+
+
 class LastDirectory:
     """Keeps the directory open that was asked for last: files come sorted by directory."""
 
@@ -78,17 +158,22 @@ class LastDirectory:
 
 
 def open_below(base: bytes, parts: "Sequence[bytes]") -> int:
-    """Open a directory; `base` itself may lie behind symlinks, nothing below it."""
-    if any(part in (b"", b".", b"..") or b"/" in part for part in parts):
-        raise OSError(errno.EINVAL, "not a path below its base")
-    fd = os.open(base, OPEN_DIR)
+    """Open a directory to look for names in it; `base` itself may lie behind symlinks, nothing below it."""
+    require_plain(parts)
+    fd = os.open(base, OPEN_PART)
     for part in parts:
         try:
-            deeper = os.open(part, OPEN_DIR | os.O_NOFOLLOW, dir_fd=fd)
+            deeper = os.open(part, OPEN_PART | os.O_NOFOLLOW, dir_fd=fd)
         finally:
             os.close(fd)
         fd = deeper
     return fd
+
+
+def require_plain(parts: "Sequence[bytes]") -> None:
+    """Refuse parts that are no names."""
+    if any(part in (b"", b".", b"..") or b"/" in part for part in parts):
+        raise OSError(errno.EINVAL, "not a path below its base")
 
 
 def split(path: bytes) -> "tuple[Sequence[bytes], bytes]":
@@ -113,79 +198,96 @@ def judge(found: os.stat_result, owner: int) -> int:
     return REGULAR if owner in (NOBODY, found.st_uid) else NOT_OWNED
 
 
+def summary_first(name: bytes) -> "tuple[bool, bytes]":
+    """Sort by this; the summary comes first, so that no crowd of other files pushes it out."""
+    return name != SUMMARY, name
+
+
+class Item:
+    """What is known of an item while it is listed; `owner` None: not even whose it is."""
+
+    def __init__(self, paths: "list[tuple[bytes, bytes]]") -> None:
+        self.paths = paths
+        self.owner: int | None = None
+        self.walk: Walk | None = None
+
+
 class Lister:
     """Lists what items hold: the files below the output directory, single files, the exit record."""
 
-    def __init__(self, out: "BinaryIO", request: Request) -> None:
-        self.out = out
-        self.request = request
+    def __init__(self, request: Request) -> None:
         self.max_depth = request.number()
         self.max_walked = request.number()
         self.max_named = request.number()
         self.max_manifest = request.number()
-        self.told_at = time.monotonic()
+        self.items = [Item([(request.text(), request.text()) for _ in range(5)]) for _ in range(request.number())]
 
-    def run(self) -> None:
-        """Answer the whole request; each item leaves as soon as it is complete."""
-        for item in range(self.request.number()):
-            self.item(item, [(self.request.text(), self.request.text()) for _ in range(5)])
-            self.out.flush()
+    def tasks(self) -> "Iterator[tuple[int, int, Item]]":
+        """Yield number, place and item; a place that hangs costs the item no other place."""
+        for number, item in enumerate(self.items):
+            for place in range(6):
+                yield number, place, item
 
-    def item(self, item: int, paths: "list[tuple[bytes, bytes]]") -> None:
-        """List one item; `paths` are (base, path below it), empty where there is none."""
-        owner, found, is_whole = self.outputs(item, *paths[OUTPUT])
-        self.tell(b"O", item, 0, owner)
-        found.sort(key=lambda entry: (entry[0] != SUMMARY, entry[1] != REGULAR, entry[0]))
+    def do(self, worker: Worker, task: "tuple[int, int, Item]") -> None:
+        """List one place of one item; the item leaves as soon as it is complete."""
+        number, place, item = task
+        if place == OUTPUT:
+            self.outputs(worker, number, item)
+        elif place == END:
+            worker.tell(b"E", number)
+            worker.flush()
+        elif item.owner is not None and item.paths[place][1]:
+            (self.manifest if place == MANIFEST else self.single)(worker, number, place, item)
+
+    def hung(self, worker: Worker, task: "tuple[int, int, Item]", path: bytes, seconds: int) -> None:
+        """Say what is known of a place that does not answer."""
+        number, place, item = task
+        if place == OUTPUT:
+            found = list(item.walk.found) if item.walk else []
+            owner = NOBODY if item.owner is None else item.owner
+            self.report(worker, number, owner, [*found, (path, HUNG, seconds, 0.0)], 0)
+        elif place == MANIFEST:
+            worker.tell(b"F", number, OUTPUT << 4 | HUNG, seconds, 0.0, b".")
+        elif place != END:
+            worker.tell(b"F", number, place << 4 | HUNG, seconds, 0.0, path)
+
+    def outputs(self, worker: Worker, number: int, item: Item) -> None:
+        """List the output directory, and say whose it is: where there is none, whose the nearest above it is."""
+        base, path = item.paths[OUTPUT]
+        worker.ask(b".")
+        if not path:
+            item.owner = NOBODY
+            self.report(worker, number, NOBODY, [], 0)
+            return
+        owner, state, fd = descend(base, path.split(b"/"))
+        if fd < 0:
+            item.owner = owner
+            self.report(worker, number, owner, [] if state == MISSING else [(b".", state, 0, 0.0)], 0)
+            return
+        item.walk = walk = Walk(worker, owner, self.max_depth, self.max_walked)
+        item.owner = owner
+        walk.directory(fd, b"", 1)
+        self.report(worker, number, owner, walk.found, walk.unseen)
+        if walk.is_cut:
+            worker.tell(b"T", number)
+
+    def report(self, worker: Worker, number: int, owner: int, found: "list[Found]", unseen: int) -> None:
+        """Write what was found: by name as far as allowed, and how many more there are, by state."""
+        worker.tell(b"O", number, 0, owner)
+        found.sort(key=lambda entry: (entry[0] != SUMMARY, entry[1] not in (REGULAR, HUNG), entry[0]))
         for name, state, size, modified in found[: self.max_named]:
-            self.tell(b"F", item, OUTPUT << 4 | state, size, modified, name)
-        self.count(item, found[self.max_named :])
-        if not is_whole:
-            self.tell(b"T", item)
-        for place in (FRAGMENT, STDOUT, STDERR):
-            self.single(item, place, paths[place], owner)
-        self.manifest(item, paths[MANIFEST], owner)
-        self.tell(b"E", item)
-
-    def tell(
-        self, tag: bytes, item: int, state: int = 0, number: int = 0, modified: float = 0.0, text: bytes = b""
-    ) -> None:
-        """Write one record."""
-        self.told_at = time.monotonic()
-        self.out.write(HEAD.pack(tag[0], item, state, number, modified, len(text)) + text)
-
-    def count(self, item: int, unnamed: "list[Found]") -> None:
-        """Write how many more there are, by state."""
-        counts: dict[int, int] = {}
-        for _, state, _, _ in unnamed:
+            worker.tell(b"F", number, OUTPUT << 4 | state, size, modified, name)
+        counts = {REGULAR: unseen} if unseen else {}
+        for _, state, _, _ in found[self.max_named :]:
             counts[state] = counts.get(state, 0) + 1
         for state in sorted(counts):
-            self.tell(b"C", item, state, counts[state])
+            worker.tell(b"C", number, state, counts[state])
 
-    def alive(self, item: int) -> None:
-        """Say that a long walk goes on, lest somebody thinks that it hangs."""
-        if time.monotonic() - self.told_at > QUIET_S:
-            self.tell(b"A", item)
-            self.out.flush()
-
-    def outputs(self, item: int, base: bytes, path: bytes) -> "tuple[int, list[Found], bool]":
-        """Give the directory's owner, what lies below it, and whether that is all."""
-        if not path:
-            return NOBODY, [], True
-        try:
-            fd = open_below(base, tuple(path.split(b"/")))
-        except OSError as fault:
-            state = state_of(fault)
-            return NOBODY, [] if state == MISSING else [(b".", state, 0, 0.0)], True
-        walk = Walk(os.fstat(fd).st_uid, self.max_depth, self.max_walked, lambda: self.alive(item))
-        walk.directory(fd, b"", 1)
-        return walk.owner, walk.found, len(walk.found) < self.max_walked
-
-    def single(self, item: int, place: int, paths: "tuple[bytes, bytes]", owner: int) -> None:
+    def single(self, worker: Worker, number: int, place: int, item: Item) -> None:
         """List one file outside the output directory."""
-        base, path = paths
-        if not path:
-            return
+        base, path = item.paths[place]
         parents, name = split(path)
+        worker.ask(name)
         try:
             fd = open_below(base, parents)
             try:
@@ -194,16 +296,16 @@ class Lister:
                 os.close(fd)
         except OSError as fault:
             if state_of(fault) != MISSING:
-                self.tell(b"F", item, place << 4 | state_of(fault), 0, 0.0, name)
+                worker.tell(b"F", number, place << 4 | state_of(fault), 0, 0.0, name)
             return
-        self.tell(b"F", item, place << 4 | judge(found, owner), found.st_size, found.st_mtime, name)
+        state = judge(found, NOBODY if item.owner is None else item.owner)
+        worker.tell(b"F", number, place << 4 | state, found.st_size, found.st_mtime, name)
 
-    def manifest(self, item: int, paths: "tuple[bytes, bytes]", owner: int) -> None:
+    def manifest(self, worker: Worker, number: int, place: int, item: Item) -> None:
         """Write the exit record's content, if there is one."""
-        base, path = paths
-        if not path:
-            return
+        base, path = item.paths[place]
         parents, name = split(path)
+        worker.ask(name)
         try:
             parent = open_below(base, parents)
             try:
@@ -214,80 +316,170 @@ class Lister:
             return
         with os.fdopen(fd, "rb", buffering=0) as file:
             found = os.fstat(fd)
-            if judge(found, owner) == REGULAR and found.st_size <= self.max_manifest:
+            is_ours = judge(found, NOBODY if item.owner is None else item.owner) == REGULAR
+            if is_ours and found.st_size <= self.max_manifest:
                 body = read_all(file, found.st_size)
                 if body is not None:
-                    self.tell(b"M", item, 0, 0, found.st_mtime, body)
+                    worker.tell(b"M", number, 0, 0, found.st_mtime, body)
+
+
+def descend(base: bytes, parts: "Sequence[bytes]") -> "tuple[int, int, int]":
+    """Open an output directory to list it: its owner, or that of the last directory above it, a state, a descriptor."""
+    owner, fd = NOBODY, -1
+    try:
+        require_plain(parts)
+        for at in range(len(parts) + 1):
+            above, fd = fd, open_below(base, ()) if at == 0 else open_part(fd, parts[at - 1])
+            if above >= 0:
+                os.close(above)
+            owner = os.fstat(fd).st_uid
+        above, fd = fd, os.open(b".", OPEN_DIR, dir_fd=fd)
+        os.close(above)
+    except OSError as fault:
+        return owner, state_of(fault), -1
+    return owner, REGULAR, fd
+
+
+def open_part(fd: int, part: bytes) -> int:
+    """Open a directory in this one; close this one where that fails."""
+    try:
+        return os.open(part, OPEN_PART | os.O_NOFOLLOW, dir_fd=fd)
+    except OSError:
+        os.close(fd)
+        raise
 
 
 class Walk:
-    """Every file below a directory, however many; `owner` is whose they have to be."""
+    """Every file below a directory, up to so many; `owner` is whose they have to be.
 
-    def __init__(self, owner: int, max_depth: int, max_walked: int, alive: "Callable[[], None]") -> None:
+    `unseen` counts the names that nobody looked at, in directories that somebody looked into.
+    """
+
+    def __init__(self, worker: Worker, owner: int, max_depth: int, max_walked: int) -> None:
+        self.worker = worker
         self.owner = owner
         self.max_depth = max_depth
         self.max_walked = max_walked
-        self.alive = alive
+        self.deepest = min(max(DEEPEST, max_depth + 1), DEEPEST_OF_ALL)
+        self.directories = 0
+        self.unseen = 0
         self.found: list[Found] = []
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there was more than may be looked at."""
+        return len(self.found) >= self.max_walked or self.directories > self.max_walked
 
     def directory(self, fd: int, prefix: bytes, depth: int) -> None:
         """Walk one directory and close it."""
+        self.directories += 1
         try:
-            # The summary comes first, so that no crowd of other files pushes it out.
-            for name in sorted(map(os.fsencode, os.listdir(fd)), key=lambda name: (name != SUMMARY, name)):
-                if len(self.found) >= self.max_walked:
+            names = self.names(fd, prefix)
+            for at, name in enumerate(names):
+                if self.is_cut:
+                    self.unseen += len(names) - at
                     return
                 self.entry(fd, prefix, name, depth)
         except OSError as fault:
-            self.found.append((prefix or b".", state_of(fault), 0, 0.0))
+            self.found.append((prefix[:-1] or b".", state_of(fault), 0, 0.0))
         finally:
             os.close(fd)
 
+    def names(self, fd: int, prefix: bytes) -> "list[bytes]":
+        """Give a directory's first names; more than may be walked are never held."""
+        kept: list[bytes] = []
+        for at, name in enumerate(names_in(fd)):
+            if at % NAMES_AT_A_TIME == 0:
+                self.worker.ask(prefix[:-1] or b".")
+            kept.append(name)
+            if len(kept) >= 2 * self.max_walked + NAMES_AT_A_TIME:
+                self.shorten(kept)
+        kept.sort(key=summary_first)
+        return kept
+
+    def shorten(self, names: "list[bytes]") -> None:
+        """Keep the first names, count the others."""
+        names.sort(key=summary_first)
+        self.unseen += len(names) - self.max_walked
+        del names[self.max_walked :]
+
     def entry(self, fd: int, prefix: bytes, name: bytes, depth: int) -> None:
         """Note one name, or walk into it."""
-        self.alive()
         path = prefix + name
+        self.worker.ask(path)
         try:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            if stat.S_ISDIR(found.st_mode) and depth < DEEPEST:
-                self.directory(os.open(name, OPEN_DIR | os.O_NOFOLLOW, dir_fd=fd), path + b"/", depth + 1)
-                return
+            is_directory = stat.S_ISDIR(found.st_mode)
+            deeper = os.open(name, OPEN_DIR, dir_fd=fd) if is_directory and depth < self.deepest else -1
         except OSError as fault:
-            if state_of(fault) != MISSING:
-                self.found.append((path, state_of(fault), 0, 0.0))
+            self.fault(fd, path, fault)
             return
-        state = TOO_DEEP if depth > self.max_depth else judge(found, self.owner)
+        if deeper >= 0:
+            self.directory(deeper, path + b"/", depth + 1)
+            return
+        state = TOO_DEEP if is_directory or depth > self.max_depth else judge(found, self.owner)
         self.found.append((path, state, found.st_size, found.st_mtime))
+
+    def fault(self, fd: int, path: bytes, fault: OSError) -> None:
+        """Note a name that cannot be looked at.
+
+        Raises:
+            PermissionError: nor can any other in this directory, which is what is noted then.
+        """
+        if state_of(fault) == MISSING:
+            return
+        if not os.access(b".", os.X_OK, dir_fd=fd, effective_ids=os.access in os.supports_effective_ids):
+            raise PermissionError(errno.EACCES, "a directory that lists its names and no more")
+        self.found.append((path, state_of(fault), 0, 0.0))
+
+
+def names_in(fd: int) -> "Iterable[bytes]":
+    """Give the names in a directory, one by one where Python can."""
+    if os.scandir not in os.supports_fd:  # before Python 3.7
+        return map(os.fsencode, os.listdir(fd))
+    return scanned(fd)
+
+
+def scanned(fd: int) -> "Iterator[bytes]":
+    """Yield the names in a directory."""
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            yield os.fsencode(entry.name)
 
 
 class Sender:
     """Sends chosen files one after another."""
 
-    def __init__(self, out: "BinaryIO", request: Request) -> None:
-        self.out = out
-        self.request = request
-        self.last = LastDirectory()
+    def __init__(self, request: Request) -> None:
+        self.files: list[tuple[int, bytes, int, bytes, int, int, bool]] = []
+        for _ in range(request.number()):
+            base, owner = request.text(), request.number()
+            count = request.number()
+            for at in range(count):
+                number, is_tail, limit = (request.number() for _ in range(3))
+                self.files.append((number, base, owner, request.text(), is_tail, limit, at == count - 1))
 
-    def run(self) -> None:
-        """Answer the whole request; each item leaves as soon as it is complete."""
-        for _ in range(self.request.number()):
-            base, owner = self.request.text(), self.request.number()
-            for _ in range(self.request.number()):
-                number, is_tail, limit = (self.request.number() for _ in range(3))
-                self.tell(b"E", number, self.file(number, base, owner, self.request.text(), is_tail, limit))
-            self.out.flush()
+    def tasks(self) -> "Iterator[tuple[int, bytes, int, bytes, int, int, bool]]":
+        """Yield number, base, owner, path, whether its end is wanted, limit, and whether others wait for it."""
+        return iter(self.files)
 
-    def tell(
-        self, tag: bytes, number: int, state: int = 0, size: int = 0, modified: float = 0.0, length: int = 0
-    ) -> None:
-        """Write one record's head."""
-        self.out.write(HEAD.pack(tag[0], number, state, size, modified, length))
+    def do(self, worker: Worker, task: "tuple[int, bytes, int, bytes, int, int, bool]") -> None:
+        """Send one file and its last state; items leave as soon as they are complete."""
+        number, base, owner, path, is_tail, limit, is_last = task
+        worker.tell(b"E", number, self.file(worker, number, base, owner, path, is_tail, limit))
+        if is_last:
+            worker.flush()
 
-    def file(self, number: int, base: bytes, owner: int, path: bytes, is_tail: int, limit: int) -> int:
-        """Send one file; give its last state."""
+    def hung(self, worker: Worker, task: "tuple[int, bytes, int, bytes, int, int, bool]", _: bytes, s: int) -> None:
+        """End a file that does not answer."""
+        worker.tell(b"E", task[0], HUNG, s)
+
+    def file(self, worker: Worker, number: int, base: bytes, owner: int, path: bytes, is_tail: int, limit: int) -> int:
+        """Send one file's content; give its last state."""
         parents, name = split(path)
+        worker.ask(path)
         try:
-            fd = os.open(name, OPEN_FILE, dir_fd=self.last.open(base, parents))
+            fd = os.open(name, OPEN_FILE, dir_fd=worker.last.open(base, parents))
         except OSError as fault:
             return state_of(fault)
         with os.fdopen(fd, "rb", buffering=0) as file:
@@ -297,11 +489,11 @@ class Sender:
                 return state
             if before.st_size > limit and not is_tail:
                 return TOO_LARGE
-            self.tell(b"S", number, 0, before.st_size, before.st_mtime)
+            worker.tell(b"S", number, 0, before.st_size, before.st_mtime)
             try:
                 if before.st_size > limit:
                     file.seek(before.st_size - limit)
-                is_whole = self.content(number, file, min(limit, before.st_size))
+                is_whole = self.content(worker, number, file, min(limit, before.st_size))
                 after = os.fstat(fd)
             except OSError:
                 return UNREADABLE
@@ -309,15 +501,14 @@ class Sender:
             is_same = is_tail or marks(before) == marks(after)
             return REGULAR if is_whole and is_same else CHANGED
 
-    def content(self, number: int, file: "BinaryIO", left: int) -> bool:
+    def content(self, worker: Worker, number: int, file: "BinaryIO", left: int) -> bool:
         """Send so many bytes; say whether they were there."""
         while left:
             piece = file.read(min(left, PIECE_BYTES))
             if not piece:
                 return False
             left -= len(piece)
-            self.tell(b"D", number, 0, 0, 0.0, len(piece))
-            self.out.write(piece)
+            worker.tell(b"D", number, 0, 0, 0.0, piece)
         return True
 
 
@@ -338,14 +529,80 @@ def read_all(file: "BinaryIO", size: int) -> "bytes | None":
     return b"".join(pieces)
 
 
-def main() -> None:
-    """Answer one request."""
-    mode, seconds = sys.argv[1], int(sys.argv[2])
-    signal.alarm(seconds)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+class Crew:
+    """Lets one worker after another do the tasks; the next begins where one was left behind."""
+
+    def __init__(self, out: "BinaryIO", mode: "Lister | Sender", patience_s: float) -> None:
+        self.out = out
+        self.mode = mode
+        self.patience_s = patience_s
+        self.lock = _thread.allocate_lock()
+        self.hung = 0
+
+    def run(self) -> int:
+        """Answer the whole request; give the exit status."""
+        tasks = iter(self.mode.tasks())
+        worker = Worker(self.out, self.lock)
+        worker.start(tasks, self.mode)
+        while not worker.ended.acquire(timeout=self.wait_s / 4):
+            if not self.has_hung(worker):
+                continue
+            seconds = int(self.wait_s + 0.5)
+            self.hung += 1
+            left, worker = worker, Worker(self.out, self.lock)
+            self.mode.hung(worker, left.task, left.path, seconds)
+            worker.flush()
+            worker.since = NEVER
+            if self.hung == MOST_HUNG:
+                sys.stderr.write(f"the file system did not answer {self.hung} times\n")
+                return 1
+            worker.start(tasks, self.mode)
+        return 1 if worker.has_failed else 0
+
+    @property
+    def wait_s(self) -> float:
+        """How long the file system may take: the more often it hung, the less."""
+        return self.patience_s / min(1 << self.hung, 4)
+
+    def has_hung(self, worker: Worker) -> bool:
+        """Leave a worker that has waited too long."""
+        with self.lock:
+            worker.is_left = time.monotonic() - worker.since > self.wait_s
+            return worker.is_left
+
+
+def answer(done: int) -> None:
+    """Answer one request and end, though a thread may hang for ever: nobody waits for this process.
+
+    Its standard streams are closed first: they would keep the connection's session open.
+    """
+    signal.alarm(int(sys.argv[2]))
     request = Request(sys.stdin.buffer.read())
-    with os.fdopen(1, "wb", 1024 * 1024) as out:
-        (Lister if mode == "list" else Sender)(out, request).run()
+    mode = Lister(request) if sys.argv[1] == "list" else Sender(request)
+    out = os.fdopen(os.dup(1), "wb", 1024 * 1024)
+    status = Crew(out, mode, int(sys.argv[3]) / 1000).run()
+    out.close()
+    sys.stderr.flush()
+    for fd in range(3):
+        os.close(fd)
+    os.write(done, bytes((status,)))
+    os._exit(status)
+
+
+def main() -> None:
+    """Let a child answer, and end as soon as it says that it is done, or has ended without."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    ending, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ending)
+        answer(done)
+    os.close(done)
+    said = os.read(ending, 1)
+    if said:
+        os._exit(said[0])
+    _, status = os.waitpid(child, 0)
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import msgspec
 
 from scripthut_common.clusters import MIB
 
-from .findings import Finding, failed, fine, printable, warning
+from .findings import Finding, Verdict, failed, fine, printable, warning
 
 _SLOW_COMMAND_S = 1.0
 _SLOW_ANSWER_S = 5.0
@@ -109,8 +109,27 @@ def bash(reply: Reply) -> Finding:
 
 
 def python3(reply: Reply) -> Finding:
-    """Judge `3.11`."""
-    return _least("python3", reply, "", (3, 6), "`python3`, which outputs are read with")
+    """Judge `3.11`; there is another way to read outputs, none to read generated lists."""
+    found = _least("python3", reply, "", (3, 6), "`python3`, which outputs and generated lists are read with")
+    return found if found.verdict is Verdict.FINE else warning(found.said, found.advice)
+
+
+def reader(reply: Reply) -> Finding:
+    """Judge the lines `python3 3.11`, `find works`, `tar (GNU tar) 1.34`: with what outputs will be read."""
+    lines = reply.stdout.splitlines()
+    said = next((line for line in lines if line.startswith("python3 ")), "")
+    version = _VERSION.search(said)
+    if version and (int(version[1]), int(version[2])) >= (3, 6):
+        return fine(f"outputs are read by {said}")
+    if "find works" in lines and any(line.startswith("tar (GNU tar)") for line in lines):
+        return warning(
+            "outputs are read by sh, GNU find and tar: fewer guarantees, and only what the account itself owns",
+            "install python3 3.6 or newer, or put it into the PATH of sessions without a terminal",
+        )
+    return failed(
+        "outputs cannot be read: there is neither python3 (3.6 or newer) nor GNU find and tar",
+        "install python3, or put it into the PATH of sessions without a terminal",
+    )
 
 
 def _least(what: str, reply: Reply, mark: str, least: tuple[int, int], tried: str) -> Finding:

@@ -95,6 +95,18 @@ printf '%s %s\\n' "$word" "$dir"
 
 _CLOCK = Probe(step="clock", program=program("clock", "exec date +%s\n"), judge=answers.clock)
 
+# The same trials that decide when the first outputs are collected.
+_READER = program(
+    "reader",
+    """
+python3 -I -S -c 'import sys; print("python3 %d.%d" % sys.version_info[:2])' 2>/dev/null
+dd if=/dev/null count=0 iflag=nofollow,nonblock,skip_bytes,count_bytes,fullblock 2>/dev/null &&
+    find / -maxdepth 0 -readable -printf 'find works\\n' 2>/dev/null
+tar --version 2>/dev/null | head -n 1
+exit 0
+""",
+)
+
 _SOFTWARE = (
     Probe(
         step="bash",
@@ -108,6 +120,7 @@ _SOFTWARE = (
     ),
     Probe(step="find", program=program("find", "exec find / -maxdepth 0 -printf '%p works\\n'\n"), judge=answers.find),
     Probe(step="tar", program=program("tar", "exec tar --version\n"), judge=answers.tar),
+    Probe(step="reader", program=_READER, judge=answers.reader),
 )
 
 _HANGING_SLURM = "slurmctld hangs: `scontrol ping`, its log; ask the site. Rounds judge nobody meanwhile"
