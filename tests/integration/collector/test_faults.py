@@ -12,7 +12,7 @@ import pytest
 
 from scripthut_common import supervision
 from scripthut_common.database import Database
-from scripthut_common.errors import AccessRefused, DatabaseUnavailable, StoreUnavailable, Unreachable
+from scripthut_common.errors import AccessRefused, BadOutput, DatabaseUnavailable, StoreUnavailable, Unreachable
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.supervision import Pulse
 from scripthut_outputs.blobs import open_store
@@ -100,6 +100,7 @@ async def test_a_connection_cut_in_the_middle_of_a_transfer_loses_nothing(
     files = {b"%d" % number: os.urandom(8 * MIB) for number in range(12)}
     await far_scene.task("t1", {b"first": b"x"})
     await far_scene.task("t2", files)
+    far_scene.reopen(large_bytes=200 * MIB)
     async with asyncio.TaskGroup() as group:
         step = group.create_task(_outcome(far_scene))
         await eventually(lambda: bool(far_scene.temporary_files()))
@@ -200,17 +201,16 @@ async def test_without_python_the_reason_is_said_and_nothing_is_lost(scene: Scen
     with_python, scene.shell = scene.shell, LocalShell(environment={"PATH": "/nowhere"})
     scene.reopen()
 
-    await scene.collect()
+    with pytest.raises(BadOutput, match="python3 is missing on this host"):
+        await scene.step()
 
     collection = await scene.collection("t1")
-    assert (collection.failures, collection.lease) == (1, None)
-    assert "python3 is missing on this host" in collection.reason
+    assert (collection.failures, collection.lease, collection.is_alone) == (0, None, False)
     assert "python3 is missing on this host" in str(await scene.cluster_error())
-    assert scene.shell.commands_run == 1
+    assert scene.shell.commands_run == 2
 
     scene.shell = with_python
     scene.reopen()
-    await scene.make_due()
     await scene.collect()
     assert [await scene.stored(f"t{number}") for number in range(4)] == [{b"a": b"x"}] * 4
     assert await scene.cluster_error() is None

@@ -49,6 +49,7 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     every 30 s. `cluster_unseen_after_s`: one of which no round went well for so long, too.
     `max_rendered_bytes`: so much of a document is rendered, by `render_workers` processes that a document may hold
     for `render_timeout_s` and fill by `render_memory_bytes`.
+    `collection_lease_s`: so long after a collector died others take over what it had begun.
     """
 
     clusters_file: str
@@ -62,6 +63,7 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     render_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     render_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * MIB)] = 512 * MIB
     render_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    collection_lease_s: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     database_connections: Annotated[int, msgspec.Meta(ge=1)] = 8
 
 

@@ -36,7 +36,7 @@ from .catalog.creating import Creating
 from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
 from .catalog.reading import Reading
-from .collector import Collector
+from .collector import Collector, Pace
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
 from .controllers.parts import Parts
@@ -185,7 +185,7 @@ class _Plan:
             served = self._app(health, cache)
             loops += self._api_loops(served, cache)
         if Role.COLLECTOR in self._roles:
-            collecting = self._collecting()
+            collecting = self._collecting(registry)
             loops += collecting.loops
         return Service(
             loops=loops,
@@ -196,7 +196,7 @@ class _Plan:
             collecting=collecting,
         )
 
-    def _collecting(self) -> Collecting:
+    def _collecting(self, registry: CollectorRegistry) -> Collecting:
         shells = {name: self._open_shell(cluster) for name, cluster in self._clusters.items()}
         press = Press(
             workers=self._settings.render_workers,
@@ -205,7 +205,15 @@ class _Plan:
             max_bytes=self._settings.max_rendered_bytes,
         )
         return Collecting(
-            collector=Collector(self._database, self._blobs, self._clusters, shells, renderer=RENDERER),
+            collector=Collector(
+                self._database,
+                self._blobs,
+                self._clusters,
+                shells,
+                renderer=RENDERER,
+                pace=Pace(lease_s=self._settings.collection_lease_s),
+                registry=registry,
+            ),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
             press=press,
             shells=shells,

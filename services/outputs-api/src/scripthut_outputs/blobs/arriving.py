@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from copy import copy
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,6 +47,12 @@ class Batch:
     def begin(self) -> "ArrivingBlob":
         """Begin one blob."""
         return ArrivingBlob(self, f"{self._temporary}/{uuid4()}")
+
+    def portion(self) -> "Batch":
+        """Give what has arrived whole so far as a batch of its own, to settle while more arrives here."""
+        portion = copy(self)
+        self._waiting, self._folders, self._sizes = {}, set(), {}
+        return portion
 
     def settle(self) -> None:
         """Make everything that arrived durable under its name.
