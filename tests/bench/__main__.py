@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from tests.bench import collecting, polling, recording, serving, visibility
+from tests.bench import collecting, polling, recording, serving, sharing, visibility
 from tests.bench.table import Row, render
 
 BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
@@ -16,6 +16,7 @@ BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "visibility": visibility.measure,
     "polling": polling.measure,
     "recording": recording.measure,
+    "sharing": sharing.measure,
 }
 
 
