@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 
-from sqlalchemy import text, update
+from sqlalchemy import func, text, update
 
 from scripthut_common.database import Database
 from scripthut_outputs.catalog import claiming
@@ -49,7 +50,8 @@ async def test_failures_come_first_of_what_is_due_of_a_run(database: Database) -
     await due(database, {"a": 20})
     async with database.transaction() as connection:
         failed = COLLECTIONS.c.task_id.in_(["t3", "t17"])
-        await connection.execute(update(COLLECTIONS).where(failed).values(succeeded=False))
+        await connection.execute(update(COLLECTIONS).values(due_at=func.now() - timedelta(hours=1)))
+        await connection.execute(update(COLLECTIONS).where(failed).values(succeeded=False, due_at=func.now()))
 
     claims = await Collections(database).claim_due(CLUSTER, limit=2, lease_s=60)
 
