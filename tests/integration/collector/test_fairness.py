@@ -128,13 +128,13 @@ async def test_leases_are_renewed_while_a_transfer_takes_longer_than_one(
     scene: Scene, database: Database, tmp_path: Path
 ) -> None:
     await scene.task("hanging", {b"f": os.urandom(MIB)})
-    use(scene, troubled(tmp_path / "bin"), lease_s=0.6)
-    other = scene.open_collector(lease_s=0.6)
+    use(scene, troubled(tmp_path / "bin"), lease_s=2.0)
+    other = scene.open_collector(lease_s=2.0)
 
     async with collecting(scene.collector, other):
         await eventually(lambda: scene.shell.commands_run == 2)
         lease = (await scene.collection("hanging")).lease
-        await asyncio.sleep(2)  # three leases
+        await asyncio.sleep(5)  # more than two leases
         later = await scene.collection("hanging")
 
     other.close()
