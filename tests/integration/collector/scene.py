@@ -19,7 +19,7 @@ from scripthut_common.shell import RemoteShell
 from scripthut_common.supervision import Step
 from scripthut_outputs.blobs import BlobStore, open_store
 from scripthut_outputs.catalog.collections import want
-from scripthut_outputs.collector import Collector
+from scripthut_outputs.collector import Collector, Pace
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.tables import CLUSTERS, COLLECTIONS, FILES, ITEMS, OUTBOX, RUNS
 
@@ -49,9 +49,9 @@ class Scene:
         self.collector = self.open_collector()
 
     def open_collector(self, **options: Any) -> Collector:
-        """Make a collector, as another process would."""
-        clusters = {self.name: self.cluster}
-        return Collector(self.database, self.blobs, clusters, {self.name: self.shell}, renderer="test-1", **options)
+        """Make a collector, as another process would; `options` are of its pace."""
+        clusters, shells, pace = {self.name: self.cluster}, {self.name: self.shell}, Pace(**options)
+        return Collector(self.database, self.blobs, clusters, shells, renderer="test-1", pace=pace)
 
     def reopen(self, **options: Any) -> None:
         """Collect with a new process from now on."""
@@ -145,12 +145,17 @@ class Scene:
 
     @property
     def step(self) -> Step:
-        """One step of the cluster's loop."""
-        return next(loop.step for loop in self.collector.loops() if loop.name == f"outputs.collect.{self.name}")
+        """One step of the lane that collects items together."""
+        return self.lanes[0]
+
+    @property
+    def lanes(self) -> list[Step]:
+        """One step of each lane: of that which collects items together, then of those that collect them alone."""
+        return [loop.step for loop in self.collector.loops() if loop.name.startswith(f"outputs.collect.{self.name}")]
 
     async def collect(self) -> None:
         """Collect until nothing is due."""
-        while await self.step():
+        while any([await step() for step in self.lanes]):
             pass
 
     async def cluster_error(self) -> str | None:

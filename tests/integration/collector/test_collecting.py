@@ -58,7 +58,7 @@ async def test_a_batch_takes_two_commands_whatever_its_tasks_and_files(scene: Sc
     for number in range(30):
         await scene.task(f"t{number}", {b"a": b"x%d" % number, b"sub/b": b"y"}, fragment=b"z")
 
-    assert await scene.step()
+    await scene.collect()
 
     assert scene.shell.commands_run == 2
     for number in range(30):

@@ -9,18 +9,22 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from scripthut_common import supervision
 from scripthut_common.database import Database
-from scripthut_common.errors import AccessRefused, DatabaseUnavailable, StoreUnavailable, Unreachable
+from scripthut_common.errors import AccessRefused, BadOutput, DatabaseUnavailable, StoreUnavailable, Unreachable
+from scripthut_common.health import Health
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.supervision import Pulse
 from scripthut_outputs.blobs import open_store
+from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.collector import Collector
 from scripthut_outputs.ledger import Place
 from tests.eventually import eventually
 from tests.integration.collector.scene import CLUSTER, Scene
 from tests.integration.collector.shells import Clock, Interrupted
+from tests.integration.collector.trouble import CRASH, troubled
 from tests.testbed.accounts import BOB
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.sshd import Sshd
@@ -100,6 +104,7 @@ async def test_a_connection_cut_in_the_middle_of_a_transfer_loses_nothing(
     files = {b"%d" % number: os.urandom(8 * MIB) for number in range(12)}
     await far_scene.task("t1", {b"first": b"x"})
     await far_scene.task("t2", files)
+    far_scene.reopen(large_bytes=200 * MIB)
     async with asyncio.TaskGroup() as group:
         step = group.create_task(_outcome(far_scene))
         await eventually(lambda: bool(far_scene.temporary_files()))
@@ -200,17 +205,16 @@ async def test_without_python_the_reason_is_said_and_nothing_is_lost(scene: Scen
     with_python, scene.shell = scene.shell, LocalShell(environment={"PATH": "/nowhere"})
     scene.reopen()
 
-    await scene.collect()
+    with pytest.raises(BadOutput, match="this cluster has neither python3 nor GNU find and tar"):
+        await scene.step()
 
     collection = await scene.collection("t1")
-    assert (collection.failures, collection.lease) == (1, None)
-    assert "this cluster has neither python3 nor GNU find and tar" in collection.reason
+    assert (collection.failures, collection.lease, collection.is_alone) == (0, None, False)
     assert "this cluster has neither python3" in str(await scene.cluster_error())
-    assert scene.shell.commands_run == 2
+    assert scene.shell.commands_run == 4  # both readers, and both once more with nothing to read
 
     scene.shell = with_python
     scene.reopen()
-    await scene.make_due()
     await scene.collect()
     assert [await scene.stored(f"t{number}") for number in range(4)] == [{b"a": b"x"}] * 4
     assert await scene.cluster_error() is None
@@ -342,3 +346,101 @@ async def test_what_is_wanted_is_collected_at_once_without_waiting_for_the_inter
             await scene.task(f"t{number}", {b"a": b"x"})
             await scene.is_collected(f"t{number}")
         stop.set()
+
+
+async def test_an_item_that_fails_for_a_day_of_attempts_rests_as_failed_and_can_be_had_again(
+    scene: Scene, tmp_path: Path
+) -> None:
+    await scene.task("poison", {b"a": b"x"})
+    healthy = scene.shell
+    scene.shell = troubled(tmp_path / "bin", "poison", mode="list", what=CRASH)
+    scene.reopen(give_up_after_s=12.0)  # 5 s and 10 s: after the third attempt
+
+    for failures in (1, 2):
+        await scene.collect()
+        assert (await scene.collection("poison")).failures == failures
+        await scene.make_due()
+    await scene.collect()
+
+    collection = await scene.collection("poison")
+    assert (collection.due_at, (await scene.item("poison")).outputs_state) == (None, "failed")
+    assert "given up after 3 attempts: " in collection.reason
+    assert "exit status 137" in collection.reason
+    assert [event.outputs_state for event in await scene.told()] == ["failed"]
+
+    scene.shell = healthy
+    scene.reopen()
+    await scene.want("r1", "poison")
+    await scene.collect()
+    assert await scene.stored("poison") == {b"a": b"x"}
+
+
+async def test_a_wish_that_comes_while_an_attempt_fails_is_due_at_once(scene: Scene, tmp_path: Path) -> None:
+    await scene.task("poison", {b"a": b"x"})
+    (claim,) = await Collections(scene.database).claim_due(CLUSTER, limit=1, lease_s=60)
+    await scene.want("r1", "poison")
+
+    await Collections(scene.database).postpone(claim, "too late", delay_s=600)
+
+    collection = await scene.collection("poison")
+    assert (collection.failures, collection.reason, collection.lease) == (0, None, None)
+    assert len(await Collections(scene.database).claim_due(CLUSTER, limit=1, lease_s=60)) == 1
+
+
+async def test_a_closed_directory_is_incomplete_with_its_reason_and_not_tried_again(far_scene: Scene) -> None:
+    folder = await far_scene.task("t1", {b"a": b"x"})
+    folder.chmod(0)
+
+    await far_scene.collect()
+
+    assert await far_scene.states("t1") == {b".": "unreadable"}
+    assert (await far_scene.item("t1")).outputs_state == "incomplete"
+    assert (await far_scene.collection("t1")).due_at is None
+    folder.chmod(0o755)
+
+
+async def test_a_full_disk_is_told_in_health_and_ends_by_itself(scene: Scene, small_disk: Path) -> None:
+    body = os.urandom(3 * MIB)
+    await scene.task("t1", {b"a": body})
+    pulse, stop = Pulse(), asyncio.Event()
+    health = Health(pulse, {}, CollectorRegistry(), fresh_s=0.0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervision.run(scene.collector.loops(), pulse, stop))
+        await eventually(lambda: bool(pulse.faults))
+        status, report = await health.ready()
+        _mount("remount,size=8m", small_disk)
+        await scene.is_collected("t1")
+        await eventually(lambda: not pulse.faults)
+        stop.set()
+
+    assert status == 503
+    assert "is full" in report.faults[0].fault
+    assert (await scene.collection("t1")).failures == 0
+    assert await scene.stored("t1") == {b"a": body}
+
+
+async def test_what_was_collected_is_counted(scene: Scene, tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    await scene.task("t1", {b"a": b"123"}, stdout=None, stderr=None)
+    await scene.task("poison", {b"a": b"x"})
+    shell = troubled(tmp_path / "bin", "poison", mode="list", what=CRASH)
+    names = {scene.name: scene.cluster}
+    collector = Collector(scene.database, scene.blobs, names, {scene.name: shell}, renderer="test-1", registry=registry)
+    loops = {loop.name: loop.step for loop in collector.loops()}
+
+    await loops["outputs.due"]()
+    waiting = registry.get_sample_value("scripthut_outputs_due_items", {"cluster": scene.name})
+    for name in ("outputs.collect.testbed", "outputs.collect.testbed", "outputs.collect.testbed.alone-1"):
+        await loops[name]()
+
+    collector.close()
+
+    def counted(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"scripthut_outputs_{name}", {"cluster": scene.name, **labels})
+
+    assert waiting == 2
+    assert counted("collected_items_total", state="collected") == 1
+    assert (counted("collected_files_total"), counted("collected_bytes_total")) == (1, 3)
+    assert counted("collection_faults_total", fault="BadOutput") == 2
+    assert counted("round_trips_total") == shell.commands_run

@@ -115,8 +115,16 @@ def test_an_answer_that_lacks_any_byte_of_its_end_has_no_status(cut: int) -> Non
 def test_an_end_marker_inside_a_file_ends_nothing() -> None:
     forged = f"{MARKER} 000\n".encode()
 
-    assert _decode(f"{MARKER}\n".encode() + forged + b"more") == ((forged + b"more")[:-21], None)
+    assert _decode(f"{MARKER}\n".encode() + forged + b"more") == (forged + b"more", None)
     assert _decode(f"{MARKER}\n".encode() + forged + f"{MARKER} 003\n".encode()) == (forged, 3)
+
+
+def test_all_that_a_program_wrote_is_there_before_it_writes_more() -> None:
+    decoder = wire.Decoder(MARKER)
+
+    assert decoder.feed(f"{MARKER}\nabc".encode()) == b"abc"
+    assert decoder.feed(MARKER[:5].encode()) == b""
+    assert decoder.feed(b"!") == f"{MARKER[:5]}!".encode()
 
 
 def test_endless_noise_before_the_program_is_an_error() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import select
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
@@ -26,6 +26,14 @@ NAMING = {
 
 TRANSACTION_TIMEOUT_S = 60.0
 _POOL_TIMEOUT_S = 10
+Presence = tuple[int, int]
+"""What somebody who listens is there for: a kind and one of that kind, both at most 31 bits."""
+
+_PRESENT = text(
+    "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+    "WHERE locktype = 'advisory' AND granted AND datname = current_database() "
+    "AND classid = CAST(:kind AS oid) AND objid = CAST(:one AS oid) AND objsubid = 2"
+)
 _SCHEMES = ("postgresql://", "postgres://")
 _ADDRESS_RULE = "the address of the database must be as postgresql://user@host/name"
 _LISTEN_CHECK_S = 30.0
@@ -136,10 +144,12 @@ class Database:
         channel: str,
         on_connect: Callable[[], Awaitable[None]],
         on_notify: Callable[[str], Awaitable[None]],
+        presences: Iterable[Presence] = (),
     ) -> None:
         """Hear notifications of one channel until cancelled or the connection is lost.
 
-        `on_connect` is awaited once after LISTEN: what was notified before is to be read from the tables then.
+        `on_connect` is awaited once after LISTEN: what was notified before is to be read from the tables then. As
+        long as the connection lasts, and not a moment longer, `count_present` counts it for each of `presences`.
 
         Raises:
             DatabaseUnavailable: the connection is lost; call again.
@@ -147,6 +157,8 @@ class Database:
         with _fence():
             async with await psycopg.AsyncConnection.connect(self._libpq_url, autocommit=True) as connection:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                for presence in presences:
+                    await connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", presence)
                 await on_connect()
                 while True:
                     async for notification in connection.notifies(timeout=_LISTEN_CHECK_S):
@@ -167,6 +179,13 @@ def storable(words: str, max_characters: int = 2000) -> str:
 async def notify(connection: AsyncConnection, channel: str, payload: str = "") -> None:
     """Tell listeners of `channel`, when this transaction commits."""
     await connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload})
+
+
+async def count_present(connection: AsyncConnection, presence: Presence) -> int:
+    """Count the connections to this database that listen and said this of themselves."""
+    found = await connection.execute(_PRESENT, dict(zip(("kind", "one"), presence, strict=True)))
+    count: int = found.scalar_one()
+    return count
 
 
 async def now(connection: AsyncConnection) -> datetime:

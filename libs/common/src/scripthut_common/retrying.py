@@ -19,6 +19,10 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
         doublings = min(max(failures, 1) - 1, 60)
         return min(self.first_s * 2.0**doublings, self.longest_s) * (1 - jitter / 2)
 
+    def spread_s(self, failures: int) -> float:
+        """Over how much time so many attempts were spread, had each failed at once: the sum of the delays between."""
+        return sum(self.delay_s(number) for number in range(1, failures))
+
 
 RECONNECTING = Backoff(first_s=0.2, longest_s=10.0)
 COLLECTING = Backoff(first_s=5.0, longest_s=600.0)

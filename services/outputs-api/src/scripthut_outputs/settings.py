@@ -86,6 +86,7 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     for `archive_wait_s`. Who takes nothing of an archive for `archive_stalled_s` is cut off.
     `retention_interval_s`: so often what is too old is removed, for the first time `retention_delay_s` after the start;
     blobs that nobody refers to go once no collection has touched them for `sweep_grace_s`.
+    `collection_lease_s`: so long after a collector died others take over what it had begun.
     """
 
     clusters_file: str
@@ -107,6 +108,7 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     retention_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
     retention_delay_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     sweep_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
+    collection_lease_s: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     database_connections: Annotated[int, msgspec.Meta(ge=1)] = 8
 
 

@@ -98,10 +98,21 @@ COLLECTIONS = Table(
     Column("first_looked_at", UtcTime, comment="when it was first seen that not everything is visible yet"),
     Column("listing_sha256", Text, comment="of the last look, where no exit record vouches for it"),
     Column("listed_at", UtcTime, comment="when that look was"),
+    Column("succeeded", Boolean, nullable=False, server_default="false", comment="the item did; others come first"),
+    Column(
+        "is_alone", Boolean, nullable=False, server_default="false", comment="takes its own trips: failed, or large"
+    ),
     ForeignKeyConstraint(["run_id", "task_id"], ["outputs.items.run_id", "outputs.items.task_id"], ondelete="CASCADE"),
 )
+# In the order of claiming, so that one run after the other is found, and what is first in each, without a sort.
 Index(
-    "ix_collections_due", COLLECTIONS.c.cluster, COLLECTIONS.c.due_at, postgresql_where=COLLECTIONS.c.due_at.isnot(None)
+    "ix_collections_due",
+    COLLECTIONS.c.cluster,
+    COLLECTIONS.c.is_alone,
+    COLLECTIONS.c.run_id,
+    COLLECTIONS.c.succeeded,
+    COLLECTIONS.c.due_at,
+    postgresql_where=COLLECTIONS.c.due_at.isnot(None),
 )
 
 FILES = Table(

@@ -37,7 +37,7 @@ from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
 from .catalog.pinning import Pins
 from .catalog.reading import Reading
-from .collector import Collector
+from .collector import Collector, Pace
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
 from .controllers.parts import Parts
@@ -209,7 +209,15 @@ class _Plan:
             max_bytes=self._settings.max_rendered_bytes,
         )
         return Collecting(
-            collector=Collector(self._database, self._blobs, self._clusters, shells, renderer=RENDERER),
+            collector=Collector(
+                self._database,
+                self._blobs,
+                self._clusters,
+                shells,
+                renderer=RENDERER,
+                pace=Pace(lease_s=self._settings.collection_lease_s),
+                registry=registry,
+            ),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
             keeper=Keeper(self._database, self._blobs, self._clusters, self._terms(), registry),
             press=press,

@@ -48,7 +48,7 @@ def _encode(word: str) -> str:
 class Decoder:
     """Takes standard output piece by piece and gives back the program's part of it.
 
-    Holds back no more than the end marker's length.
+    Holds back only what may be the beginning of the end marker: a program that stalls has said all that it wrote.
     """
 
     def __init__(self, marker: str) -> None:
@@ -85,9 +85,7 @@ class Decoder:
             self._skip_noise()
             if not self._has_started:
                 return b""
-        sure = len(self._held) - self._end_length
-        if sure <= 0:
-            return b""
+        sure = self._sure_bytes()
         output, self._held = self._held[:sure], self._held[sure:]
         return output
 
@@ -97,6 +95,15 @@ class Decoder:
             return None
         digits = self._held[len(self._end) : -1]
         return int(digits) if len(digits) == 3 and digits.isdigit() else None
+
+    def _sure_bytes(self) -> int:
+        """How much of what is held cannot be a piece of the end marker, however the stream goes on."""
+        at = self._held.find(self._end[:1], max(len(self._held) - self._end_length, 0))
+        while at >= 0:
+            if self._end.startswith(self._held[at : at + len(self._end)]):
+                return at
+            at = self._held.find(self._end[:1], at + 1)
+        return len(self._held)
 
     def _skip_noise(self) -> None:
         before, found, after = self._held.partition(self._start)

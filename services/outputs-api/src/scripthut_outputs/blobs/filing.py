@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from copy import copy
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,6 +39,12 @@ class DiskBatch:
     def begin(self) -> "ArrivingFile":
         """Begin one blob."""
         return ArrivingFile(self, f"{self._temporary}/{uuid4()}")
+
+    def portion(self) -> "DiskBatch":
+        """Give what has arrived whole so far as a batch of its own, to settle while more arrives here."""
+        portion = copy(self)
+        self._waiting, self._folders, self._sizes = {}, set(), {}
+        return portion
 
     def settle(self) -> None:
         """Make everything that arrived durable under its name, and see that the rest is still here.

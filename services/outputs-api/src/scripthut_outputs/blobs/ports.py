@@ -51,6 +51,9 @@ class Batch(Protocol):
     def begin(self) -> ArrivingBlob:
         """Begin the next blob; the one before is finished or abandoned."""
 
+    def portion(self) -> "Batch":
+        """Give what has arrived whole so far as a batch of its own, to settle while more arrives here."""
+
     def settle(self) -> None:
         """Make everything that arrived durable under its name.
 

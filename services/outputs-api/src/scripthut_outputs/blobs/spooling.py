@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from copy import copy
 from functools import partial
 
 from .durable import translating
@@ -30,6 +31,7 @@ class SpooledBatch:
         self._sizes: dict[str, int] = {}
         self._buffer = bytearray()
         self._written_bytes = 0
+        self._is_portion = False
         with self.translating():
             self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  open as long as the batch
 
@@ -42,6 +44,14 @@ class SpooledBatch:
         """Begin the next blob; the one before is finished or abandoned."""
         return SpooledBlob(self, self._written_bytes + len(self._buffer))
 
+    def portion(self) -> "SpooledBatch":
+        """Give what has arrived whole so far as a batch of its own, in the same file; settle it before this ends."""
+        self._flush()
+        portion = copy(self)
+        portion._is_portion, portion._buffer = True, bytearray()  # noqa: SLF001  one of us
+        self._waiting, self._sizes = {}, {}
+        return portion
+
     def settle(self) -> None:
         """Upload everything that is not there.
 
@@ -53,9 +63,10 @@ class SpooledBatch:
         self.abandon()
 
     def abandon(self) -> None:
-        """Give the room back."""
+        """Give the room back; that of a portion with the whole."""
         self._waiting.clear()
-        self._file.close()
+        if not self._is_portion:
+            self._file.close()
 
     def write(self, piece: bytes) -> None:
         """Append to what waits."""

@@ -1,29 +1,51 @@
 """Collections: which task's outputs are wanted, due, leased, failed. What was collected is written by `keeping`."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    column,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from scripthut_common.database import Database, notify
+from scripthut_common.database import Database, count_present, notify
 from scripthut_common.errors import LeaseLost
+from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.ledger import OutputsState
 from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
 
-from . import clusters
+from . import claiming, clusters
 from .changes import touch
 
 CHANNEL = "outputs_collections"
+# Of what is due a process leaves others their part, but takes so many at least: a trip costs the same for one.
+_FEWEST = 10
+Key = tuple[str, str]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A task whose outputs are ours to collect until the lease ends.
 
-    `wanted` tells one wish from the next, `failures` counts attempts in a row that reached the cluster.
+    `wanted` tells one wish from the next, `failures` counts attempts in a row that reached the cluster. Whose item
+    `succeeded` is collected after the others.
     """
 
     run_id: str
@@ -33,6 +55,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     wanted: int
     failures: int
+    succeeded: bool
     lease: UUID
     output_dir: str | None
     run_summary_path: str | None
@@ -41,14 +64,22 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     collected_at: datetime | None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """What names the item."""
         return self.run_id, self.task_id
 
 
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits on one cluster: how many items are due, and for how long the one that waits longest."""
+
+    count: int
+    oldest_s: float
+
+
 _OF_THE_ITEM = ("output_dir", "run_summary_path", "stdout_path", "stderr_path", "collected_at")
 _RETURNED = (
-    *(COLLECTIONS.c[name] for name in ("run_id", "task_id", "cluster", "attempt", "wanted", "failures", "lease")),
+    *(COLLECTIONS.c[name] for name in ("run_id", "task_id", "cluster", "attempt", "wanted")),
+    *(COLLECTIONS.c[name] for name in ("failures", "succeeded", "lease")),
     *(ITEMS.c[name] for name in _OF_THE_ITEM),
     RUNS.c.owner,
 )
@@ -59,15 +90,54 @@ async def want(connection: AsyncConnection, run_id: str, task_id: str, attempt: 
 
     One that is being collected just now keeps its lease; `wanted` tells its collector that it was asked again.
     """
-    asked = {"attempt": attempt, "due_at": func.now(), "failures": 0, "first_failed_at": None, "reason": None}
-    added = insert(COLLECTIONS).values(run_id=run_id, task_id=task_id, cluster=cluster, **asked)
+    await _ask(connection, (ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id), attempt, cluster)
+
+
+async def want_incomplete(connection: AsyncConnection, run_id: str, cluster: str) -> int:
+    """Ask again for the outputs of all ended tasks of a run that are not there whole; tell how many they are."""
+    in_trouble = exists().where(_same_item(), COLLECTIONS.c.failures > 0)
+    is_wanting = or_(ITEMS.c.outputs_state.in_([OutputsState.FAILED, OutputsState.INCOMPLETE]), in_trouble)
+    is_there = (ITEMS.c.run_id == run_id, ITEMS.c.state == ItemState.FINAL, ITEMS.c.output_dir.is_not(None))
+    lock = select(ITEMS.c.task_id).where(*is_there, is_wanting).order_by(ITEMS.c.task_id).with_for_update()
+    task_ids = (await connection.scalars(lock)).all()
+    if task_ids:
+        ids = bindparam("task_ids", list(task_ids), type_=ARRAY(Text))
+        await _ask(connection, (ITEMS.c.run_id == run_id, ITEMS.c.task_id == any_(ids)), ITEMS.c.attempt, cluster)
+    return len(task_ids)
+
+
+async def _ask(
+    connection: AsyncConnection,
+    of_items: tuple[ColumnElement[bool], ...],
+    attempt: int | ColumnElement[int],
+    cluster: str,
+) -> None:
+    """Lock items first, as those do who end their collections, then ask for their outputs."""
+    await connection.execute(update(ITEMS).where(*of_items).values(outputs_state=OutputsState.PENDING))
+    asked: dict[str, Any] = {
+        "attempt": attempt,
+        "due_at": func.now(),
+        "failures": 0,
+        "first_failed_at": None,
+        "reason": None,
+        "succeeded": func.coalesce(ITEMS.c.outcome == Outcome.SUCCEEDED, false()),
+        "is_alone": False,
+    }
+    columns = {"run_id": ITEMS.c.run_id, "task_id": ITEMS.c.task_id, "cluster": cluster, **asked}
+    chosen = select(*(_column(name, value) for name, value in columns.items())).where(*of_items)
+    added = insert(COLLECTIONS).from_select(list(columns), chosen)
+    renewed = {name: added.excluded[name] for name in asked}
     again = added.on_conflict_do_update(
-        index_elements=["run_id", "task_id"], set_={**asked, "wanted": COLLECTIONS.c.wanted + 1}
+        index_elements=["run_id", "task_id"], set_={**renewed, "wanted": COLLECTIONS.c.wanted + 1}
     )
     await connection.execute(again)
-    of_item = (ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id)
-    await connection.execute(update(ITEMS).where(*of_item).values(outputs_state=OutputsState.PENDING))
     await notify(connection, CHANNEL, cluster)
+
+
+def _column(name: str, value: Any) -> ColumnElement[Any]:
+    if isinstance(value, ColumnElement):
+        return value.label(name)
+    return cast(literal(value), COLLECTIONS.c[name].type).label(name)
 
 
 class Collections:
@@ -75,37 +145,63 @@ class Collections:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # By cluster and lane the run that had the last turn, while there are more than one claim takes from.
+        self._turns: dict[tuple[str, bool], str] = {}
 
-    async def claim_due(self, cluster: str, *, limit: int, lease_s: float) -> list[Claim]:
-        """Take what waits longest on one cluster, for `lease_s` seconds."""
-        free = (
-            select(COLLECTIONS.c.run_id, COLLECTIONS.c.task_id)
-            .where(
-                COLLECTIONS.c.cluster == cluster,
-                COLLECTIONS.c.due_at <= func.now(),
-                or_(COLLECTIONS.c.lease_until.is_(None), COLLECTIONS.c.lease_until < func.now()),
-            )
-            .order_by(COLLECTIONS.c.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("free")
-        )
-        claim = (
-            update(COLLECTIONS)
-            .where(
-                COLLECTIONS.c.run_id == free.c.run_id,
-                COLLECTIONS.c.task_id == free.c.task_id,
-                ITEMS.c.run_id == COLLECTIONS.c.run_id,
-                ITEMS.c.task_id == COLLECTIONS.c.task_id,
-                RUNS.c.run_id == COLLECTIONS.c.run_id,
-            )
-            .values(lease=uuid4(), lease_until=func.now() + timedelta(seconds=lease_s))
-            .returning(*_RETURNED)
-        )
+    async def listen(
+        self,
+        clusters: Iterable[str],
+        on_connect: Callable[[], Awaitable[None]],
+        on_notify: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Hear which cluster has something that is wanted, and be counted among those who collect from these.
+
+        Raises:
+            DatabaseUnavailable: the connection is lost; call again.
+        """
+        presences = [claiming.presence(cluster) for cluster in clusters]
+        await self._database.listen(CHANNEL, on_connect, on_notify, presences)
+
+    async def claim_due(
+        self,
+        cluster: str,
+        *,
+        limit: int,
+        lease_s: float,
+        is_alone: bool = False,
+        skipped_runs: Collection[str] = (),
+    ) -> list[Claim]:
+        """Take what is due on one cluster for `lease_s` seconds, in turns over runs, failures first.
+
+        Args:
+            cluster: where the items ran.
+            limit: how many to take at most; fewer where others look for work too, so that each has its part.
+            lease_s: how long they are ours.
+            is_alone: take those that are to be collected alone; else the others.
+            skipped_runs: of these take nothing.
+        """
+        lane = claiming.Lane(cluster=cluster, is_alone=is_alone, skipped_runs=tuple(sorted(skipped_runs)))
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(claim)).all()
-        claims = [Claim(**row._mapping) for row in rows]  # noqa: SLF001  SQLAlchemy's public name for it
-        return sorted(claims, key=lambda claimed: claimed.key)
+            collectors = 1 if is_alone else max(1, await count_present(connection, claiming.presence(cluster)))
+            picked = await self._pick(connection, lane, limit, collectors)
+            share = min(limit, max(_FEWEST, -(-len(picked) // collectors)))
+            return await _take(connection, [key for key, is_free in picked if is_free][:share], lease_s)
+
+    async def _pick(
+        self, connection: AsyncConnection, lane: claiming.Lane, limit: int, collectors: int
+    ) -> list[tuple[Key, bool]]:
+        """Pick what is next, runs that had no turn yet first; where there are others, with what they hold."""
+        after = self._turns.get((lane.cluster, lane.is_alone), "")
+        picked: list[tuple[Key, bool]] = []
+        for start in dict.fromkeys((after, "")):
+            query = claiming.pick(lane, runs=limit, items=limit * collectors, after=start, with_leased=collectors > 1)
+            rows = [((run_id, task_id), is_free) for run_id, task_id, is_free in await connection.execute(query)]
+            runs = {run_id for (run_id, _), _ in rows}
+            picked += [row for row in rows if start == after or row[0][0] <= after]
+            if len(runs) >= limit:
+                break
+        self._turns[lane.cluster, lane.is_alone] = max(runs) if len(runs) >= limit else ""
+        return picked
 
     async def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
         """Keep claims for another `lease_s` seconds.
@@ -125,14 +221,19 @@ class Collections:
         """Give claims back untouched: due as before, nothing counted."""
         await self._give_back(claims)
 
+    async def set_aside(self, claims: Sequence[Claim], reason: str | None = None) -> None:
+        """Give claims back to be collected each alone, after those that wait for that already; nothing is counted."""
+        await self._give_back(claims, is_alone=True, due_at=func.now(), reason=reason)
+
     async def postpone(self, claim: Claim, reason: str, *, delay_s: float) -> None:
-        """Count a failed attempt; the next is due after `delay_s`."""
+        """Count a failed attempt; the next is due after `delay_s`, and made alone."""
         await self._give_back(
             [claim],
             due_at=func.now() + timedelta(seconds=delay_s),
             failures=claim.failures + 1,
             first_failed_at=func.coalesce(COLLECTIONS.c.first_failed_at, func.now()),
             reason=reason,
+            is_alone=True,
         )
 
     async def note_cluster(self, cluster: str, error: str | None) -> None:
@@ -147,32 +248,98 @@ class Collections:
             rows = (await connection.execute(waiting.group_by(COLLECTIONS.c.cluster))).all()
         return {cluster: count for cluster, count in rows if cluster not in served}
 
-    async def _give_back(self, claims: Sequence[Claim], **values: object) -> None:
+    async def due(self) -> dict[str, Due]:
+        """Tell by cluster what is due; clusters on which nothing is do not stand there."""
+        oldest_s = func.extract("epoch", func.now() - func.min(COLLECTIONS.c.due_at))
+        query = select(COLLECTIONS.c.cluster, func.count(), oldest_s).where(COLLECTIONS.c.due_at <= func.now())
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(query.group_by(COLLECTIONS.c.cluster))).all()
+        return {cluster: Due(count=count, oldest_s=float(age_s)) for cluster, count, age_s in rows}
+
+    async def _give_back(self, claims: Sequence[Claim], **values: Any) -> None:
+        """End leases; what was asked for again meanwhile is due as that said, whatever `values` say."""
         if not claims:
             return
-        give_back = update(COLLECTIONS).where(_ours(claims)).values(lease=None, lease_until=None, **values)
+        lock = select(ITEMS.c.run_id).where(of_items(claims)).order_by(ITEMS.c.run_id, ITEMS.c.task_id)
+        free = {"lease": None, "lease_until": None}
+        named = (COLLECTIONS.c.run_id, COLLECTIONS.c.task_id)
         async with self._database.transaction() as connection:
-            await connection.execute(give_back)
-        await self._show(claims, OutputsState.COLLECTING, OutputsState.PENDING)
+            await connection.execute(lock.with_for_update())
+            given = list(
+                await connection.execute(update(COLLECTIONS).where(_ours(claims)).values(free).returning(*named))
+            )
+            keys = {(run_id, task_id) for run_id, task_id in given}
+            unchanged = [(*claim.key, claim.wanted) for claim in claims if claim.key in keys]
+            if values.get("is_alone") and unchanged:
+                await notify(connection, CHANNEL, claims[0].cluster)
+            if values and unchanged:
+                same_wish = tuple_(*named, COLLECTIONS.c.wanted).in_(unchanged)
+                await connection.execute(update(COLLECTIONS).where(same_wish).values(values))
+            await _show(connection, sorted(keys), OutputsState.COLLECTING, OutputsState.PENDING)
 
     async def show_collecting(self, claims: Sequence[Claim]) -> None:
-        """Let pages see that files of these are on their way."""
-        await self._show(claims, OutputsState.PENDING, OutputsState.COLLECTING)
-
-    async def _show(self, claims: Sequence[Claim], before: OutputsState, after: OutputsState) -> None:
-        """Change what pages show of items that still stand as `before`."""
+        """Let pages see that files of these are on their way, where they are still ours."""
         if not claims:
             return
-        change = update(ITEMS).where(of_items(claims), ITEMS.c.outputs_state == before).values(outputs_state=after)
         async with self._database.transaction() as connection:
-            changed = set(await connection.scalars(change.returning(ITEMS.c.run_id)))
-            for run_id in sorted(changed):
-                await touch(connection, run_id)
+            held = await connection.execute(select(COLLECTIONS.c.run_id, COLLECTIONS.c.task_id).where(_ours(claims)))
+            keys = [(run_id, task_id) for run_id, task_id in held]
+            await _show(connection, keys, OutputsState.PENDING, OutputsState.COLLECTING)
+
+
+async def _take(connection: AsyncConnection, picked: Sequence[Key], lease_s: float) -> list[Claim]:
+    """Lease what was picked, unless somebody was faster."""
+    if not picked:
+        return []
+    # As two arrays: the planner would look at each of 200 pairs, and this thousand times the same statement it knows.
+    named = _unnested_keys(picked)
+    free = (
+        select(COLLECTIONS.c.run_id, COLLECTIONS.c.task_id)
+        .join(named, (COLLECTIONS.c.run_id == named.c.run_id) & (COLLECTIONS.c.task_id == named.c.task_id))
+        .where(claiming.is_free(COLLECTIONS))
+        .with_for_update(of=COLLECTIONS, skip_locked=True)
+        .cte("free")
+    )
+    claim = (
+        update(COLLECTIONS)
+        .where(
+            COLLECTIONS.c.run_id == free.c.run_id,
+            COLLECTIONS.c.task_id == free.c.task_id,
+            _same_item(),
+            RUNS.c.run_id == COLLECTIONS.c.run_id,
+        )
+        .values(lease=uuid4(), lease_until=func.now() + timedelta(seconds=lease_s))
+        .returning(*_RETURNED)
+    )
+    rows = (await connection.execute(claim)).all()
+    claims = [Claim(**row._mapping) for row in rows]  # noqa: SLF001  SQLAlchemy's public name for it
+    return sorted(claims, key=lambda claimed: (claimed.succeeded, *claimed.key))
+
+
+async def _show(connection: AsyncConnection, keys: Sequence[Key], before: OutputsState, after: OutputsState) -> None:
+    """Change what pages show of items that still stand as `before`."""
+    if not keys:
+        return
+    of_keys = tuple_(ITEMS.c.run_id, ITEMS.c.task_id).in_(keys)
+    change = update(ITEMS).where(of_keys, ITEMS.c.outputs_state == before).values(outputs_state=after)
+    changed = set(await connection.scalars(change.returning(ITEMS.c.run_id)))
+    for run_id in sorted(changed):
+        await touch(connection, run_id)
 
 
 def of_items(claims: Sequence[Claim]) -> ColumnElement[bool]:
     """Match the items of these claims."""
     return tuple_(ITEMS.c.run_id, ITEMS.c.task_id).in_([claim.key for claim in claims])
+
+
+def _unnested_keys(keys: Sequence[Key]) -> Any:
+    """Many keys as one table."""
+    columns = [bindparam(None, [key[place] for key in keys], type_=ARRAY(Text)) for place in (0, 1)]
+    return func.unnest(*columns).table_valued(column("run_id", Text), column("task_id", Text)).render_derived()
+
+
+def _same_item() -> ColumnElement[bool]:
+    return (ITEMS.c.run_id == COLLECTIONS.c.run_id) & (ITEMS.c.task_id == COLLECTIONS.c.task_id)
 
 
 def _ours(claims: Sequence[Claim]) -> ColumnElement[bool]:

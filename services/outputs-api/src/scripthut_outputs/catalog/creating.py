@@ -19,7 +19,7 @@ from scripthut_outputs.tables import IDEMPOTENCY_KEYS, ITEMS, OUTBOX, RUNS
 
 from . import runs
 from .changes import Cache, touch
-from .collections import want
+from .collections import want, want_incomplete
 from .items import read_item
 from .run_document import RunDocument
 
@@ -95,6 +95,20 @@ class Creating:
             await want(connection, run_id, task_id, item.attempt, item.cluster)
             await touch(connection, run_id)
         self._cache.drop(run_id)
+
+    async def collect_run_again(self, run_id: str) -> int:
+        """Want once more what is not there whole of a run's ended tasks; tell of how many.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        async with self._database.transaction() as connection:
+            run = await runs.read_head(connection, run_id)
+            count = await want_incomplete(connection, run_id, run.cluster)
+            if count:
+                await touch(connection, run_id)
+        self._cache.drop(run_id)
+        return count
 
 
 def new_run_id() -> str:

@@ -1,5 +1,6 @@
-"""Collect what is due, one batch a cluster at a time, from the cluster into blobs and ledger."""
+"""Collect what is due, one portion a lane at a time, from the clusters into blobs and ledger."""
 
 from .loops import Collector
+from .pace import Pace
 
-__all__ = ["Collector"]
+__all__ = ["Collector", "Pace"]

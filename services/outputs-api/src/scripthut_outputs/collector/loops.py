@@ -1,22 +1,30 @@
-"""One loop for each cluster, so that none waits for another, and one that hears what is wanted."""
+"""The loops of every cluster's lanes, so that none waits for another, and one that hears what is wanted."""
 
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+from prometheus_client import CollectorRegistry
 
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
-from scripthut_common.shell import MIB, RemoteShell
-from scripthut_common.supervision import Loop
+from scripthut_common.shell import RemoteShell
+from scripthut_common.supervision import Loop, Step
 from scripthut_outputs.blobs import BlobStore
-from scripthut_outputs.catalog.collections import CHANNEL, Collections
+from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.catalog.keeping import Keeping
 from scripthut_outputs.catalog.relying import Relied
 
-from .portions import ClusterCollector
+from .holding import Holding
+from .metrics import Metrics
+from .pace import Pace
+from .portions import AloneLane, SharedLane
+from .stalls import Stalls
 from .trips import Trips
 
 _RELISTEN_S = 1.0
+_COUNT_EVERY_S = 10.0
 
 
 class Collector:
@@ -28,8 +36,8 @@ class Collector:
         clusters: by name.
         shells: the way to each, by name.
         renderer: version of the renderer that documents are wanted for.
-        max_batch_bytes: what one transfer carries at most, single larger items apart.
-        interval_s: how often each cluster is looked after when nobody calls.
+        pace: how much at once, how often.
+        registry: where it is shown what was counted.
     """
 
     def __init__(
@@ -40,44 +48,97 @@ class Collector:
         shells: Mapping[str, RemoteShell],
         *,
         renderer: str,
-        max_batch_bytes: int = 2048 * MIB,
-        interval_s: float = 1.0,
+        pace: Pace | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
-        self._interval_s = interval_s
-        self._database = database
-        self._wakes = {name: asyncio.Event() for name in clusters}
-        self._disks = {name: ThreadPoolExecutor(1, thread_name_prefix=f"blobs-{name}") for name in clusters}
-        collections, keeping, relied = Collections(database), Keeping(database, renderer), Relied(database)
-        self._clusters = {
-            name: ClusterCollector(
-                name,
-                Trips(cluster, shells[name], blobs, relied, self._disks[name], max_batch_bytes=max_batch_bytes),
-                collections,
-                keeping,
-            )
-            for name, cluster in clusters.items()
+        self._blobs = blobs
+        self._pace = pace or Pace()
+        self._metrics = Metrics(registry or CollectorRegistry(), shells)
+        self._collections = Collections(database)
+        self._keeping, self._relied = Keeping(database, renderer), Relied(database)
+        # Writing to disk blocks: each lane has a thread of its own, so that no cluster waits for another's.
+        self._disks: list[ThreadPoolExecutor] = []
+        self._runners: dict[str, list[_Runner]] = {
+            name: self._open(name, cluster, shells[name]) for name, cluster in clusters.items()
         }
 
     def loops(self) -> list[Loop]:
         """What is to run; a cluster looks at once when something of it is wanted."""
         collecting = [
-            Loop(name=f"outputs.collect.{name}", step=cluster.step, interval_s=self._interval_s, wake=self._wakes[name])
-            for name, cluster in self._clusters.items()
+            Loop(name=runner.name, step=runner.step, interval_s=self._pace.interval_s, wake=runner.wake)
+            for runners in self._runners.values()
+            for runner in runners
         ]
-        return [*collecting, Loop(name="outputs.wanted", step=self._listen, interval_s=_RELISTEN_S, is_server=True)]
+        return [
+            *collecting,
+            Loop(name="outputs.wanted", step=self._listen, interval_s=_RELISTEN_S, is_server=True),
+            Loop(name="outputs.due", step=self._count, interval_s=_COUNT_EVERY_S),
+        ]
 
     def close(self) -> None:
         """End the threads once they have done what they are doing."""
-        for disk in self._disks.values():
+        for disk in self._disks:
             disk.shutdown(wait=True)
 
+    def _open(self, name: str, cluster: Cluster, shell: RemoteShell) -> "list[_Runner]":
+        """Make a cluster's lanes; one session at least is left to what is collected together."""
+        stalls, metrics = Stalls(self._pace.stalled_s), self._metrics.of(name)
+
+        def parts() -> tuple[str, Trips, Collections, Holding, Stalls]:
+            held = Holding(name, self._collections, self._keeping, self._pace, metrics)
+            return name, self._trips(cluster, shell), self._collections, held, stalls
+
+        shared = SharedLane(*parts(), self._pace, metrics)
+        runners = [_Runner(f"outputs.collect.{name}", shared.step, self._pace.spacing_s)]
+        for number in range(min(self._pace.alone_lanes, max(cluster.max_sessions - 1, 1))):
+            alone = AloneLane(*parts(), self._pace, metrics)
+            runners.append(_Runner(f"outputs.collect.{name}.alone-{number + 1}", alone.step, 0.0))
+        return runners
+
+    def _trips(self, cluster: Cluster, shell: RemoteShell) -> Trips:
+        disk = ThreadPoolExecutor(1, thread_name_prefix=f"blobs-{cluster.name}")
+        self._disks.append(disk)
+        return Trips(
+            cluster,
+            shell,
+            self._blobs,
+            self._relied,
+            disk,
+            max_batch_bytes=self._pace.max_batch_bytes,
+            settle_every_s=self._pace.settle_every_s,
+        )
+
+    async def _count(self) -> None:
+        self._metrics.show_due(await self._collections.due())
+
     async def _listen(self) -> None:
-        await self._database.listen(CHANNEL, self._wake_all, self._wake)
+        await self._collections.listen(self._runners, self._wake_all, self._wake)
 
     async def _wake_all(self) -> None:
-        for wake in self._wakes.values():
-            wake.set()
+        for cluster in self._runners:
+            await self._wake(cluster)
 
     async def _wake(self, cluster: str) -> None:
-        if cluster in self._wakes:
-            self._wakes[cluster].set()
+        for runner in self._runners.get(cluster, ()):
+            runner.call()
+
+
+class _Runner:
+    """One lane as a loop; woken often it begins at most every `spacing_s`, so that it finds more than one item."""
+
+    def __init__(self, name: str, step: Step, spacing_s: float) -> None:
+        self.name = name
+        self.wake = asyncio.Event()
+        self._step = step
+        self._spacing_s = spacing_s
+        self._began_at = float("-inf")
+
+    async def step(self) -> bool | None:
+        """Do one portion."""
+        self._began_at = monotonic()
+        return await self._step()
+
+    def call(self) -> None:
+        """Wake the loop, at once if it has rested."""
+        wait_s = self._began_at + self._spacing_s - monotonic()
+        asyncio.get_running_loop().call_later(max(wait_s, 0.0), self.wake.set)

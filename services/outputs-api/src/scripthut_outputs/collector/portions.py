@@ -1,95 +1,90 @@
-"""Collect one portion of what is due on one cluster: items share round trips, not fate."""
+"""Collect one portion of what is due on one cluster: items share round trips, not fate.
 
-import asyncio
+Two kinds of lanes work beside each other. In one, up to 200 items share two round trips. In the others items are
+collected each alone: those that are large, those that failed, and those at which a portion stopped. So nothing that
+hangs or is huge keeps others waiting for longer than one time-out.
+
+What a fault means, and for whom:
+
+| fault | what is done | counted for |
+|:--|:--|:--|
+| no connection; database or blob store away or full | everything waits, pages say why | nobody |
+| the reader does not even begin: no python3, a host that hangs | the same | nobody |
+| a portion stops at an item: silent, cut, garbled, over a limit | what came before is kept, it goes alone | nobody |
+| the same with an item alone, while the reader answers | later again: 5 s, doubling to 10 min | the item |
+| so for 24 h of attempts | it rests as failed, with the reason | |
+| what may not be read, is gone or has changed | a row of the ledger says so: incomplete | |
+| an item that names no place, or an impossible one | it ends at once | |
+"""
+
 from collections.abc import Sequence
 
-import structlog
-
-from scripthut_common.errors import BadOutput, DatabaseUnavailable, InvalidInput, LeaseLost, TransientError, Unreachable
-from scripthut_common.retrying import COLLECTING
+from scripthut_common.errors import DatabaseUnavailable, InvalidInput, NoConnection, TimedOut, Unreachable
 from scripthut_outputs import choosing, listing
 from scripthut_outputs.catalog.collections import Claim, Collections
-from scripthut_outputs.catalog.keeping import Keeping, Result
-from scripthut_outputs.ledger import LedgerRow, OutputsState
+from scripthut_outputs.catalog.keeping import Result
+from scripthut_outputs.ledger import OutputsState
 
-from .trips import Fault, Planned, Trips
+from .holding import Holding
+from .metrics import ClusterMetrics
+from .pace import Pace
+from .stalls import Stalls
+from .trips import Fault, Trips, Whole
 
-log = structlog.get_logger()
-_MAX_ITEMS = 200
-_LEASE_S = 30.0
-_RENEW_S = 10.0
-# With delays that double from 5 s to 10 min this is a day of attempts.
-_MAX_FAILURES = 150
+Wanted = tuple[Claim, listing.Item]
 
 
-class ClusterCollector:
-    """Collects from one cluster, one portion at a time."""
+class Lane:
+    """What both kinds of lanes of one cluster do: one portion at a time.
 
-    def __init__(self, cluster: str, trips: Trips, collections: Collections, keeping: Keeping) -> None:
+    Args:
+        cluster: its name.
+        trips: the way there, of this lane alone.
+        collections: what is due.
+        held: what this lane holds.
+        stalls: what stalled of late, the same for all lanes of the cluster.
+    """
+
+    def __init__(
+        self,
+        cluster: str,
+        trips: Trips,
+        collections: Collections,
+        held: Holding,
+        stalls: Stalls,
+        pace: Pace,
+        metrics: ClusterMetrics,
+    ) -> None:
         self._cluster = cluster
         self._trips = trips
         self._collections = collections
-        self._keeping = keeping
-        self._open: dict[tuple[str, str], Claim] = {}
-        self._trouble: str | None = None
-        self._noted: str | None = "nothing yet"
+        self._held = held
+        self._stalls = stalls
+        self._pace = pace
+        self._metrics = metrics
 
-    async def step(self) -> bool:
-        """Collect one portion; `True` when there may be more.
+    async def _collect_all(self, claims: Sequence[Claim]) -> None:
+        """Collect a portion.
 
         Raises:
             Unreachable: the cluster cannot be reached; everything waits for it.
+            TimedOut, BadOutput: its reader does not even begin.
             StoreUnavailable: the blob store is full or away; everything waits for it.
             DatabaseUnavailable: what is claimed is given back as soon as it returns.
         """
-        await self._give_back()
-        claims = await self._collections.claim_due(self._cluster, limit=_MAX_ITEMS, lease_s=_LEASE_S)
-        self._open = {claim.key: claim for claim in claims}
-        self._trouble = None
-        fault = await self._collect_claims(claims)
-        if fault is not None:
-            await self._give_back()
-            if not isinstance(fault, DatabaseUnavailable):
-                await self._note(str(fault))
-            raise fault
-        if claims:
-            await self._note(self._trouble)
-        return bool(claims)
-
-    async def _collect_claims(self, claims: Sequence[Claim]) -> TransientError | None:
-        """Collect them all under their leases; give what stops everything, if anything does."""
-        # One that failed before is tried alone, so that it costs no other the attempt.
-        fresh = [claim for claim in claims if claim.failures == 0]
-        batches = [fresh, *([claim] for claim in claims if claim.failures > 0)]
-        async with asyncio.TaskGroup() as group:
-            renewing = group.create_task(self._renew())
-            try:
-                for batch in batches:
-                    await self._collect(batch)
-            except TransientError as error:
-                return error
-            finally:
-                renewing.cancel()
-        return None
+        fault = await self._held.work_on(claims, lambda: self._collect(claims))
+        if fault is None:
+            await self._collections.note_cluster(self._cluster, None)
+            return
+        self._metrics.count_fault(fault)
+        if not isinstance(fault, DatabaseUnavailable):
+            await self._collections.note_cluster(self._cluster, str(fault))
+        raise fault
 
     async def _collect(self, claims: Sequence[Claim]) -> None:
-        """Collect a batch, in several transfers if it is too large for one."""
-        wanted = await self._locate(claims)
-        while wanted:
-            planned, fault = await self._trips.look(wanted)
-            if isinstance(fault, Unreachable):
-                raise fault
-            await self._collections.show_collecting([plan.claim for plan in planned])
-            done, late_fault = await self._fetch(planned)
-            wanted = wanted[done:]
-            if isinstance(late_fault, Unreachable):
-                raise late_fault
-            fault = fault or late_fault
-            if fault is not None and wanted:
-                await self._take_apart([claim for claim, _ in wanted], fault, has_moved=done > 0)
-                return
+        raise NotImplementedError
 
-    async def _locate(self, claims: Sequence[Claim]) -> list[tuple[Claim, listing.Item]]:
+    async def _locate(self, claims: Sequence[Claim]) -> list[Wanted]:
         """Tell where items lie; one that names no place, or an impossible one, ends here."""
         located, ended = [], []
         for claim in claims:
@@ -102,86 +97,112 @@ class ClusterCollector:
                 ended.append(Result(claim=claim, state=OutputsState.NONE))
             else:
                 located.append((claim, item))
-        await self._keep(ended)
+        await self._held.keep(ended)
         return located
 
-    async def _fetch(self, planned: Sequence[Planned]) -> tuple[int, Fault | None]:
-        """Fetch and write as many as one transfer takes; tell how many are done, and what went wrong."""
-        ledgers, fault = await self._trips.fetch(planned)
-        results = [_result(plan, rows) for plan, rows in zip(planned, ledgers, strict=False)]
-        await self._keep(results)
-        return len(results), fault
+    async def _keep(self, whole: Sequence[Whole]) -> None:
+        """Write items as they become whole."""
+        await self._held.keep([_result(one) for one in whole])
+        for one in whole:
+            self._stalls.end(one.plan.claim.run_id)
 
-    async def _take_apart(self, claims: Sequence[Claim], fault: Fault, *, has_moved: bool) -> None:
-        """Halve what a fault left undone, until the item that it belongs to is alone."""
-        if len(claims) > 1 and (has_moved or not isinstance(fault, BadOutput)):
-            middle = len(claims) // 2
-            await self._collect(claims[:middle])
-            await self._collect(claims[middle:])
-            return
-        # A reader that does not even begin says nothing of any one item: each is tried alone next time.
-        self._trouble = str(fault) if isinstance(fault, BadOutput) and not has_moved else self._trouble
-        for claim in claims:
-            await self._fail(claim, fault)
+    async def _require_reader(self, fault: Fault) -> None:
+        """See whether the reader answers at all, when it stopped before it said anything of any item.
 
-    async def _fail(self, claim: Claim, fault: Fault) -> None:
-        log.warning("collection_failed", run_id=claim.run_id, task_id=claim.task_id, fault=str(fault))
-        failures = claim.failures + 1
-        if failures < _MAX_FAILURES:
-            await self._collections.postpone(claim, str(fault), delay_s=COLLECTING.delay_s(failures))
-            self._open.pop(claim.key, None)
-        else:
-            reason = f"given up after {failures} attempts: {fault}"
-            await self._keep([Result(claim=claim, state=OutputsState.FAILED, reason=reason)])
+        Raises:
+            Unreachable, TimedOut, BadOutput: it does not: no item is to blame.
+        """
+        if isinstance(fault, Unreachable):
+            raise fault
+        _, broken = await self._trips.look([])
+        if broken is not None:
+            raise broken
 
-    async def _keep(self, results: Sequence[Result]) -> None:
-        if not results:
-            return
-        try:
-            lost = await self._keeping.finish(results)
-        except InvalidInput as error:
-            await self._keep_alone(results, error)
-            return
-        for result in results:
-            self._open.pop(result.claim.key, None)
-        log.info(
-            "outputs_collected",
-            cluster=self._cluster,
-            items=len(results),
-            lost_leases=len(lost),
-            files=sum(len(result.stored) for result in results),
-            stored_bytes=sum(row.stored_bytes or 0 for result in results for row in result.stored),
+
+class SharedLane(Lane):
+    """Collects items together."""
+
+    _has_more = False
+
+    async def step(self) -> bool:
+        """Collect a portion; `True` when there may be more at once. Raises what `_collect_all` does."""
+        await self._held.release()
+        claims = await self._collections.claim_due(
+            self._cluster,
+            limit=self._pace.max_items,
+            lease_s=self._pace.lease_s,
+            skipped_runs=self._stalls.left_out,
         )
+        self._has_more = 2 * len(claims) >= self._pace.max_items
+        if claims:
+            await self._collect_all(claims)
+        return self._has_more
 
-    async def _keep_alone(self, results: Sequence[Result], error: InvalidInput) -> None:
-        """Write results that do not fit the catalog together one by one; the one that does not fit fails."""
-        if len(results) == 1:
-            if not results[0].rows:
-                raise error
-            await self._keep([Result(claim=results[0].claim, state=OutputsState.FAILED, reason=str(error))])
+    async def _collect(self, claims: Sequence[Claim]) -> None:
+        wanted = await self._locate(claims)
+        if not wanted:
             return
-        for result in results:
-            await self._keep([result])
+        planned, fault = await self._trips.look(wanted)
+        if fault is not None and len(planned) < len(wanted):
+            await self._stop_at(wanted[len(planned)][0], fault, has_moved=bool(planned))
+        large = [plan.claim for plan in planned if plan.size_bytes > self._pace.large_bytes]
+        await self._held.set_aside(large)
+        fitting = [plan for plan in planned if plan.size_bytes <= self._pace.large_bytes]
+        await self._collections.show_collecting([plan.claim for plan in fitting])
+        done, fault = await self._trips.fetch(fitting, self._keep)
+        if fault is not None and done < len(fitting):
+            await self._stop_at(fitting[done].claim, fault, has_moved=True)
+        # What did not fit into this transfer is given back, and claimed again in turn.
+        self._has_more = self._has_more or done < len(fitting)
 
-    async def _give_back(self) -> None:
-        """Release what a fault left claimed; leases end by themselves if the database is away too long."""
-        await self._collections.release(list(self._open.values()))
-        self._open = {}
+    async def _stop_at(self, claim: Claim, fault: Fault, *, has_moved: bool) -> None:
+        """Take the item out at which the reader, that goes from one to the next, has stopped; the others go on.
 
-    async def _note(self, error: str | None) -> None:
-        """Let pages say why this cluster's outputs wait."""
-        if error != self._noted:
-            await self._collections.note_cluster(self._cluster, error)
-            self._noted = error
+        Raises:
+            Unreachable, TimedOut, BadOutput: nothing can be had of the cluster just now.
+        """
+        self._metrics.count_fault(fault)
+        if isinstance(fault, NoConnection) or not has_moved:
+            await self._require_reader(fault)
+        if isinstance(fault, TimedOut):
+            self._stalls.note(claim.run_id)
+        await self._held.set_aside([claim], fault)
+        if isinstance(fault, Unreachable):
+            raise fault
+        self._has_more = True
 
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_S)
-            try:
-                await self._collections.renew(list(self._open.values()), lease_s=_LEASE_S)
-            except (LeaseLost, DatabaseUnavailable) as error:
-                # Nothing is lost: every write checks its lease.
-                log.warning("leases_not_renewed", cluster=self._cluster, fault=str(error))
+
+class AloneLane(Lane):
+    """Collects one item after the other, each in trips of its own."""
+
+    async def step(self) -> bool:
+        """Collect one item; `True` when there may be more. Raises what `_collect_all` does."""
+        await self._held.release()
+        claims = await self._collections.claim_due(self._cluster, limit=1, lease_s=self._pace.lease_s, is_alone=True)
+        if claims:
+            await self._collect_all(claims)
+        return bool(claims)
+
+    async def _collect(self, claims: Sequence[Claim]) -> None:
+        for wanted in await self._locate(claims):
+            await self._collect_one(wanted)
+
+    async def _collect_one(self, wanted: Wanted) -> None:
+        claim, _ = wanted
+        planned, fault = await self._trips.look([wanted])
+        done = 0
+        if fault is None:
+            await self._collections.show_collecting([claim])
+            done, fault = await self._trips.fetch(planned, self._keep)
+        if fault is None or done:
+            return
+        if isinstance(fault, Unreachable) and not isinstance(fault, NoConnection):
+            # It may be this item that cuts the answer each time: others first, though nothing is counted.
+            await self._held.set_aside([claim])
+        if isinstance(fault, Unreachable) or not planned:
+            await self._require_reader(fault)
+        self._metrics.count_fault(fault)
+        await self._held.fail(claim, fault)
 
 
 def _item(claim: Claim) -> listing.Item | None:
@@ -198,9 +219,9 @@ def _item(claim: Claim) -> listing.Item | None:
     )
 
 
-def _result(plan: Planned, rows: Sequence[LedgerRow]) -> Result:
-    claim = plan.claim
-    if plan.refusal:
-        return Result(claim=claim, state=OutputsState.FAILED, reason=plan.refusal)
-    unique = {(row.place, row.path): row for row in rows}
-    return Result(claim=claim, rows=tuple(unique.values()), state=choosing.state_of(rows))
+def _result(whole: Whole) -> Result:
+    claim, refusal = whole.plan.claim, whole.plan.refusal
+    if refusal:
+        return Result(claim=claim, state=OutputsState.FAILED, reason=refusal)
+    unique = {(row.place, row.path): row for row in whole.rows}
+    return Result(claim=claim, rows=tuple(unique.values()), state=choosing.state_of(whole.rows))

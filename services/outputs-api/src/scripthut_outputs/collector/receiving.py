@@ -62,22 +62,12 @@ class Receiver:
                 case Ended():
                     self.rows[step.number] = self._end(step)
 
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The blobs that the batch relies on: size in bytes by SHA-256."""
-        return self._batch.sizes
-
-    def settle(self) -> None:
-        """Make what arrived durable, once the catalog was told of `sizes`.
-
-        Raises:
-            StoreUnavailable: the blob store is full or away.
-        """
-        self.abandon_open()
-        self._batch.settle()
+    def portion(self) -> Batch:
+        """Give the blobs that are whole as a batch of their own, to settle once the catalog was told of them."""
+        return self._batch.portion()
 
     def abandon(self) -> None:
-        """Remove what arrived."""
+        """Remove what arrived and was given to nobody."""
         self.abandon_open()
         self._batch.abandon()
 

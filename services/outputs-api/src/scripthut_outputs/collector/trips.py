@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from scripthut_common.clusters import Cluster
 from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreachable
 from scripthut_common.shell import MIB, Program, RemoteShell
 from scripthut_outputs import choosing, listing, transfer
-from scripthut_outputs.blobs import BlobStore
+from scripthut_outputs.blobs import Batch, BlobStore
 from scripthut_outputs.catalog.collections import Claim
 from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.ledger import LedgerRow, Place
@@ -26,12 +27,12 @@ log = structlog.get_logger()
 _MAX_LISTING_BYTES = 1024 * MIB
 # What the records around one file take on the wire, generously.
 _FRAME_BYTES = 256
-_BEAT_S = 5.0
 # How much of a silence that would end the transfer one file of a file system that hangs may take.
 _PATIENCE = 1 / 3
 Fault = Unreachable | TimedOut | BadOutput | LimitExceeded
 _FAULTS = (Unreachable, TimedOut, BadOutput, LimitExceeded)
 T = TypeVar("T")
+_SETTLE_EVERY_S = 1.0
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +49,16 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str | None = None
 
 
+class Whole(msgspec.Struct, frozen=True, kw_only=True):
+    """An item after the second round trip: its whole ledger, whose blobs are durable."""
+
+    plan: Planned
+    rows: Sequence[LedgerRow]
+
+
+Keep = Callable[[Sequence[Whole]], Awaitable[None]]
+
+
 class Trips:
     """Both round trips to one cluster. What a fault leaves complete is given all the same.
 
@@ -58,6 +69,7 @@ class Trips:
         relied: tells the sweep what to leave alone.
         disk: one thread, so that writing, syncing and clearing away never overlap.
         max_batch_bytes: what one transfer carries at most, single larger items apart.
+        settle_every_s: how often what has arrived is made durable while more arrives.
     """
 
     def __init__(
@@ -69,7 +81,9 @@ class Trips:
         disk: Executor,
         *,
         max_batch_bytes: int,
+        settle_every_s: float = _SETTLE_EVERY_S,
     ) -> None:
+        self._settle_every_s = settle_every_s
         self._max_batch_bytes = max_batch_bytes
         self._cluster = cluster
         self._shell = shell
@@ -113,9 +127,9 @@ class Trips:
             question = prepare(way)
             fault = await self._run(name, max_stdout_bytes, question, take)
             if not question.answer.is_lacking:
-                self._settle(None if isinstance(fault, Unreachable) else way)
+                self._keep_to(None if isinstance(fault, Unreachable) else way)
                 return question, fault
-        self._settle(None)
+        self._keep_to(None)
         return question, BadOutput(NEITHER)
 
     async def _run(
@@ -131,7 +145,7 @@ class Trips:
             return error
         return None
 
-    def _settle(self, way: Way | None) -> None:
+    def _keep_to(self, way: Way | None) -> None:
         """Keep to a way until the connection is lost."""
         if way is not None and way is not self._last_way:
             log.info("reader_chosen", cluster=self._cluster.name, reader=way.name)
@@ -147,10 +161,11 @@ class Trips:
         """How much of a file may arrive: what was listed of it, or a log's end."""
         return self._cluster.collection.log_tail_bytes if _is_log(entry) else entry.size_bytes
 
-    async def fetch(self, planned: Sequence[Planned]) -> tuple[list[list[LedgerRow]], Fault | None]:
-        """Fetch the chosen files of the first items, as many as one transfer takes.
+    async def fetch(self, planned: Sequence[Planned], keep: Keep) -> tuple[int, Fault | None]:
+        """Fetch the chosen files of the first items, as many as one transfer takes; tell how many are complete.
 
-        Gives the ledger of each item that is complete and durable, in order.
+        Items that are complete and durable are given to `keep`, in order, while others still arrive: what stalls
+        later takes nothing from them.
 
         Raises:
             StoreUnavailable: the blob store is full or away.
@@ -158,27 +173,41 @@ class Trips:
         planned = planned[: _fitting(planned, self._max_batch_bytes)]
         asked = dict(enumerate(Asked(item=plan.item, entry=entry) for plan in planned for entry in plan.choice.take))
         if not asked:
-            return [list(plan.choice.left_out) for plan in planned], None
+            await keep([Whole(plan=plan, rows=plan.choice.left_out) for plan in planned])
+            return len(planned), None
         receiver = Receiver(await self._on_disk(self._blobs.batch), asked)
+        arriving = Arriving(planned, receiver)
+        ended = asyncio.Event()
         try:
-            fault = await self._receive(planned, receiver)
-            await self._relied.touch(receiver.sizes)
-            await self._make_durable(receiver)
-        except BaseException:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._settle_as_it_arrives(arriving, ended, keep))
+                fault = await self._receive(planned, receiver)
+                ended.set()
+        except ExceptionGroup as faults:
+            raise faults.exceptions[0] from None
+        finally:
             # Queued behind what the thread does just now; waited for by nobody, so that a cancelled task ends.
             self._disk.submit(receiver.abandon)
-            raise
-        return list(_ledgers(planned, receiver.rows)), fault
+        return arriving.given, fault
 
-    async def _make_durable(self, receiver: Receiver) -> None:
-        """Wait as long as it takes: to a store far away a batch is uploaded only now."""
-        settling = asyncio.get_running_loop().run_in_executor(self._disk, receiver.settle)
-        while True:
-            done, _ = await asyncio.wait({settling}, timeout=_BEAT_S)
-            supervision.beat()
-            if done:
-                settling.result()
-                return
+    async def _settle_as_it_arrives(self, arriving: "Arriving", ended: asyncio.Event, keep: Keep) -> None:
+        """Make whole items durable and give them away, every now and then and at the end."""
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settle_every_s):
+                    await ended.wait()
+            portion = await self._on_disk(arriving.portion)
+            if portion is not None:
+                await self._settle(*portion, keep)
+
+    async def _settle(self, batch: Batch, whole: Sequence[Whole], keep: Keep) -> None:
+        try:
+            await self._relied.touch(batch.sizes)
+            await self._on_disk(batch.settle)
+        except BaseException:
+            self._disk.submit(batch.abandon)
+            raise
+        await keep(whole)
 
     async def _receive(self, planned: Sequence[Planned], receiver: Receiver) -> Fault | None:
         parts = list(self._parts(planned))
@@ -244,12 +273,24 @@ def _by_base(plan: Planned) -> list[tuple[bytes, list[tuple[bytes, listing.Entry
     return groups
 
 
-def _ledgers(planned: Sequence[Planned], rows: dict[int, LedgerRow]) -> Iterator[list[LedgerRow]]:
-    """Yield each item's whole ledger, up to the first that lacks a file."""
-    first = 0
-    for plan in planned:
-        numbers = range(first, first + len(plan.choice.take))
-        if any(number not in rows for number in numbers):
-            return
-        yield [*(rows[number] for number in numbers), *plan.choice.left_out]
-        first = numbers.stop
+class Arriving:
+    """The items of one transfer, in order: which have arrived whole and were not yet given away."""
+
+    def __init__(self, planned: Sequence[Planned], receiver: Receiver) -> None:
+        self._planned = planned
+        self._receiver = receiver
+        self._first_file = 0
+        self.given = 0
+
+    def portion(self) -> tuple[Batch, list[Whole]] | None:
+        """Give the items that have become whole with the blobs that have arrived; `None` when there are none."""
+        whole: list[Whole] = []
+        for plan in self._planned[self.given :]:
+            numbers = range(self._first_file, self._first_file + len(plan.choice.take))
+            if any(number not in self._receiver.rows for number in numbers):
+                break
+            rows = [*(self._receiver.rows[number] for number in numbers), *plan.choice.left_out]
+            whole.append(Whole(plan=plan, rows=rows))
+            self._first_file = numbers.stop
+        self.given += len(whole)
+        return (self._receiver.portion(), whole) if whole else None

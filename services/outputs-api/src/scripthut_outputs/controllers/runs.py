@@ -20,7 +20,7 @@ from scripthut_outputs.catalog.views import ClusterView
 from .answers import Cursor, Limit, encoded, kept
 from .parts import Parts
 from .routing import asks
-from .shapes import RunJson, RunListJson, RunWithItemsJson, item_json, run_json
+from .shapes import AskedJson, RunJson, RunListJson, RunWithItemsJson, item_json, run_json
 from .standing import UNKNOWN, is_stale
 
 _MAX_KEY_CHARACTERS = 255
@@ -88,6 +88,16 @@ class Runs(Controller):
         """Take the pin away; nothing is removed at once."""
         await parts.pins.unpin(run_id)
         return encoded(run_json(await parts.reading.run(run_id)))
+
+    @post(
+        "/{run_id:str}/outputs/collect",
+        opt=asks(Action.COLLECT_AGAIN),
+        status_code=202,
+        summary="Collect again what is not there whole",
+    )
+    async def collect(self, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[AskedJson]:
+        """Ask for the outputs of all ended tasks that failed or are incomplete; what is stored already stays."""
+        return encoded(AskedJson(tasks=await parts.creating.collect_run_again(run_id)), status_code=202)
 
     @get(opt=asks(Action.LIST_RUNS), summary="List runs, newest first")
     async def index(

@@ -36,6 +36,12 @@ class RunListJson(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class AskedJson(msgspec.Struct, frozen=True, kw_only=True):
+    """Of how many tasks of a run the outputs will be collected again."""
+
+    tasks: int
+
+
 class ClusterJson(msgspec.Struct, frozen=True, kw_only=True):
     """How a cluster does, in the poller's words. `stale`: what is shown of its jobs may be out of date."""
 

@@ -1,0 +1,38 @@
+"""A machine on which touching some directories hangs or kills, as a file system out of order does."""
+
+import os
+import sys
+from pathlib import Path
+
+from scripthut_common.shell.local import LocalShell
+
+_PREFIX = """
+import os, sys, time
+_open = os.open
+def _troubled(path, *rest, **named):
+    if {word!r} in os.fsencode(path) and sys.argv[1] == {mode!r}:
+        {what}
+    return _open(path, *rest, **named)
+os.open = _troubled
+"""
+HANG, CRASH = "time.sleep(600)", "os._exit(137)"
+
+
+def troubled(folder: Path, word: str = "hanging", *, mode: str = "send", what: str = HANG) -> LocalShell:
+    """Make a shell whose reader hangs, or crashes, when it opens what has `word` in its name, listing or sending."""
+    folder.mkdir(exist_ok=True)
+    (folder / "prefix").write_text(_PREFIX.format(word=word.encode(), mode=mode, what=what))
+    return _with_python(folder, f'text=$4; shift 4; set -- -I -S -c "$(cat {folder}/prefix)\n$text" "$@"')
+
+
+def hanging(folder: Path) -> LocalShell:
+    """Make a shell on which python3 itself hangs."""
+    folder.mkdir(exist_ok=True)
+    return _with_python(folder, "exec sleep 600")
+
+
+def _with_python(folder: Path, before: str) -> LocalShell:
+    program = folder / "python3"
+    program.write_text(f'#!/bin/sh\n{before}\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    return LocalShell(environment={"PATH": f"{folder}:{os.environ['PATH']}"})
