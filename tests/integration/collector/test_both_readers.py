@@ -13,6 +13,7 @@ import pytest
 
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
+from scripthut_common.errors import BadOutput
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.ledger import Place
@@ -338,7 +339,8 @@ async def test_without_its_tools_the_floor_is_refused_in_words(scene: Scene, tmp
     )
     scene.reopen()
 
-    await scene.collect()
+    with pytest.raises(BadOutput, match="has neither python3 nor GNU find and tar"):
+        await scene.collect()
 
     assert "has neither python3 nor GNU find and tar" in str(await scene.cluster_error())
 

@@ -41,7 +41,7 @@ class Process:
         python.parent.mkdir()
         python.write_text(
             "#!/bin/sh\n"
-            f'if [ "$5" = send ]; then {sys.executable} "$@" | (head -c 1000000; touch {folder}/begun\n'
+            f'if [ "$6" = send ]; then {sys.executable} "$@" | (head -c 1000000; touch {folder}/begun\n'
             f"while [ ! -e {self._gate} ]; do sleep 0.05; done; exec cat); exit; fi\n"
             f'exec {sys.executable} "$@"\n'
         )
@@ -50,7 +50,7 @@ class Process:
             "DATABASE_URL": database_uri,
             "CLUSTERS_FILE": folder / "clusters.toml",
             "TOKENS_FILE": folder / "tokens",
-            "BLOBS_DIR": scene.folder / "blobs",
+            "BLOBS_URL": scene.folder / "blobs",
             "AMQP_URL": f"amqp://127.0.0.1:{reserve_port()}",
             "HEALTH_PORT": reserve_port(),
             "COLLECTION_LEASE_S": _LEASE_S,

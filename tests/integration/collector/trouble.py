@@ -7,7 +7,7 @@ from pathlib import Path
 from scripthut_common.shell.local import LocalShell
 
 _PREFIX = """
-import os, sys, time
+import os, signal, sys, time
 _open = os.open
 def _troubled(path, *rest, **named):
     if {word!r} in os.fsencode(path) and sys.argv[1] == {mode!r}:
@@ -15,14 +15,15 @@ def _troubled(path, *rest, **named):
     return _open(path, *rest, **named)
 os.open = _troubled
 """
-HANG, CRASH = "time.sleep(600)", "os._exit(137)"
+# The whole reader: one file of a file system that hangs it leaves behind by itself.
+HANG, CRASH = "os.kill(os.getpid(), signal.SIGSTOP); time.sleep(600)", "os._exit(137)"
 
 
 def troubled(folder: Path, word: str = "hanging", *, mode: str = "send", what: str = HANG) -> LocalShell:
     """Make a shell whose reader hangs, or crashes, when it opens what has `word` in its name, listing or sending."""
     folder.mkdir(exist_ok=True)
     (folder / "prefix").write_text(_PREFIX.format(word=word.encode(), mode=mode, what=what))
-    return _with_python(folder, f'text=$4; shift 4; set -- -I -S -c "$(cat {folder}/prefix)\n$text" "$@"')
+    return _with_python(folder, f'stub=$4 text=$5; shift 5; set -- -I -S -c "$stub" "$(cat {folder}/prefix)\n$text" "$@"')
 
 
 def hanging(folder: Path) -> LocalShell:
