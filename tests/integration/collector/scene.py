@@ -3,7 +3,8 @@
 import asyncio
 import os
 import pwd
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import msgspec
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from scripthut_common import events, layout
-from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind
+from scripthut_common import events, layout, manifest
+from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind, Visibility
 from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Outcome, OutputsCollected
 from scripthut_common.shell import RemoteShell
@@ -58,6 +59,11 @@ class Scene:
         self.collector.close()
         self.collector = self.open_collector(**options)
 
+    def be_patient(self, **patience: float) -> None:
+        """Wait for what is not visible yet by other settings from now on."""
+        self.cluster = msgspec.structs.replace(self.cluster, visibility=Visibility(**patience))
+        self.reopen()
+
     def limit(self, **limits: int) -> None:
         """Collect under other limits from now on."""
         self.cluster = msgspec.structs.replace(self.cluster, collection=CollectionLimits(**limits))
@@ -72,9 +78,15 @@ class Scene:
         fragment: bytes | None = None,
         stdout: bytes | None = b"",
         stderr: bytes | None = b"",
+        is_recorded: bool = True,
     ) -> Path:
-        """Write what an ended task leaves, and want it; give its output directory."""
+        """Write what an ended task leaves, and want it; give its output directory.
+
+        `is_recorded`: its wrapper lived to write the exit record.
+        """
         output_dir = self.leave(run_id, task_id, files, fragment, stdout, stderr)
+        if is_recorded:
+            self.record(task_id, run_id=run_id)
         await self.want(run_id, task_id)
         return output_dir
 
@@ -105,6 +117,28 @@ class Scene:
         if self._owner:
             self.give_away()
         return output_dir
+
+    def record(
+        self,
+        task_id: str,
+        seen: Mapping[bytes, int] | None = None,
+        *,
+        run_id: str = "r1",
+        attempt: int = 1,
+        job_id: str = "42",
+        flags: bytes = b"",
+    ) -> Path:
+        """Write the exit record as the wrapper does; it names what is there now, or `seen`: sizes by path."""
+        output_dir = layout.output_dir(str(self.log_dir), run_id, task_id)
+        files = _regular_files(output_dir.encode()) if seen is None else [(path, seen[path], b"1.5") for path in seen]
+        head = [manifest.MAGIC, b"0", b"%d" % attempt, job_id.encode(), b"nonce", b"node", b"1", b"2", flags]
+        fields = [field for path, size_bytes, mtime in files for field in (b"%d" % size_bytes, mtime, path)]
+        record = Path(layout.manifest_path(str(self.log_dir), run_id, task_id))
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_bytes(b"\0".join([*head, *fields, b""]))
+        if self._owner:
+            self.give_away()
+        return record
 
     def give_away(self) -> None:
         """Let everything in the log directory belong to the account that reads it."""
@@ -170,6 +204,13 @@ class Scene:
             waits = COLLECTIONS.c.due_at.is_not(None)
             await connection.execute(update(COLLECTIONS).where(waits).values(due_at=func.now()))
 
+    async def let_pass(self, seconds: float) -> None:
+        """Let so much time be over since all that the catalog remembers of its collections."""
+        times = ("due_at", "first_looked_at", "listed_at")
+        earlier = {name: COLLECTIONS.c[name] - func.make_interval(0, 0, 0, 0, 0, 0, seconds) for name in times}
+        async with self.database.transaction() as connection:
+            await connection.execute(update(COLLECTIONS).values(earlier))
+
     async def ledger(self, task_id: str, place: Place = Place.OUTPUT, run_id: str = "r1") -> dict[bytes, Any]:
         """The rows of one place by path."""
         query = select(FILES).where(FILES.c.run_id == run_id, FILES.c.task_id == task_id, FILES.c.place == place)
@@ -209,3 +250,13 @@ class Scene:
             bodies = await connection.scalars(select(OUTBOX.c.body).order_by(OUTBOX.c.number))
         decoded = [events.decode(body) for body in bodies]
         return [event.data for event in decoded if event and isinstance(event.data, OutputsCollected)]
+
+
+def _regular_files(folder: bytes) -> Iterator[tuple[bytes, int, bytes]]:
+    r"""Yield path, size and time of what `find -type f -printf '%s\0%T@\0%P\0'` prints."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)  # noqa: PTH118  a path of bytes
+            found = os.lstat(path)
+            if stat.S_ISREG(found.st_mode):
+                yield os.path.relpath(path, folder), found.st_size, b"%d.%09d0" % divmod(found.st_mtime_ns, 10**9)

@@ -9,13 +9,14 @@ from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from scripthut_common.database import Database, notify
+from scripthut_common.database import Database, UtcTime, notify
 from scripthut_common.errors import LeaseLost
-from scripthut_outputs.ledger import OutputsState
+from scripthut_outputs.ledger import HeldFiles, OutputsState
 from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
 
 from . import clusters
 from .changes import touch
+from .holding import read_held
 
 CHANNEL = "outputs_collections"
 
@@ -23,7 +24,9 @@ CHANNEL = "outputs_collections"
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A task whose outputs are ours to collect until the lease ends.
 
-    `wanted` tells one wish from the next, `failures` counts attempts in a row that reached the cluster.
+    `wanted` tells one wish from the next, `failures` counts attempts in a row that reached the cluster. What earlier
+    looks of the wish have left is in `looks`, `first_looked_at`, `listing_sha256` and `listed_at`; `claimed_at` is by
+    the same clock, the database's. `held` is what is stored of the item.
     """
 
     run_id: str
@@ -34,11 +37,18 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     wanted: int
     failures: int
     lease: UUID
+    looks: int
+    first_looked_at: datetime | None
+    listing_sha256: str | None
+    listed_at: datetime | None
+    claimed_at: datetime
+    job_id: str | None
     output_dir: str | None
     run_summary_path: str | None
     stdout_path: str | None
     stderr_path: str | None
     collected_at: datetime | None
+    held: HeldFiles = {}
 
     @property
     def key(self) -> tuple[str, str]:
@@ -46,12 +56,17 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return self.run_id, self.task_id
 
 
-_OF_THE_ITEM = ("output_dir", "run_summary_path", "stdout_path", "stderr_path", "collected_at")
+_OF_THE_ITEM = ("job_id", "output_dir", "run_summary_path", "stdout_path", "stderr_path", "collected_at")
+_OF_THE_LOOKS = ("looks", "first_looked_at", "listing_sha256", "listed_at")
 _RETURNED = (
     *(COLLECTIONS.c[name] for name in ("run_id", "task_id", "cluster", "attempt", "wanted", "failures", "lease")),
+    *(COLLECTIONS.c[name] for name in _OF_THE_LOOKS),
     *(ITEMS.c[name] for name in _OF_THE_ITEM),
     RUNS.c.owner,
+    func.clock_timestamp(type_=UtcTime).label("claimed_at"),
 )
+# What a wish begins with: nobody has looked yet.
+_UNSEEN = {"looks": 0, "first_looked_at": None, "listing_sha256": None, "listed_at": None}
 
 
 async def want(connection: AsyncConnection, run_id: str, task_id: str, attempt: int, cluster: str) -> None:
@@ -59,7 +74,7 @@ async def want(connection: AsyncConnection, run_id: str, task_id: str, attempt: 
 
     One that is being collected just now keeps its lease; `wanted` tells its collector that it was asked again.
     """
-    asked = {"attempt": attempt, "due_at": func.now(), "failures": 0, "first_failed_at": None, "reason": None}
+    asked = {"attempt": attempt, "due_at": func.now(), "failures": 0, "first_failed_at": None, "reason": None} | _UNSEEN
     added = insert(COLLECTIONS).values(run_id=run_id, task_id=task_id, cluster=cluster, **asked)
     again = added.on_conflict_do_update(
         index_elements=["run_id", "task_id"], set_={**asked, "wanted": COLLECTIONS.c.wanted + 1}
@@ -104,7 +119,11 @@ class Collections:
         )
         async with self._database.transaction() as connection:
             rows = (await connection.execute(claim)).all()
-        claims = [Claim(**row._mapping) for row in rows]  # noqa: SLF001  SQLAlchemy's public name for it
+            held = await read_held(connection, [(row.run_id, row.task_id) for row in rows if row.collected_at])
+        claims = [
+            Claim(**row._mapping, held=held.get((row.run_id, row.task_id), {}))  # noqa: SLF001  SQLAlchemy's public name
+            for row in rows
+        ]
         return sorted(claims, key=lambda claimed: claimed.key)
 
     async def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:

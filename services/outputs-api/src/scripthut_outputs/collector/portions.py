@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 
 from scripthut_common.errors import BadOutput, DatabaseUnavailable, InvalidInput, LeaseLost, TransientError, Unreachable
@@ -108,7 +109,7 @@ class ClusterCollector:
     async def _fetch(self, planned: Sequence[Planned]) -> tuple[int, Fault | None]:
         """Fetch and write as many as one transfer takes; tell how many are done, and what went wrong."""
         ledgers, fault = await self._trips.fetch(planned)
-        results = [_result(plan.claim, rows) for plan, rows in zip(planned, ledgers, strict=False)]
+        results = [_result(plan, rows) for plan, rows in zip(planned, ledgers, strict=False)]
         await self._keep(results)
         return len(results), fault
 
@@ -187,7 +188,7 @@ class ClusterCollector:
 def _item(claim: Claim) -> listing.Item | None:
     if not claim.output_dir:
         return None
-    return listing.locate(
+    item = listing.locate(
         claim.run_id,
         claim.task_id,
         output_dir=claim.output_dir,
@@ -196,8 +197,23 @@ def _item(claim: Claim) -> listing.Item | None:
         stderr_path=claim.stderr_path,
         attempt=claim.attempt,
     )
+    return msgspec.structs.replace(item, job_id=claim.job_id)
 
 
-def _result(claim: Claim, rows: Sequence[LedgerRow]) -> Result:
-    unique = {(row.place, row.path): row for row in rows}
-    return Result(claim=claim, rows=tuple(unique.values()), state=choosing.state_of(rows))
+def _result(plan: Planned, rows: Sequence[LedgerRow]) -> Result:
+    unique = {(row.place, row.path): plan.choice.noted(row) for row in rows}
+    verdict = plan.verdict
+    state = choosing.state_of(rows, has_kept=bool(plan.choice.kept))
+    if verdict.again_s is not None:
+        state = OutputsState.PARTIAL
+    elif not verdict.is_complete:
+        state = OutputsState.INCOMPLETE
+    return Result(
+        claim=plan.claim,
+        rows=tuple(unique.values()),
+        kept=frozenset((entry.place, entry.path) for entry in plan.choice.kept),
+        state=state,
+        reason=verdict.note,
+        again_s=verdict.again_s,
+        listing_sha256=verdict.listing_sha256,
+    )

@@ -96,6 +96,7 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
     found = Panel(
         files=outputs.files,
         files_count=sum(file.row.count for file in outputs.files),
+        counts=outputs.counts,
         stdout=logs[Place.STDOUT],
         stderr=logs[Place.STDERR],
         collection_reason=item.collection_reason,
