@@ -3,8 +3,7 @@
 import asyncio
 import os
 import pwd
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import msgspec
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from scripthut_common import events, layout, manifest
+from scripthut_common import events, layout
 from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind, Visibility
 from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Outcome, OutputsCollected
@@ -23,6 +22,7 @@ from scripthut_outputs.catalog.collections import want
 from scripthut_outputs.collector import Collector
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.tables import CLUSTERS, COLLECTIONS, FILES, ITEMS, OUTBOX, RUNS
+from tests.testbed.exit_records import write_record
 
 CLUSTER = "testbed"
 
@@ -129,13 +129,8 @@ class Scene:
         flags: bytes = b"",
     ) -> Path:
         """Write the exit record as the wrapper does; it names what is there now, or `seen`: sizes by path."""
-        output_dir = layout.output_dir(str(self.log_dir), run_id, task_id)
-        files = _regular_files(output_dir.encode()) if seen is None else [(path, seen[path], b"1.5") for path in seen]
-        head = [manifest.MAGIC, b"0", b"%d" % attempt, job_id.encode(), b"nonce", b"node", b"1", b"2", flags]
-        fields = [field for path, size_bytes, mtime in files for field in (b"%d" % size_bytes, mtime, path)]
-        record = Path(layout.manifest_path(str(self.log_dir), run_id, task_id))
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_bytes(b"\0".join([*head, *fields, b""]))
+        files = None if seen is None else [(path, size_bytes, b"1.5") for path, size_bytes in seen.items()]
+        record = write_record(str(self.log_dir), run_id, task_id, files, attempt=attempt, job_id=job_id, flags=flags)
         if self._owner:
             self.give_away()
         return record
@@ -250,13 +245,3 @@ class Scene:
             bodies = await connection.scalars(select(OUTBOX.c.body).order_by(OUTBOX.c.number))
         decoded = [events.decode(body) for body in bodies]
         return [event.data for event in decoded if event and isinstance(event.data, OutputsCollected)]
-
-
-def _regular_files(folder: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    r"""Yield path, size and time of what `find -type f -printf '%s\0%T@\0%P\0'` prints."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)  # noqa: PTH118  a path of bytes
-            found = os.lstat(path)
-            if stat.S_ISREG(found.st_mode):
-                yield os.path.relpath(path, folder), found.st_size, b"%d.%09d0" % divmod(found.st_mtime_ns, 10**9)
