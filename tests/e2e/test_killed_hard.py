@@ -8,8 +8,8 @@ from tests.testbed.services import Pair
 _COMMAND = """\
 echo "so far" > "$SCRIPTHUT_OUTPUT_DIR/file"
 echo "last words" >&2
-kill -KILL $PPID
-sleep 60
+kill -KILL $SLURM_TASK_PID
+sleep 5
 """
 
 
