@@ -31,7 +31,7 @@ from .shapes import (
     task_json,
 )
 
-# More than the rows that a ledger may have: named ones, and as many that only the exit record names.
+# More than the rows that a ledger may have: named ones, and as many that are stored from earlier attempts.
 _WHOLE_LEDGER = 25_000
 
 
