@@ -25,6 +25,7 @@ from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, RUNS
 from tests.bench.table import REPETITIONS, Row
 from tests.testbed.accounts import ALICE
 from tests.testbed.delay import DelayedPort
+from tests.testbed.exit_records import write_record
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.sshd import Sshd
 
@@ -127,6 +128,7 @@ def _write_tree(tree: Path) -> None:
         folder.mkdir(parents=True)
         for number in range(FILES_PER_TASK):
             (folder / f"plot-{number}.png").write_bytes(os.urandom(FILE_BYTES))
+        write_record(str(tree), RUN, f"t{task}")
     owner = pwd.getpwnam(ALICE)
     for path in (tree, *tree.rglob("*")):
         os.chown(path, owner.pw_uid, owner.pw_gid)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 import private_postgres
+from scripthut_outputs.ledger import MOVING
 from tests.testbed.ports import reserve_port
 from tests.testbed.processes import wait_until
 
@@ -46,7 +47,7 @@ def _outcomes(client: httpx.Client, base: str) -> dict[str, str | None]:
 
 def _are_collected(client: httpx.Client, base: str) -> bool:
     items = client.get(f"{base}/runs/heat-plate").json()["items"]
-    return all(item["state"] == "final" and item["outputs_state"] not in {"pending", "collecting"} for item in items)
+    return all(item["state"] == "final" and item["outputs_state"] not in MOVING for item in items)
 
 
 @pytest.fixture

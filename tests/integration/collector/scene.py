@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common import events, layout
-from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind
+from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind, Visibility
 from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Outcome, OutputsCollected
 from scripthut_common.shell import RemoteShell
@@ -22,6 +22,7 @@ from scripthut_outputs.catalog.collections import want
 from scripthut_outputs.collector import Collector, Pace
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.tables import CLUSTERS, COLLECTIONS, FILES, ITEMS, OUTBOX, RUNS
+from tests.testbed.exit_records import write_record
 
 CLUSTER = "testbed"
 
@@ -58,6 +59,11 @@ class Scene:
         self.collector.close()
         self.collector = self.open_collector(**options)
 
+    def be_patient(self, **patience: float) -> None:
+        """Wait for what is not visible yet by other settings from now on."""
+        self.cluster = msgspec.structs.replace(self.cluster, visibility=Visibility(**patience))
+        self.reopen()
+
     def limit(self, **limits: int) -> None:
         """Collect under other limits from now on."""
         self.cluster = msgspec.structs.replace(self.cluster, collection=CollectionLimits(**limits))
@@ -72,9 +78,15 @@ class Scene:
         fragment: bytes | None = None,
         stdout: bytes | None = b"",
         stderr: bytes | None = b"",
+        is_recorded: bool = True,
     ) -> Path:
-        """Write what an ended task leaves, and want it; give its output directory."""
+        """Write what an ended task leaves, and want it; give its output directory.
+
+        `is_recorded`: its wrapper lived to write the exit record.
+        """
         output_dir = self.leave(run_id, task_id, files, fragment, stdout, stderr)
+        if is_recorded:
+            self.record(task_id, run_id=run_id)
         await self.want(run_id, task_id)
         return output_dir
 
@@ -105,6 +117,23 @@ class Scene:
         if self._owner:
             self.give_away()
         return output_dir
+
+    def record(
+        self,
+        task_id: str,
+        seen: Mapping[bytes, int] | None = None,
+        *,
+        run_id: str = "r1",
+        attempt: int = 1,
+        job_id: str = "42",
+        flags: bytes = b"",
+    ) -> Path:
+        """Write the exit record as the wrapper does; it names what is there now, or `seen`: sizes by path."""
+        files = None if seen is None else [(path, size_bytes, b"1.5") for path, size_bytes in seen.items()]
+        record = write_record(str(self.log_dir), run_id, task_id, files, attempt=attempt, job_id=job_id, flags=flags)
+        if self._owner:
+            self.give_away()
+        return record
 
     def give_away(self) -> None:
         """Let everything in the log directory belong to the account that reads it."""
@@ -174,6 +203,13 @@ class Scene:
         async with self.database.transaction() as connection:
             waits = COLLECTIONS.c.due_at.is_not(None)
             await connection.execute(update(COLLECTIONS).where(waits).values(due_at=func.now()))
+
+    async def let_pass(self, seconds: float) -> None:
+        """Let so much time be over since all that the catalog remembers of its collections."""
+        times = ("due_at", "first_looked_at", "listed_at")
+        earlier = {name: COLLECTIONS.c[name] - func.make_interval(0, 0, 0, 0, 0, 0, seconds) for name in times}
+        async with self.database.transaction() as connection:
+            await connection.execute(update(COLLECTIONS).values(earlier))
 
     async def ledger(self, task_id: str, place: Place = Place.OUTPUT, run_id: str = "r1") -> dict[bytes, Any]:
         """The rows of one place by path."""

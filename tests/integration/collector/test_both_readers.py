@@ -19,9 +19,10 @@ from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.ledger import Place
 from tests.integration.collector.scene import CLUSTER, Scene
 from tests.integration.collector.shells import Interrupted
-from tests.integration.collector.test_collecting import HOSTILE, write_manifest
+from tests.integration.collector.test_collecting import HOSTILE
 from tests.integration.collector.test_hostile_trees import again_and_again
 from tests.testbed.accounts import ALICE
+from tests.testbed.exit_records import write_record
 from tests.testbed.rooms import FLOOR, make_room
 from tests.testbed.sshd import Sshd
 
@@ -256,7 +257,7 @@ async def test_the_ledgers_are_the_same(scene: Scene, floor: Interrupted, tmp_pa
     }
     folder = await scene.task("t1", files, fragment=b"- f", stdout=b"o" * 300)
     (folder / "link").symlink_to("large")
-    write_manifest(scene, [(b"large", 101), (b"not/yet", 7)])
+    write_record(str(scene.log_dir), "r1", "t1", [(b"large", 101, b"1.5"), (b"not/yet", 7, b"1.5")])
     if os.geteuid() == 0:
         (folder / "theirs").write_bytes(b"z")
         os.chown(folder / "theirs", 12345, 12345)

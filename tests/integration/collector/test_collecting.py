@@ -117,6 +117,7 @@ async def test_the_runs_version_rises_so_that_readers_read_again(scene: Scene, d
 
 
 async def test_a_task_that_wrote_nothing_costs_nothing(scene: Scene) -> None:
+    scene.record("t1")
     await scene.want("r1", "t1")
 
     await scene.collect()
@@ -297,6 +298,7 @@ async def test_outputs_that_were_purged_stay_with_us(scene: Scene) -> None:
 async def test_a_wish_that_arrives_in_the_middle_is_not_lost(scene: Scene, database: Database) -> None:
     await scene.task("t1", {b"a": b"1"})
     (claim,) = await Collections(database).claim_due(CLUSTER, limit=10, lease_s=60)
+    scene.record("t1", attempt=2)
     await scene.want("r1", "t1", attempt=2)
 
     lost = await Keeping(database, "test-1").finish([Result(claim=claim, state=OutputsState.NONE)])
@@ -332,25 +334,6 @@ async def test_a_claim_belongs_to_one_process_until_its_lease_ends(scene: Scene,
     assert [claim.task_id for claim in again] == ["t1"]
     with pytest.raises(LeaseLost):
         await collections.renew(claims, lease_s=60)
-
-
-async def test_files_the_task_saw_but_the_listing_lacks_are_named(scene: Scene) -> None:
-    await scene.task("t1", {b"here": b"x"})
-    seen = [(b"here", 1), (b"not/yet", 7), (b"../../escape", 1), (b"/over_count", 1)]
-    write_manifest(scene, seen)
-
-    await scene.collect()
-
-    assert await scene.states("t1") == {b"here": "stored", b"not/yet": "not_yet_visible"}
-    assert (await scene.item("t1")).outputs_state == "incomplete"
-
-
-def write_manifest(scene: Scene, seen: list[tuple[bytes, int]]) -> None:
-    head = [b"scripthut-manifest-1", b"0", b"1", b"42", b"nonce", b"node", b"1", b"2", b""]
-    fields = [field for path, size in seen for field in (str(size).encode(), b"1.5", path)]
-    path = scene.log_dir / "outputs/r1/_run/t1.manifest"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"\0".join([*head, *fields, b""]))
 
 
 async def test_a_maze_of_long_names_is_counted_and_harms_nobody(scene: Scene) -> None:

@@ -23,7 +23,9 @@ def troubled(folder: Path, word: str = "hanging", *, mode: str = "send", what: s
     """Make a shell whose reader hangs, or crashes, when it opens what has `word` in its name, listing or sending."""
     folder.mkdir(exist_ok=True)
     (folder / "prefix").write_text(_PREFIX.format(word=word.encode(), mode=mode, what=what))
-    return _with_python(folder, f'stub=$4 text=$5; shift 5; set -- -I -S -c "$stub" "$(cat {folder}/prefix)\n$text" "$@"')
+    return _with_python(
+        folder, f'stub=$4 text=$5; shift 5; set -- -I -S -c "$stub" "$(cat {folder}/prefix)\n$text" "$@"'
+    )
 
 
 def hanging(folder: Path) -> LocalShell:

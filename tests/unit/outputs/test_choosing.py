@@ -1,12 +1,14 @@
 """What is kept of a listing, and what the ledger says of the rest."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripthut_common import manifest
 from scripthut_common.clusters import CollectionLimits
 from scripthut_outputs import choosing, listing, reader
 from scripthut_outputs.choosing import choose
-from scripthut_outputs.ledger import FileState, OutputsState, Place
+from scripthut_outputs.ledger import FileState, Held, OutputsState, Place
 from scripthut_outputs.listing import Entry, Listing
 
 ITEM = listing.locate(
@@ -101,15 +103,63 @@ def test_only_what_another_try_may_cure_makes_a_collection_incomplete() -> None:
     assert choosing.state_of(unreadable) is OutputsState.INCOMPLETE
 
 
-def test_a_manifest_of_another_attempt_or_in_pieces_says_nothing() -> None:
-    fields = [b"scripthut-manifest-1", b"0", b"1", b"42", b"n", b"h", b"1", b"2", b"", b"1", b"1", b"missing", b""]
-    other_attempt = b"\0".join(fields)
+def promised(*paths: bytes, size_bytes: int = 60) -> dict[bytes, manifest.Entry]:
+    return {path: manifest.Entry(path=path, size_bytes=size_bytes, modified_at=1.5) for path in paths}
 
-    assert choose(ITEM, Listing(manifest=other_attempt), LIMITS).left_out == ()
-    assert choose(ITEM, Listing(manifest=other_attempt[:-5]), LIMITS).left_out == ()
-    fields[2] = b"2"
-    (row,) = choose(ITEM, Listing(manifest=b"\0".join(fields)), LIMITS).left_out
-    assert (row.path, row.state) == (b"missing", FileState.NOT_YET_VISIBLE)
+
+def test_what_may_still_come_keeps_its_room() -> None:
+    listed = Listing(entries=[entry(name) for name in (b"a", b"c", b"d")])
+
+    waiting = choose(ITEM, listed, LIMITS, lacking=promised(b"b"), is_waiting=True)
+    over = choose(ITEM, listed, LIMITS, lacking=promised(b"b"))
+
+    assert [kept.path for kept in waiting.take] == [b"a", b"c"]
+    assert [(row.path, row.state) for row in waiting.left_out] == [(b"b", "not_yet_visible"), (b"d", "over_count")]
+    assert [kept.path for kept in over.take] == [b"a", b"c", b"d"]
+    assert [(row.path, row.state, row.size_bytes) for row in over.left_out] == [(b"b", "not_yet_visible", 60)]
+
+
+def test_a_file_that_is_not_whole_is_left_where_it_is_until_the_wait_is_over() -> None:
+    listed = Listing(entries=[entry(b"a", 20)])
+
+    waiting = choose(ITEM, listed, LIMITS, lacking=promised(b"a"), is_waiting=True)
+    over = choose(ITEM, listed, LIMITS, lacking=promised(b"a"))
+
+    (row,) = waiting.left_out
+    note = "the task wrote 60 bytes; the cluster showed 20 of them"
+    assert (row.state, row.size_bytes, row.reason) == ("not_yet_visible", 20, note)
+    assert ([kept.path for kept in over.take], over.left_out, over.notes) == ([b"a"], (), {b"a": note})
+
+
+def test_stored_files_that_have_not_changed_are_kept() -> None:
+    same = Held(size_bytes=1, modified_at=1.5, stored_bytes=1, attempt=2, is_noted=False)
+    changed = {
+        b"earlier": msgspec.structs.replace(same, attempt=1),
+        b"larger": msgspec.structs.replace(same, size_bytes=2),
+        b"newer": msgspec.structs.replace(same, modified_at=1.25),
+        b"noted": msgspec.structs.replace(same, is_noted=True),
+    }
+    held = {(Place.OUTPUT, path): one for path, one in {**changed, b"same": same}.items()}
+    limits = CollectionLimits()
+
+    choice = choose(ITEM, Listing(entries=[entry(path) for _, path in held]), limits, held=held)
+
+    assert [kept.path for kept in choice.kept] == [b"same"]
+    assert [kept.path for kept in choice.take] == sorted(changed)
+
+
+def test_no_more_rows_than_allowed_have_a_name_and_the_rest_is_counted() -> None:
+    limits = CollectionLimits(max_named_rows=4, max_files=2)
+    listed = Listing(entries=[entry(b"%d" % number) for number in range(5)], unnamed={FileState.OVER_COUNT: 7})
+
+    choice = choose(ITEM, listed, limits, lacking=promised(*(b"m%d" % number for number in range(9))))
+
+    assert [(row.path, row.state, row.count) for row in choice.left_out] == [
+        (b"2", "over_count", 1),
+        (b"3", "over_count", 1),
+        (b"/not_yet_visible", "not_yet_visible", 9),
+        (b"/over_count", "over_count", 8),
+    ]
 
 
 @given(

@@ -16,7 +16,7 @@ MAGIC = b"scripthut-manifest-1"
 MAX_FILES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 HEAD_BYTES = 4096
-TERMINATED = "terminated"
+TERMINATED, UNLISTED = "terminated", "unlisted"
 MAX_ATTEMPT = 1_000_000
 _HEAD_FIELDS = 9
 _LATEST_S = 2**33
@@ -55,7 +55,9 @@ def parse(body: bytes) -> ExitRecord:
         BadOutput: it is cut, garbled or larger than a wrapper writes.
     """
     if len(body) > MAX_BYTES:
-        raise BadOutput(f"exit record of {len(body)} bytes; at most {MAX_BYTES}")
+        raise BadOutput(f"exit record is of {len(body)} bytes; at most {MAX_BYTES}")
+    if body.count(b"\0") > _HEAD_FIELDS + 3 * MAX_FILES:
+        raise BadOutput(f"exit record is of more than {MAX_FILES} files")
     fields = body.split(b"\0")
     if fields[0] != MAGIC or fields[-1] != b"" or (len(fields) - _HEAD_FIELDS - 1) % 3:
         raise BadOutput("exit record is cut or not one of ours")

@@ -1,57 +1,165 @@
 """Choose what to keep of a listing, and say why not for the rest: the same files for the same listing. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from posixpath import join
 
 import msgspec
 
 from scripthut_common import layout, manifest
 from scripthut_common.clusters import CollectionLimits
-from scripthut_common.errors import BadOutput
 
-from .ledger import FileState, LedgerRow, OutputsState, Place, kind_of
+from .ledger import MAX_PATH_BYTES, FileState, Held, HeldFiles, LedgerRow, OutputsState, Place, kind_of
 from .listing import MAX_WALKED, Entry, Item, Listing
 
 SUMMARY = layout.TASK_SUMMARY_NAME.encode()
-# A longer one could not be a key of the ledger: an entry of PostgreSQL's indexes takes 2,704 bytes.
-MAX_PATH_BYTES = 1536
-_GONE = "the task saw it when it ended; it was gone or not yet visible when outputs were collected"
+_AWAITED = "the task saw it when it ended; the cluster does not show it yet"
+_MISSED = "the task saw it when it ended; the cluster did not show it in time"
 _TO_CURE = frozenset(
     {FileState.UNREADABLE, FileState.CHANGED_WHILE_READING, FileState.NOT_YET_VISIBLE, FileState.PURGED}
 )
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What to take, in this order, and a ledger row for all the rest."""
+    """What to fetch, in this order, what we hold as it is, and a ledger row for all the rest.
+
+    `notes` are for rows of what is fetched though it is not whole, by path.
+    """
 
     take: tuple[Entry, ...]
+    kept: tuple[Entry, ...] = ()
     left_out: tuple[LedgerRow, ...]
+    notes: Mapping[bytes, str] = {}
+
+    def noted(self, row: LedgerRow) -> LedgerRow:
+        """A row of a fetched file with what is to be said of it."""
+        note = self.notes.get(row.path) if row.place is Place.OUTPUT and row.state is FileState.STORED else None
+        return row if note is None else msgspec.structs.replace(row, reason=note)
 
 
-def choose(item: Item, listing: Listing, limits: CollectionLimits) -> Choice:
-    """Keep what the limits allow: the task summary and the fragment first, then by path, then the logs."""
+def choose(
+    item: Item,
+    listing: Listing,
+    limits: CollectionLimits,
+    *,
+    lacking: Mapping[bytes, manifest.Entry] = {},
+    is_waiting: bool = False,
+    held: Mapping[tuple[Place, bytes], Held] = {},
+) -> Choice:
+    """Keep what the limits allow: the task summary and the fragment first, then by path, then the logs.
+
+    Args:
+        item: whose files.
+        listing: what it has.
+        limits: how much is taken.
+        lacking: what was promised and is not there, or not whole.
+        is_waiting: whether that may still come; it then keeps its room, and what is not whole is left where it is.
+        held: stored files that need not be fetched again if they have not changed.
+    """
     take: list[Entry] = []
+    kept: list[Entry] = []
     left_out: list[LedgerRow] = []
-    count, total = 0, 0
+    room = _Room(limits)
     unnamed = Counter(listing.unnamed)
-    for entry in sorted(listing.entries, key=_order):
+    for entry in sorted(_candidates(listing, lacking, is_waiting=is_waiting), key=_order):
         if len(entry.path) > MAX_PATH_BYTES:
             unnamed[entry.state or FileState.TOO_DEEP] += 1
             continue
-        is_log = entry.place in {Place.STDOUT, Place.STDERR}
-        is_summary = entry.place is Place.RUN_SUMMARY or entry.path == SUMMARY
-        state = entry.state
-        if state is None and not is_log:
-            state = _beyond(entry.size_bytes, total, 0 if is_summary else count, limits)
+        promised = lacking.get(entry.path) if entry.state is FileState.NOT_YET_VISIBLE else None
+        if promised is not None and is_waiting:
+            room.take(entry, promised.size_bytes)
+        state = entry.state or room.take(entry, entry.size_bytes)
         if state is not None:
-            left_out.append(row_of(item, entry, state, reason=_reason(entry, state, limits)))
-            continue
-        take.append(entry)
-        if not is_log:
-            count, total = count + (not is_summary), total + entry.size_bytes
-    left_out += _unnamed(item, unnamed, is_whole=listing.is_whole) + _not_yet_visible(item, listing, limits)
-    return Choice(take=tuple(take), left_out=tuple(left_out))
+            reason = _lack(entry, promised, is_waiting=is_waiting) if promised else _reason(entry, state, limits)
+            left_out.append(row_of(item, entry, state, reason=reason))
+        elif _is_same(item, entry, held) and not _is_short(entry, lacking):
+            kept.append(entry)
+        else:
+            take.append(entry)
+    stored = sum(entry.place is Place.OUTPUT for entry in (*take, *kept))
+    named = _named(left_out, limits.max_named_rows - stored, unnamed)
+    return Choice(
+        take=tuple(take),
+        kept=tuple(kept),
+        left_out=(*named, *_unnamed(item, unnamed, is_whole=listing.is_whole)),
+        notes={entry.path: _only(entry, lacking[entry.path]) for entry in take if _is_short(entry, lacking)},
+    )
+
+
+class _Room:
+    """How much of the limits is left; logs and summaries have room of their own."""
+
+    def __init__(self, limits: CollectionLimits) -> None:
+        self._limits = limits
+        self._files = 0
+        self._bytes = 0
+
+    def take(self, entry: Entry, size_bytes: int) -> FileState | None:
+        """Take room for a file, or say by a state why there is none."""
+        if entry.place in {Place.STDOUT, Place.STDERR}:
+            return None
+        is_summary = entry.place is Place.RUN_SUMMARY or entry.path == SUMMARY
+        if size_bytes > self._limits.max_file_bytes:
+            return FileState.TOO_LARGE
+        if not is_summary and self._files >= self._limits.max_files:
+            return FileState.OVER_COUNT
+        if self._bytes + size_bytes > self._limits.max_total_bytes:
+            return FileState.OVER_TOTAL
+        self._files, self._bytes = self._files + (not is_summary), self._bytes + size_bytes
+        return None
+
+
+def _candidates(listing: Listing, lacking: Mapping[bytes, manifest.Entry], *, is_waiting: bool) -> Iterator[Entry]:
+    """Yield what was listed, and what was promised and was not."""
+    absent = dict(lacking)
+    for entry in listing.entries:
+        if entry.place is Place.OUTPUT:
+            absent.pop(entry.path, None)
+        is_awaited = is_waiting and _is_short(entry, lacking)
+        yield msgspec.structs.replace(entry, state=FileState.NOT_YET_VISIBLE) if is_awaited else entry
+    for path, seen in absent.items():
+        yield Entry(
+            place=Place.OUTPUT,
+            path=path,
+            state=FileState.NOT_YET_VISIBLE,
+            size_bytes=seen.size_bytes,
+            modified_at=seen.modified_at,
+        )
+
+
+def _is_short(entry: Entry, lacking: Mapping[bytes, manifest.Entry]) -> bool:
+    return entry.place is Place.OUTPUT and entry.path in lacking
+
+
+def _is_same(item: Item, entry: Entry, held: HeldFiles) -> bool:
+    """Whether what we hold is what was listed."""
+    ours = held.get((entry.place, entry.path))
+    return (
+        ours is not None
+        and not ours.is_noted
+        and (ours.size_bytes, ours.modified_at, ours.attempt) == (entry.size_bytes, entry.modified_at, item.attempt)
+    )
+
+
+def _lack(entry: Entry, promised: manifest.Entry, *, is_waiting: bool) -> str:
+    if not is_waiting:
+        return _MISSED
+    return _AWAITED if entry.size_bytes >= promised.size_bytes else _only(entry, promised)
+
+
+def _only(entry: Entry, promised: manifest.Entry) -> str:
+    return f"the task wrote {promised.size_bytes} bytes; the cluster showed {entry.size_bytes} of them"
+
+
+def _named(rows: Sequence[LedgerRow], most: int, unnamed: Counter[FileState]) -> list[LedgerRow]:
+    """Name as many output files as the ledger may, and count the rest; what is no output file is always named."""
+    named: list[LedgerRow] = []
+    for row in rows:
+        if row.place is Place.OUTPUT and len(named) >= most:
+            unnamed[row.state] += 1
+        else:
+            named.append(row)
+    return named
 
 
 def row_of(item: Item, entry: Entry, state: FileState, *, reason: str | None = None) -> LedgerRow:
@@ -70,9 +178,9 @@ def row_of(item: Item, entry: Entry, state: FileState, *, reason: str | None = N
     )
 
 
-def state_of(rows: Sequence[LedgerRow]) -> OutputsState:
+def state_of(rows: Sequence[LedgerRow], *, has_kept: bool = False) -> OutputsState:
     """What became of a collection, by its ledger: `incomplete` when there is something that another try may cure."""
-    if not rows:
+    if not rows and not has_kept:
         return OutputsState.NONE
     return OutputsState.INCOMPLETE if any(row.state in _TO_CURE for row in rows) else OutputsState.COLLECTED
 
@@ -80,14 +188,6 @@ def state_of(rows: Sequence[LedgerRow]) -> OutputsState:
 def _order(entry: Entry) -> tuple[int, bool, bytes]:
     rank = {Place.RUN_SUMMARY: 0, Place.OUTPUT: 1, Place.STDOUT: 2, Place.STDERR: 3}[entry.place]
     return rank, entry.path != SUMMARY, entry.path
-
-
-def _beyond(size_bytes: int, total: int, count: int, limits: CollectionLimits) -> FileState | None:
-    if size_bytes > limits.max_file_bytes:
-        return FileState.TOO_LARGE
-    if count >= limits.max_files:
-        return FileState.OVER_COUNT
-    return FileState.OVER_TOTAL if total + size_bytes > limits.max_total_bytes else None
 
 
 def _reason(entry: Entry, state: FileState, limits: CollectionLimits) -> str | None:
@@ -121,32 +221,3 @@ def _unnamed(item: Item, unnamed: Counter[FileState], *, is_whole: bool) -> list
         )
         for state, count in sorted(unnamed.items())
     ]
-
-
-def _not_yet_visible(item: Item, listing: Listing, limits: CollectionLimits) -> list[LedgerRow]:
-    """Files that the task saw when it ended and that the listing lacks."""
-    if listing.manifest is None or listing.unnamed:
-        return []
-    try:
-        record = manifest.parse(listing.manifest)
-    except BadOutput:
-        return []
-    if record.attempt != item.attempt:
-        return []
-    listed = {entry.path for entry in listing.entries if entry.place is Place.OUTPUT}
-    missing = {seen.path: seen for seen in record.entries if seen.path not in listed and _is_plain(seen.path)}
-    return [
-        row_of(item, _entry(seen), FileState.NOT_YET_VISIBLE, reason=_GONE)
-        for seen in list(missing.values())[: limits.max_named_rows]
-    ]
-
-
-def _is_plain(path: bytes) -> bool:
-    """Whether a path that an author claims is one that a listing could have given."""
-    return 0 < len(path) <= MAX_PATH_BYTES and not {b"", b".", b".."} & set(path.split(b"/"))
-
-
-def _entry(seen: manifest.Entry) -> Entry:
-    return Entry(
-        place=Place.OUTPUT, path=seen.path, state=None, size_bytes=seen.size_bytes, modified_at=seen.modified_at
-    )

@@ -1,5 +1,6 @@
 """The structs of what was found, stored and left out: one row for every file of a task."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -61,6 +62,8 @@ class OutputsState(StrEnum):
 
 # How the reason of a removed row ends while its task is wanted again.
 COLLECTING_AGAIN = "; being collected again"
+# A longer one could not be a key of the ledger: an entry of PostgreSQL's indexes takes 2,704 bytes.
+MAX_PATH_BYTES = 1536
 MOVING = frozenset({OutputsState.PENDING, OutputsState.COLLECTING, OutputsState.PARTIAL})
 _SUFFIXES = {
     Kind.MARKDOWN: (b".md", b".markdown"),
@@ -72,6 +75,19 @@ def kind_of(path: bytes) -> Kind:
     """Tell the kind by the suffix, in any case."""
     lowered = path.lower()
     return next((kind for kind, suffixes in _SUFFIXES.items() if lowered.endswith(suffixes)), Kind.OTHER)
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored file as its ledger row has it; `is_noted`: the row says that its source is not as it was."""
+
+    size_bytes: int
+    modified_at: float
+    stored_bytes: int
+    attempt: int
+    is_noted: bool
+
+
+HeldFiles = Mapping[tuple[Place, bytes], Held]
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 Request: the limits; the number of items; for each five pairs of base directory and path below it (output directory,
 summary fragment, standard output, standard error, exit record; empty: there is none).
 Answer, for each item in turn: `O` the owner, `F` for each file named, `C` a count of unnamed ones by state, `T` when
-the walk was cut short, `M` the exit record, `E`; `A` only says that a long walk goes on.
+the walk was cut short, `M` the exit record or why it cannot be read, `E`; `A` only says that a long walk goes on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ class Location(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one task's files lie on the cluster."""
+    """Where one task's files lie on the cluster, and of which attempt and job an exit record has to be."""
 
     output: Location
     run_summary: Location
@@ -37,6 +37,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     stderr: Location
     manifest: Location
     attempt: int
+    job_id: str | None = None
 
     @property
     def places(self) -> tuple[Location, ...]:
@@ -63,13 +64,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, kw_only=True):
-    """What one task has on the cluster."""
+    """What one task has on the cluster; `manifest_fault` says why an exit record could not be read."""
 
     owner: int = reader.NOBODY
     entries: list[Entry] = []
     unnamed: dict[FileState, int] = {}
     is_whole: bool = True
     manifest: bytes | None = None
+    manifest_fault: FileState | None = None
 
 
 def locate(
@@ -159,7 +161,8 @@ class Answer:
             case b"T":
                 listing.is_whole = False
             case b"M":
-                listing.manifest = record.body
+                listing.manifest_fault = reader.state_of(record.state)
+                listing.manifest = record.body if listing.manifest_fault is None else None
             case b"A":
                 pass
             case _:

@@ -1,5 +1,6 @@
 """Structs of the catalog as a run might give them, with anything changed by name."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,7 +81,10 @@ def file(path: bytes, document: str | None = None, **changed: Any) -> OutputFile
 
 def panel(*files: OutputFile, **changed: Any) -> Panel:
     """What a task left behind."""
-    return Panel(files=files, files_count=sum(found.row.count for found in files), **changed)
+    counts = Counter[FileState]()
+    for found in files:
+        counts[found.row.state] += found.row.count
+    return Panel(files=files, files_count=counts.total(), counts=counts, **changed)
 
 
 def contribution(document: str, task_id: str = "train-0", task_name: str = "Train") -> Contribution:

@@ -136,6 +136,51 @@ def test_a_failed_collection_is_said_in_words() -> None:
 
     assert panel.collection == "Outputs could not be collected. cluster 'daint': no connection within 20 s"
     assert panel.is_collection_failed
+    assert panel.may_collect_again
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "told"),
+    [
+        (OutputsState.PENDING, None, "Outputs wait to be collected."),
+        (OutputsState.PENDING, "no python3", "Outputs wait to be collected. no python3"),
+        (OutputsState.PARTIAL, "1 of 2 files not yet visible", "More may come. 1 of 2 files not yet visible"),
+        (OutputsState.INCOMPLETE, None, "Some files could not be collected; they are listed with the reason."),
+        (OutputsState.COLLECTED, None, ""),
+        (OutputsState.COLLECTED, "exit record cannot be read", "exit record cannot be read"),
+        (OutputsState.NONE, None, ""),
+    ],
+)
+def test_a_collection_that_is_not_whole_says_so(state: OutputsState, reason: str | None, told: str) -> None:
+    panel = shown(samples.panel(collection_reason=reason), outputs_state=state)
+
+    assert panel.collection == told
+
+
+def test_what_may_be_collected_again_is_what_is_not_all_here() -> None:
+    failing = samples.panel(collection_reason="no python3")
+
+    asked = {state for state in OutputsState if shown(samples.panel(), outputs_state=state).may_collect_again}
+
+    assert asked == {OutputsState.PARTIAL, OutputsState.INCOMPLETE, OutputsState.FAILED}
+    assert shown(failing, outputs_state=OutputsState.PENDING).may_collect_again
+
+
+def test_the_head_counts_what_was_left_out_and_is_quiet_when_all_is_stored() -> None:
+    stored = [samples.file(b"%d" % number) for number in range(38)]
+    large = samples.file(b"", state=FileState.TOO_LARGE, count=2, size_bytes=None)
+    missing = samples.file(b"late", state=FileState.NOT_YET_VISIBLE)
+
+    assert shown(samples.panel(*stored)).tally == ""
+    told = shown(samples.panel(*stored, missing, large)).tally
+    assert told == "38 of 41 files stored · 2 too large · 1 not yet visible"
+    assert shown(samples.panel(large)).tally == "0 of 2 files stored · 2 too large"
+
+
+def test_a_log_that_was_left_out_is_named_with_its_reason() -> None:
+    panel = shown(samples.panel(stderr=samples.log(Place.STDERR, state=FileState.UNREADABLE, reason="no right")))
+
+    assert [(left.name, left.reason) for left in panel.left_out] == [("Standard error", "could not be read: no right")]
 
 
 def test_files_of_an_earlier_attempt_are_labelled() -> None:

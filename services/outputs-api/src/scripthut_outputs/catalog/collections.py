@@ -26,14 +26,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from scripthut_common.database import Database, count_present, notify
+from scripthut_common.database import Database, UtcTime, count_present, notify
 from scripthut_common.errors import LeaseLost
 from scripthut_common.events import ItemState, Outcome
-from scripthut_outputs.ledger import OutputsState
+from scripthut_outputs.ledger import HeldFiles, OutputsState
 from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
 
 from . import claiming, clusters
 from .changes import touch
+from .holding import read_held
 
 CHANNEL = "outputs_collections"
 # Of what is due a process leaves others their part, but takes so many at least: a trip costs the same for one.
@@ -45,7 +46,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A task whose outputs are ours to collect until the lease ends.
 
     `wanted` tells one wish from the next, `failures` counts attempts in a row that reached the cluster. Whose item
-    `succeeded` is collected after the others.
+    `succeeded` is collected after the others. What earlier looks of the wish have left is in `looks`,
+    `first_looked_at`, `listing_sha256` and `listed_at`; `claimed_at` is by the same clock, the database's. `held` is
+    what is stored of the item.
     """
 
     run_id: str
@@ -57,11 +60,18 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     succeeded: bool
     lease: UUID
+    looks: int
+    first_looked_at: datetime | None
+    listing_sha256: str | None
+    listed_at: datetime | None
+    claimed_at: datetime
+    job_id: str | None
     output_dir: str | None
     run_summary_path: str | None
     stdout_path: str | None
     stderr_path: str | None
     collected_at: datetime | None
+    held: HeldFiles = {}
 
     @property
     def key(self) -> Key:
@@ -76,13 +86,17 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
 
 
-_OF_THE_ITEM = ("output_dir", "run_summary_path", "stdout_path", "stderr_path", "collected_at")
+_OF_THE_ITEM = ("job_id", "output_dir", "run_summary_path", "stdout_path", "stderr_path", "collected_at")
+_OF_THE_LOOKS = ("looks", "first_looked_at", "listing_sha256", "listed_at")
 _RETURNED = (
     *(COLLECTIONS.c[name] for name in ("run_id", "task_id", "cluster", "attempt", "wanted")),
-    *(COLLECTIONS.c[name] for name in ("failures", "succeeded", "lease")),
+    *(COLLECTIONS.c[name] for name in ("failures", "succeeded", "lease", *_OF_THE_LOOKS)),
     *(ITEMS.c[name] for name in _OF_THE_ITEM),
     RUNS.c.owner,
+    func.clock_timestamp(type_=UtcTime).label("claimed_at"),
 )
+# What a wish begins with: nobody has looked yet.
+_UNSEEN = {"looks": 0, "first_looked_at": None, "listing_sha256": None, "listed_at": None}
 
 
 async def want(connection: AsyncConnection, run_id: str, task_id: str, attempt: int, cluster: str) -> None:
@@ -122,6 +136,7 @@ async def _ask(
         "reason": None,
         "succeeded": func.coalesce(ITEMS.c.outcome == Outcome.SUCCEEDED, false()),
         "is_alone": False,
+        **_UNSEEN,
     }
     columns = {"run_id": ITEMS.c.run_id, "task_id": ITEMS.c.task_id, "cluster": cluster, **asked}
     chosen = select(*(_column(name, value) for name, value in columns.items())).where(*of_items)
@@ -312,7 +327,11 @@ async def _take(connection: AsyncConnection, picked: Sequence[Key], lease_s: flo
         .returning(*_RETURNED)
     )
     rows = (await connection.execute(claim)).all()
-    claims = [Claim(**row._mapping) for row in rows]  # noqa: SLF001  SQLAlchemy's public name for it
+    held = await read_held(connection, [(row.run_id, row.task_id) for row in rows if row.collected_at])
+    claims = [
+        Claim(**row._mapping, held=held.get((row.run_id, row.task_id), {}))  # noqa: SLF001  SQLAlchemy's public name
+        for row in rows
+    ]
     return sorted(claims, key=lambda claimed: (claimed.succeeded, *claimed.key))
 
 

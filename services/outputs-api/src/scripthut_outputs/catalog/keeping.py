@@ -1,6 +1,6 @@
 """Write what was collected: ledger, item, documents to render and the event, for a whole batch in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    null,
     or_,
     select,
     tuple_,
@@ -54,26 +55,60 @@ _LEDGER: dict[str, TypeEngine[Any]] = {
     "attempt": Integer(),
 }
 _KEYS: dict[str, TypeEngine[Any]] = {"run_id": Text(), "task_id": Text()}
+_FILE: dict[str, TypeEngine[Any]] = {"place": Text(), "path": LargeBinary()}
+_WORDS: dict[str, TypeEngine[Any]] = {"said": Text(), "again_s": Double(), "seen": Text()}
 _ITEM: dict[str, TypeEngine[Any]] = {
     **_KEYS,
     "outputs_state": Text(),
     "has_outputs": Boolean(),
     "has_run_summary": Boolean(),
+    "is_collected": Boolean(),
 }
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one claim: its whole ledger, or why nothing could be collected."""
+    """What became of one claim: its whole ledger, or why nothing could be collected.
+
+    Args:
+        claim: what was claimed.
+        rows: of the ledger, but for the files of `kept`.
+        kept: stored files that have not changed, by place and path; their rows stay.
+        state: how pages and endpoints call it.
+        reason: in words for people.
+        again_s: after so long somebody looks again; `None` when the collection rests.
+        listing_sha256: what was seen, where no exit record vouches for it.
+    """
 
     claim: Claim
     rows: tuple[LedgerRow, ...] = ()
+    kept: frozenset[tuple[Place, bytes]] = frozenset()
     state: OutputsState
     reason: str | None = None
+    again_s: float | None = None
+    listing_sha256: str | None = None
 
     @property
     def stored(self) -> list[LedgerRow]:
-        """The files that we hold."""
+        """The files that arrived."""
         return [row for row in self.rows if row.state is FileState.STORED]
+
+    @property
+    def vanished(self) -> set[tuple[Place, bytes]]:
+        """The files that we hold and the cluster does not any more; who could not look does not know."""
+        if self.state is OutputsState.FAILED:
+            return set()
+        closed = {(row.place, row.path.rstrip(b"/")) for row in self.rows if row.state is FileState.UNREADABLE}
+        unseen = self.claim.held.keys() - self.kept - {(row.place, row.path) for row in self.rows}
+        return {(place, path) for place, path in unseen if closed.isdisjoint(_above(place, path))}
+
+
+def _above(place: Place, path: bytes) -> Iterator[tuple[Place, bytes]]:
+    """Yield the directories that a file lies in, as the ledger names them."""
+    yield place, b"."
+    at = path.find(b"/")
+    while at >= 0:
+        yield place, path[:at]
+        at = path.find(b"/", at + 1)
 
 
 class Keeping:
@@ -91,8 +126,8 @@ class Keeping:
     async def finish(self, results: Sequence[Result]) -> list[Claim]:
         """Write results whose lease still holds; give the claims of the others, of which nothing is written.
 
-        One that was asked for again meanwhile is due at once. Stored rows are never removed: where a file cannot be
-        had any more, its row only says so.
+        One that was asked for again meanwhile is due at once, and begins anew. Stored rows are never removed: where a
+        file cannot be had any more, its row only says so. The event is told of what rests.
         """
         async with self._database.transaction() as connection:
             ours = await self._hold(connection, results)
@@ -101,7 +136,7 @@ class Keeping:
             stored = [row for result in ours for row in result.stored if row.kind is Kind.MARKDOWN and row.sha256]
             await documents.want(connection, [str(row.sha256) for row in stored], self._renderer)
             at = await now(connection)
-            await self._outbox.add(connection, [_event(result, at) for result in ours])
+            await self._outbox.add(connection, [_event(result, at) for result in ours if result.again_s is None])
             for run_id in sorted({result.claim.run_id for result in ours}):
                 await touch(connection, run_id)
         kept = {result.claim.key for result in ours}
@@ -112,8 +147,14 @@ class Keeping:
         lock = select(ITEMS.c.run_id).where(of_items([result.claim for result in results]))
         await connection.execute(lock.order_by(ITEMS.c.run_id, ITEMS.c.task_id).with_for_update())
         wishes = _unnested(
-            {**_KEYS, "lease": COLLECTIONS.c.lease.type, "wanted": Integer(), "said": Text()},
-            [(*result.claim.key, result.claim.lease, result.claim.wanted, result.reason) for result in results],
+            {**_KEYS, "lease": COLLECTIONS.c.lease.type, "wanted": Integer(), **_WORDS},
+            [
+                (
+                    *(*result.claim.key, result.claim.lease, result.claim.wanted),
+                    *(result.reason, result.again_s, result.listing_sha256),
+                )
+                for result in results
+            ],
         )
         end = (
             update(COLLECTIONS)
@@ -123,12 +164,12 @@ class Keeping:
                 COLLECTIONS.c.lease == wishes.c.lease,
             )
             .values(
-                due_at=case((COLLECTIONS.c.wanted != wishes.c.wanted, func.now())),
                 lease=None,
                 lease_until=None,
                 failures=0,
                 first_failed_at=None,
                 reason=wishes.c.said,
+                **_next_look(wishes),
             )
             .returning(COLLECTIONS.c.run_id, COLLECTIONS.c.task_id)
         )
@@ -136,18 +177,43 @@ class Keeping:
         return [result for result in results if result.claim.key in held]
 
 
+def _next_look(wishes: Any) -> dict[str, Any]:
+    """When to look again and what to remember until then; of a wish that is no longer the same, nothing is changed."""
+    is_same = COLLECTIONS.c.wanted == wishes.c.wanted
+    is_again = wishes.c.again_s.is_not(None)
+    is_seen = COLLECTIONS.c.listing_sha256 == wishes.c.seen
+    later = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, wishes.c.again_s)
+    remembered: dict[str, tuple[Any, Any]] = {
+        "looks": (COLLECTIONS.c.looks + 1, 0),
+        "first_looked_at": (func.coalesce(COLLECTIONS.c.first_looked_at, func.now()), null()),
+        "listing_sha256": (wishes.c.seen, null()),
+        "listed_at": (case((is_seen, COLLECTIONS.c.listed_at), (wishes.c.seen.is_not(None), func.now())), null()),
+    }
+    values = {
+        name: case((~is_same, COLLECTIONS.c[name]), (is_again, waiting), else_=resting)
+        for name, (waiting, resting) in remembered.items()
+    }
+    # Without `again_s` there is no later: null.
+    return {"due_at": case((is_same, later), else_=func.now()), **values}
+
+
 async def _write_files(connection: AsyncConnection, results: Sequence[Result]) -> None:
-    again = [result.claim for result in results if result.claim.collected_at is not None]
+    looked = [result.claim for result in results if result.state is not OutputsState.FAILED]
+    again = [claim.key for claim in looked if claim.collected_at is not None]
     if again:
-        of_claims = tuple_(FILES.c.run_id, FILES.c.task_id).in_([claim.key for claim in again])
+        of_claims = tuple_(FILES.c.run_id, FILES.c.task_id).in_(again)
         never_held = FILES.c.removed_at.is_(None) & (FILES.c.state != FileState.STORED)
         await connection.execute(delete(FILES).where(of_claims, never_held))
     rows = [(*result.claim.key, *(getattr(row, name) for name in _LEDGER)) for result in results for row in result.rows]
     if rows:
         await connection.execute(_upsert(_unnested({**_KEYS, **_LEDGER}, rows)))
+    vanished = [(*result.claim.key, *file) for result in results for file in sorted(result.vanished)]
+    if vanished:
+        gone = _unnested({**_KEYS, **_FILE}, vanished)
+        of_file = [FILES.c[name] == gone.c[name] for name in (*_KEYS, *_FILE)]
+        note = update(FILES).where(*of_file, FILES.c.reason.is_(None))
+        await connection.execute(note.values(reason="it is no longer on the cluster"))
     if again:
-        untouched = (of_claims, FILES.c.collected_at < func.now(), FILES.c.reason.is_(None))
-        await connection.execute(update(FILES).where(*untouched).values(reason="it is no longer on the cluster"))
         lost = (of_claims, FILES.c.removal == Removal.DAMAGE)
         told = func.replace(FILES.c.reason, COLLECTING_AGAIN, "; the cluster has it no longer")
         await connection.execute(update(FILES).where(*lost).values(reason=told))
@@ -178,7 +244,7 @@ async def _write_items(connection: AsyncConnection, results: Sequence[Result]) -
             outputs_state=found.c.outputs_state,
             has_outputs=or_(ITEMS.c.has_outputs, found.c.has_outputs),
             has_run_summary=or_(ITEMS.c.has_run_summary, found.c.has_run_summary),
-            collected_at=case((found.c.outputs_state != OutputsState.FAILED, func.now()), else_=ITEMS.c.collected_at),
+            collected_at=case((found.c.is_collected, func.now()), else_=ITEMS.c.collected_at),
         )
     )
 
@@ -188,13 +254,18 @@ def _item_row(result: Result) -> tuple[object, ...]:
     fragments = [row for row in result.rows if row.place is Place.RUN_SUMMARY]
     has_run_summary = any(row.stored_bytes or row.state is not FileState.STORED for row in fragments)
     # Nothing found where something was found before is a vanished source, not a task without outputs.
-    is_vanished = result.state is OutputsState.NONE and result.claim.collected_at is not None
+    is_vanished = result.state is OutputsState.NONE and bool(result.claim.held)
     state = OutputsState.COLLECTED if is_vanished else result.state
-    return (*result.claim.key, state, has_outputs, has_run_summary)
+    is_empty_so_far = state is OutputsState.PARTIAL and not result.rows
+    return (
+        *(*result.claim.key, state, has_outputs, has_run_summary),
+        state is not OutputsState.FAILED and not is_empty_so_far,
+    )
 
 
 def _event(result: Result, at: datetime) -> CloudEvent:
     claim, stored = result.claim, result.stored
+    kept_bytes = sum(claim.held[file].stored_bytes for file in result.kept)
     told = OutputsCollected(
         run_id=claim.run_id,
         task_id=claim.task_id,
@@ -203,9 +274,9 @@ def _event(result: Result, at: datetime) -> CloudEvent:
         attempt=claim.attempt,
         sequence=claim.wanted,
         outputs_state=result.state,
-        stored_files=len(stored),
+        stored_files=len(stored) + len(result.kept),
         left_out_files=sum(row.count for row in result.rows) - len(stored),
-        stored_bytes=sum(row.stored_bytes or 0 for row in stored),
+        stored_bytes=sum(row.stored_bytes or 0 for row in stored) + kept_bytes,
     )
     return events.event(Type.OUTPUTS_COLLECTED, told, source=SOURCE, at=at)
 

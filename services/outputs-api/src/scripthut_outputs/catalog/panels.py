@@ -1,15 +1,16 @@
-"""What a run's page shows of many tasks at once, in two queries however many they are."""
+"""What a run's page shows of many tasks at once, in three queries however many they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, case, func, select
+from sqlalchemy import Row, Select, and_, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.layout import TASK_SUMMARY_NAME
-from scripthut_outputs.ledger import Kind, LedgerRow, Place
+from scripthut_outputs.ledger import FileState, Kind, LedgerRow, Place
 from scripthut_outputs.tables import COLLECTIONS, DOCUMENTS, FILES
 
+from . import wording
 from .files import ROW, WORDS, ledger_row, rendering_of
 from .views import OutputFile, Panel
 
@@ -42,7 +43,18 @@ async def read_panels(
         COLLECTIONS.c.run_id == run_id, COLLECTIONS.c.task_id.in_(task_ids), COLLECTIONS.c.reason.is_not(None)
     )
     reasons = {row.task_id: row.reason for row in await connection.execute(waiting)}
-    return {task_id: _panel(rows, reasons.get(task_id)) for task_id, rows in found.items()}
+    counts: dict[str, dict[FileState, int]] = {task_id: {} for task_id in task_ids}
+    for task_id, state, count in await connection.execute(_counts(run_id, task_ids)):
+        counts[task_id][wording.read(FileState, state)] = int(count)
+    return {task_id: _panel(rows, counts[task_id], reasons.get(task_id)) for task_id, rows in found.items()}
+
+
+def _counts(run_id: str, task_ids: Sequence[str]) -> Select[str, str, int]:
+    return (
+        select(FILES.c.task_id, FILES.c.state, func.sum(FILES.c["count"]))
+        .where(FILES.c.run_id == run_id, FILES.c.task_id.in_(task_ids), FILES.c.place == Place.OUTPUT)
+        .group_by(FILES.c.task_id, FILES.c.state)
+    )
 
 
 def _files(run_id: str, task_ids: Sequence[str], renderer: str, max_files: int, max_html_bytes: int) -> Any:
@@ -52,7 +64,6 @@ def _files(run_id: str, task_ids: Sequence[str], renderer: str, max_files: int, 
         select(
             *FILES.c,
             func.row_number().over(partition_by=of_task, order_by=[is_later, FILES.c.path]).label("number"),
-            func.sum(FILES.c["count"]).over(partition_by=of_task).label("total"),
             func.count(FILES.c.removed_at).over(partition_by=of_task).label("removed"),
         )
         .where(FILES.c.run_id == run_id, FILES.c.task_id.in_(task_ids), FILES.c.place.in_(_SHOWN))
@@ -68,7 +79,6 @@ def _files(run_id: str, task_ids: Sequence[str], renderer: str, max_files: int, 
             numbered.c.task_id,
             *columns,
             numbered.c["count"].label("files_count"),
-            numbered.c.total,
             numbered.c.removed,
             DOCUMENTS.c.state.label("document_state"),
             case((is_long, None), else_=DOCUMENTS.c.html).label("html"),
@@ -81,11 +91,14 @@ def _files(run_id: str, task_ids: Sequence[str], renderer: str, max_files: int, 
     )
 
 
-def _panel(rows: Sequence[Row[*tuple[Any, ...]]], collection_reason: str | None) -> Panel:
+def _panel(
+    rows: Sequence[Row[*tuple[Any, ...]]], counts: Mapping[FileState, int], collection_reason: str | None
+) -> Panel:
     outputs = [row for row in rows if row.place == Place.OUTPUT]
     return Panel(
         files=tuple(OutputFile(row=ledger_row(row), rendered=rendering_of(row)) for row in outputs),
-        files_count=int(outputs[0].total) if outputs else 0,
+        files_count=sum(counts.values()),
+        counts=counts,
         removed_count=int(outputs[0].removed) if outputs else 0,
         too_long=frozenset(row.path for row in outputs if row.is_long),
         stdout=_log(rows, Place.STDOUT),

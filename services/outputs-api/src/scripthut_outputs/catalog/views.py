@@ -1,5 +1,6 @@
 """What a reader of the catalog is given: named structs, never rows."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -142,13 +143,14 @@ class TaskOutputs(msgspec.Struct, frozen=True, kw_only=True):
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
     """What a run's page shows of one task: its first files, task summary first, and its logs.
 
-    `files_count` counts all of its ledger, `removed_count` what was removed from our store; `too_long` names documents
-    whose HTML is left to the task's own page.
+    `files_count` counts all of its ledger, `counts` does so by file state, `removed_count` what was removed from our
+    store; `too_long` names documents whose HTML is left to the task's own page.
     """
 
     files: tuple[OutputFile, ...] = ()
     files_count: int = 0
     removed_count: int = 0
+    counts: Mapping[FileState, int] = {}
     too_long: frozenset[bytes] = frozenset()
     stdout: LedgerRow | None = None
     stderr: LedgerRow | None = None

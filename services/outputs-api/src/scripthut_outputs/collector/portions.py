@@ -19,6 +19,8 @@ What a fault means, and for whom:
 
 from collections.abc import Sequence
 
+import msgspec
+
 from scripthut_common.errors import DatabaseUnavailable, InvalidInput, NoConnection, TimedOut, Unreachable
 from scripthut_outputs import choosing, listing
 from scripthut_outputs.catalog.collections import Claim, Collections
@@ -208,7 +210,7 @@ class AloneLane(Lane):
 def _item(claim: Claim) -> listing.Item | None:
     if not claim.output_dir:
         return None
-    return listing.locate(
+    item = listing.locate(
         claim.run_id,
         claim.task_id,
         output_dir=claim.output_dir,
@@ -217,11 +219,26 @@ def _item(claim: Claim) -> listing.Item | None:
         stderr_path=claim.stderr_path,
         attempt=claim.attempt,
     )
+    return msgspec.structs.replace(item, job_id=claim.job_id)
 
 
 def _result(whole: Whole) -> Result:
-    claim, refusal = whole.plan.claim, whole.plan.refusal
-    if refusal:
-        return Result(claim=claim, state=OutputsState.FAILED, reason=refusal)
-    unique = {(row.place, row.path): row for row in whole.rows}
-    return Result(claim=claim, rows=tuple(unique.values()), state=choosing.state_of(whole.rows))
+    plan = whole.plan
+    if plan.refusal:
+        return Result(claim=plan.claim, state=OutputsState.FAILED, reason=plan.refusal)
+    unique = {(row.place, row.path): plan.choice.noted(row) for row in whole.rows}
+    verdict = plan.verdict
+    state = choosing.state_of(whole.rows, has_kept=bool(plan.choice.kept))
+    if verdict.again_s is not None:
+        state = OutputsState.PARTIAL
+    elif not verdict.is_complete:
+        state = OutputsState.INCOMPLETE
+    return Result(
+        claim=plan.claim,
+        rows=tuple(unique.values()),
+        kept=frozenset((entry.place, entry.path) for entry in plan.choice.kept),
+        state=state,
+        reason=verdict.note,
+        again_s=verdict.again_s,
+        listing_sha256=verdict.listing_sha256,
+    )

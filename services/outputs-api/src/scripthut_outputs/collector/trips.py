@@ -14,7 +14,7 @@ from scripthut_common import supervision
 from scripthut_common.clusters import Cluster
 from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreachable
 from scripthut_common.shell import MIB, Program, RemoteShell
-from scripthut_outputs import choosing, listing, transfer
+from scripthut_outputs import choosing, listing, transfer, visibility
 from scripthut_outputs.blobs import Batch, BlobStore
 from scripthut_outputs.catalog.collections import Claim
 from scripthut_outputs.catalog.relying import Relied
@@ -45,6 +45,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     item: listing.Item
     owner: int
     choice: choosing.Choice
+    verdict: visibility.Verdict
     size_bytes: int
     refusal: str | None = None
 
@@ -153,9 +154,18 @@ class Trips:
         self._way = way
 
     def _plan(self, claim: Claim, item: listing.Item, found: listing.Listing) -> Planned:
-        choice = choosing.choose(item, found, self._cluster.collection)
+        verdict = visibility.decide(item, found, claim.held, _past(claim), self._cluster.visibility)
+        choice = choosing.choose(
+            item,
+            found,
+            self._cluster.collection,
+            lacking=verdict.lacking,
+            is_waiting=verdict.again_s is not None,
+            # A new wish fetches everything anew; the looks that it takes do not.
+            held=claim.held if claim.looks else {},
+        )
         size_bytes = sum(self._limit_bytes(entry) + _FRAME_BYTES for entry in choice.take)
-        return Planned(claim=claim, item=item, owner=found.owner, choice=choice, size_bytes=size_bytes)
+        return Planned(claim=claim, item=item, owner=found.owner, choice=choice, verdict=verdict, size_bytes=size_bytes)
 
     def _limit_bytes(self, entry: listing.Entry) -> int:
         """How much of a file may arrive: what was listed of it, or a log's end."""
@@ -255,6 +265,16 @@ def _fitting(planned: Sequence[Planned], max_bytes: int) -> int:
         if count and size_bytes > max_bytes:
             return count
     return len(planned)
+
+
+def _past(claim: Claim) -> visibility.Past:
+    return visibility.Past(
+        looks=claim.looks,
+        first_looked_at=claim.first_looked_at,
+        listing_sha256=claim.listing_sha256,
+        listed_at=claim.listed_at,
+        now=claim.claimed_at,
+    )
 
 
 def _is_log(entry: listing.Entry) -> bool:

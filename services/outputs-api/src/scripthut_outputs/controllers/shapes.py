@@ -135,7 +135,11 @@ class OutputJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OutputsJson(msgspec.Struct, frozen=True, kw_only=True):
-    """A task's output files. `truncated`: something was left out."""
+    """A task's output files.
+
+    `truncated`: something was left out; `counts`: all files of the task by state, those of other pages too;
+    `collection_reason`: why not all is here yet, or never will be.
+    """
 
     run_id: str
     task_id: str
@@ -147,6 +151,7 @@ class OutputsJson(msgspec.Struct, frozen=True, kw_only=True):
     has_outputs: bool
     truncated: bool
     collected_at: datetime | None
+    collection_reason: str | None
     counts: Mapping[FileState, int]
     outputs: tuple[OutputJson, ...]
     next: str | None

@@ -302,7 +302,7 @@ class Lister:
         worker.tell(b"F", number, place << 4 | state, found.st_size, found.st_mtime, name)
 
     def manifest(self, worker: Worker, number: int, place: int, item: Item) -> None:
-        """Write the exit record's content, if there is one."""
+        """Write the exit record's content, if there is one, or the state that says why it cannot be read."""
         base, path = item.paths[place]
         parents, name = split(path)
         worker.ask(name)
@@ -312,15 +312,16 @@ class Lister:
                 fd = os.open(name, OPEN_FILE, dir_fd=parent)
             finally:
                 os.close(parent)
-        except OSError:
+        except OSError as fault:
+            if state_of(fault) != MISSING:
+                worker.tell(b"M", number, state_of(fault))
             return
         with os.fdopen(fd, "rb", buffering=0) as file:
             found = os.fstat(fd)
-            is_ours = judge(found, NOBODY if item.owner is None else item.owner) == REGULAR
-            if is_ours and found.st_size <= self.max_manifest:
-                body = read_all(file, found.st_size)
-                if body is not None:
-                    worker.tell(b"M", number, 0, 0, found.st_mtime, body)
+            state, body = judge(found, NOBODY if item.owner is None else item.owner), b""
+            if state == REGULAR:
+                state, body = read_whole(file, found.st_size, self.max_manifest)
+            worker.tell(b"M", number, state, found.st_size, found.st_mtime, body)
 
 
 def descend(base: bytes, parts: "Sequence[bytes]") -> "tuple[int, int, int]":
@@ -517,16 +518,21 @@ def marks(found: os.stat_result) -> "tuple[int, int, int]":
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def read_all(file: "BinaryIO", size: int) -> "bytes | None":
-    """Read exactly so many bytes; None when the file has fewer."""
+def read_whole(file: "BinaryIO", size: int, limit: int) -> "tuple[int, bytes]":
+    """Read exactly so many bytes; give the state that says whether they are all, and them if they are."""
+    if size > limit:
+        return TOO_LARGE, b""
     pieces = []
     while size:
-        piece = file.read(size)
+        try:
+            piece = file.read(size)
+        except OSError:
+            return UNREADABLE, b""
         if not piece:
-            return None
+            return CHANGED, b""
         pieces.append(piece)
         size -= len(piece)
-    return b"".join(pieces)
+    return REGULAR, b"".join(pieces)
 
 
 class Crew:

@@ -101,6 +101,7 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         files=outputs.files,
         files_count=sum(file.row.count for file in outputs.files),
         removed_count=outputs.removed_count,
+        counts=outputs.counts,
         stdout=logs[Place.STDOUT],
         stderr=logs[Place.STDERR],
         collection_reason=item.collection_reason,

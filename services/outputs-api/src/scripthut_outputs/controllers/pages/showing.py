@@ -1,6 +1,6 @@
 """Turn what the catalog says into what the pages show: named structs for the templates, words decided here. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from signal import Signals
 
@@ -129,6 +129,7 @@ class TaskPanel(_View, frozen=True, kw_only=True):
     """All that one task left behind. `removed` says how much of it is no longer in our store."""
 
     row: Row
+    tally: str
     summary: Document | None
     documents: tuple[Document, ...]
     images: tuple[File, ...]
@@ -137,6 +138,7 @@ class TaskPanel(_View, frozen=True, kw_only=True):
     logs: tuple[Log, ...]
     collection: str
     is_collection_failed: bool
+    may_collect_again: bool
     is_failed: bool
     more_files: int
     is_open: bool
@@ -209,14 +211,17 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
     images = [_file(item, file) for file in stored if file.row.kind is Kind.IMAGE]
     return TaskPanel(
         row=row(item, has_panel=True),
+        tally=words.tally(found.counts),
         summary=summary,
         documents=tuple(documents[1:] if summary else documents),
         images=tuple(image for image in images if f'src="{image.url}"' not in shown),
         files=tuple(_file(item, file) for file in stored),
-        left_out=tuple(_left_out(file.row) for file in found.files if file.row.state is not FileState.STORED),
+        left_out=(*_left_out_files(found), *_left_out_logs(found)),
         logs=_logs(item, found, tails),
         collection=_collection(item, found.collection_reason),
         is_collection_failed=item.outputs_state is OutputsState.FAILED,
+        may_collect_again=item.outputs_state in words.UNFINISHED
+        or (item.outputs_state is OutputsState.PENDING and found.collection_reason is not None),
         is_failed=item.outcome not in {None, Outcome.SUCCEEDED},
         more_files=found.files_count - sum(file.row.count for file in found.files),
         is_open=is_open,
@@ -287,8 +292,9 @@ def _notes(item: Item) -> tuple[str, ...]:
 
 
 def _collection(item: Item, reason: str | None) -> str:
-    told = words.COLLECTION.get(item.outputs_state, "")
-    return f"{told} {text.line(reason)}" if told and reason else told
+    """What became of the collection, in sentences; of one that went well only what is to be noted."""
+    told = [words.COLLECTION.get(item.outputs_state, ""), text.line(reason or "")]
+    return " ".join(sentence for sentence in told if sentence)
 
 
 def _document_of(item: Item, file: OutputFile, found: Panel, allowance: Allowance) -> Document:
@@ -324,14 +330,25 @@ def _file(item: Item, file: OutputFile) -> File:
     )
 
 
-def _left_out(row_: LedgerRow) -> LeftOut:
+def _left_out_files(found: Panel) -> Iterator[LeftOut]:
+    return (
+        _left_out(file.row, text.name(file.row.path)) for file in found.files if file.row.state is not FileState.STORED
+    )
+
+
+def _left_out_logs(found: Panel) -> Iterator[LeftOut]:
+    logs = (log for log in (found.stderr, found.stdout) if log is not None and log.state is not FileState.STORED)
+    return (_left_out(log, LOGS[log.place]) for log in logs)
+
+
+def _left_out(row_: LedgerRow, name: str) -> LeftOut:
     reason = words.LEFT_OUT.get(row_.state, text.name(row_.state))
     if row_.removed_at is not None:
         return LeftOut(
             name=text.name(row_.path), size=text.size(row_.size_bytes), count=1, reason=row_.reason or reason
         )
     return LeftOut(
-        name=text.name(row_.path),
+        name=name,
         size=text.size(row_.size_bytes),
         count=row_.count,
         reason=f"{reason}: {text.line(row_.reason)}" if row_.reason else reason,

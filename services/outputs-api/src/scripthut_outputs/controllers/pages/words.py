@@ -1,5 +1,6 @@
 """States, outcomes and reasons in words for people, each with an icon, never by colour alone. Pure."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -73,13 +74,41 @@ LEFT_OUT: dict[FileState, str] = {
     FileState.NOT_YET_VISIBLE: "not visible on the cluster yet",
     FileState.PURGED: "removed on the cluster before it was collected",
 }
+TALLIED: dict[FileState, str] = {
+    FileState.TOO_LARGE: "too large",
+    FileState.OVER_COUNT: "beyond the number kept",
+    FileState.OVER_TOTAL: "beyond the total size kept",
+    FileState.TOO_DEEP: "too deep",
+    FileState.NOT_REGULAR: "not regular",
+    FileState.NOT_OWNED: "of another account",
+    FileState.UNREADABLE: "unreadable",
+    FileState.CHANGED_WHILE_READING: "changed while read",
+    FileState.NOT_YET_VISIBLE: "not yet visible",
+    FileState.PURGED: "removed too early",
+}
 COLLECTION: dict[OutputsState, str] = {
     OutputsState.PENDING: "Outputs wait to be collected.",
     OutputsState.COLLECTING: "Outputs are being collected.",
-    OutputsState.PARTIAL: "Collected while the task runs; more may come.",
-    OutputsState.INCOMPLETE: "Some files were left out; they are listed with the reason.",
+    OutputsState.PARTIAL: "More may come.",
+    OutputsState.INCOMPLETE: "Some files could not be collected; they are listed with the reason.",
     OutputsState.FAILED: "Outputs could not be collected.",
 }
+
+
+UNFINISHED = frozenset({OutputsState.PARTIAL, OutputsState.INCOMPLETE, OutputsState.FAILED})
+
+
+def tally(counts: Mapping[FileState, int]) -> str:
+    """`38 of 41 files stored · 2 too large · 1 not yet visible`; empty when all are stored."""
+    left_out = {state: count for state, count in counts.items() if state is not FileState.STORED and count}
+    if not left_out:
+        return ""
+    order = {state: place for place, state in enumerate(FileState)}
+    states = sorted(left_out, key=lambda state: (order.get(state, len(order)), state))
+    parts = [f"{left_out[state]:,} {TALLIED.get(state) or _cut(state)}" for state in states]
+    all_files = sum(counts.values())
+    stored = f"{counts.get(FileState.STORED, 0):,} of {all_files:,} file{'s' if all_files != 1 else ''} stored"
+    return " · ".join((stored, *parts))
 
 
 def of_count(word: str) -> Chip:

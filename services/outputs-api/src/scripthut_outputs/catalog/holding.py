@@ -1,0 +1,55 @@
+"""What is stored of items already, read beside their claims: what has not changed is not fetched twice."""
+
+from collections.abc import Collection
+
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scripthut_outputs.ledger import FileState, Held, Place
+from scripthut_outputs.tables import FILES
+
+_ROW = (
+    FILES.c.run_id,
+    FILES.c.task_id,
+    FILES.c.place,
+    FILES.c.path,
+    FILES.c.size_bytes,
+    FILES.c.modified_at,
+    FILES.c.stored_bytes,
+    FILES.c.attempt,
+    FILES.c.reason.is_not(None).label("is_noted"),
+)
+
+
+async def read_held(
+    connection: AsyncConnection, keys: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], dict[tuple[Place, bytes], Held]]:
+    """Read the stored files of these items, by item; retention's are not stored any more."""
+    held: dict[tuple[str, str], dict[tuple[Place, bytes], Held]] = {}
+    if not keys:
+        return held
+    stored = select(*_ROW).where(
+        tuple_(FILES.c.run_id, FILES.c.task_id).in_(keys),
+        FILES.c.state == FileState.STORED,
+        FILES.c.removed_at.is_(None),
+        func.num_nonnulls(FILES.c.size_bytes, FILES.c.modified_at, FILES.c.stored_bytes) == 3,
+    )
+    for (
+        run_id,
+        task_id,
+        place,
+        path,
+        size_bytes,
+        modified_at,
+        stored_bytes,
+        attempt,
+        is_noted,
+    ) in await connection.execute(stored):
+        held.setdefault((run_id, task_id), {})[Place(place), path] = Held(
+            size_bytes=size_bytes,
+            modified_at=modified_at,
+            stored_bytes=stored_bytes,
+            attempt=attempt,
+            is_noted=is_noted,
+        )
+    return held
