@@ -5,6 +5,9 @@ PYTHON ?= python3
 CLUSTERS ?= clusters.toml
 PORT ?=
 TESTERS ?= 3
+SEED ?=
+ITEMS ?=
+MINUTES ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 PACKAGES := libs/common services/poller services/outputs-api
@@ -55,6 +58,10 @@ truth: $(VENV)/.dev ## let jobs end in every way on a real Slurm; prints what it
 	@sh tests/testbed/install.sh
 	@$(PY) -m tests.truth
 
+chaos: $(VENV)/.dev ## break everything at random while tasks run, SEED=… repeats it; prints what was survived
+	@sh tests/testbed/install.sh
+	@$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ITEMS),--items $(ITEMS)) $(if $(MINUTES),--minutes $(MINUTES))
+
 up: ## start the production shape with Docker Compose
 	docker compose up --detach --wait
 
@@ -68,4 +75,4 @@ migrate: $(VENV)/.runtime ## bring both services' schemas to the newest version
 lock: $(VENV)/.dev ## choose versions anew and write the requirement locks
 	@for name in runtime dev; do $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements/$$name.lock requirements/$$name.in; done
 
-.PHONY: help venv demo run check test bench truth up down migrate lock
+.PHONY: help venv demo run check test bench truth chaos up down migrate lock

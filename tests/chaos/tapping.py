@@ -2,14 +2,16 @@
 
 import json
 from collections import defaultdict
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from scripthut_common import bus as buses
+from scripthut_common.events import Type
 from tests.testbed.vhosts import Vhosts
 
+K = TypeVar("K")
 _QUEUE = "tests.tap"
 _ALL_AT_ONCE = 100_000
 
@@ -50,6 +52,44 @@ class Tap:
         asked = {"count": _ALL_AT_ONCE, "ackmode": "ack_requeue_false", "encoding": "auto"}
         got = self._vhosts.manage("POST", f"queues/{self._vhost}/{_QUEUE}/get", asked)
         return [msgspec.convert(json.loads(message["payload"]), Heard) for message in got]
+
+
+class Subscriber:
+    """A program that keeps what events say, however often and in whatever order they come.
+
+    Attributes:
+        items: the last word about every item, by run and task.
+        collected: the last `outputs.collected` of every item.
+        runs: the last `run.completed` of every run.
+        verdicts: every `item.completed`, by run and task, as (attempt, revision, sequence).
+    """
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], dict[str, Any]] = {}
+        self.collected: dict[tuple[str, str], dict[str, Any]] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.verdicts: dict[tuple[str, str], set[tuple[int, int, int]]] = defaultdict(set)
+
+    def apply(self, event: Heard) -> None:
+        """Take one event; what is older than what is known changes nothing."""
+        told = event.data
+        if event.type == Type.RUN_COMPLETED:
+            _keep_later(self.runs, told["run_id"], told)
+        if event.type == Type.OUTPUTS_COLLECTED:
+            _keep_later(self.collected, (told["run_id"], told["task_id"]), told)
+        if event.type.startswith("item."):
+            _keep_later(self.items, (told["run_id"], told["task_id"]), told)
+        if event.type == Type.ITEM_COMPLETED:
+            self.verdicts[told["run_id"], told["task_id"]].add(_order(told))
+
+
+def _order(told: dict[str, Any]) -> tuple[int, int, int]:
+    return (told.get("attempt", 0), told.get("revision", 0), told["sequence"])
+
+
+def _keep_later(kept: dict[K, dict[str, Any]], key: K, told: dict[str, Any]) -> None:
+    if key not in kept or _order(kept[key]) < _order(told):
+        kept[key] = told
 
 
 def contradictions(heard: list[Heard]) -> list[str]:

@@ -25,7 +25,7 @@ from tests.testbed.workspaces import Server
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _ALL_SERVE_ON = "127.0.0.1"
-_NAMES = ("poller", "api", "collector")
+_NAMES = ("poller", "api")
 
 
 def slurm_over(sshd: Sshd, slurm: SlurmCluster, user: str = ALICE, **changes: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Pair(Server):
     """Both services as they run in production; each process may be stopped, killed, paused and started again.
 
     Attributes:
-        poller, api, collector: the processes.
+        poller, api, collector: the processes; `collectors` are all of that kind.
         blobs_dir: where the bytes of collected files lie.
     """
 
@@ -60,6 +60,7 @@ class Pair(Server):
         clusters: Mapping[str, Mapping[str, Any]],
         blobs_dir: Path | None = None,
         environment: Mapping[str, str] = _NOTHING,
+        collectors: int = 1,
     ) -> None:
         """Bring the schemas up and start the processes; return when all are ready.
 
@@ -69,11 +70,13 @@ class Pair(Server):
             clusters: their descriptions by name.
             blobs_dir: another place for blobs than the pair's own directory.
             environment: more variables for every process, as `SCRIPTHUT_OUTPUTS_MAX_INLINE_HTML_BYTES`.
+            collectors: how many; the second is called `collector-2`.
         """
         self._servers = (database_uri, amqp_uri)
         self._clusters = clusters
         self._given_blobs_dir = blobs_dir
         self._more = environment
+        self._collector_names = ["collector", *(f"collector-{number}" for number in range(2, collectors + 1))]
         super().__init__("pair")
 
     @property
@@ -90,7 +93,7 @@ class Pair(Server):
     @property
     def daemons(self) -> dict[str, Daemon]:
         """The processes by name."""
-        return {"poller": self.poller, "api": self.api, "collector": self.collector}
+        return {"poller": self.poller, "api": self.api, **self.collectors}
 
     def client(self) -> Client:
         """Call the API as the person who set the services up."""
@@ -120,13 +123,15 @@ class Pair(Server):
         return "\n\n".join(daemon.tail(60) for daemon in self.daemons.values())
 
     def _start(self) -> None:
-        self._ports = {name: ports.reserve_port() for name in (*_NAMES, "api's health")}
+        self._ports = {name: ports.reserve_port() for name in (*_NAMES, *self._collector_names, "api's health")}
         blobs_dir = self._given_blobs_dir
         self.blobs_dir = self._workspace.directory("blobs", 0o700) if blobs_dir is None else blobs_dir
         self._environment = self._settings()
         self.poller = self._process("poller", ["scripthut_poller", "run"])
         self.api = self._process("api", ["scripthut_outputs", "api"], health="api's health")
-        self.collector = self._process("collector", ["scripthut_outputs", "collect"], health="collector")
+        collect = ["scripthut_outputs", "collect"]
+        self.collectors = {name: self._process(name, collect, health=name) for name in self._collector_names}
+        self.collector = self.collectors["collector"]
         self.migrate()
         for daemon in self.daemons.values():
             daemon.spawn()
@@ -171,5 +176,11 @@ def _toml(clusters: Mapping[str, Mapping[str, Any]]) -> str:
     """Write `clusters.toml`; JSON's texts, numbers and truths are TOML's too."""
     lines = []
     for name, fields in clusters.items():
-        lines += [f"[clusters.{name}]", *(f"{field} = {json.dumps(value)}" for field, value in fields.items())]
+        lines += [f"[clusters.{name}]", *(f"{field} = {_toml_value(value)}" for field, value in fields.items())]
     return "\n".join([*lines, ""])
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_toml_value(one)}" for name, one in value.items()) + " }"
+    return json.dumps(value)

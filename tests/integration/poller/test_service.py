@@ -58,6 +58,18 @@ async def test_a_running_item_is_told_and_cancelled(house: House, here: Cluster)
     assert house.items(Type.ITEM_COMPLETED)["a"].outcome is Outcome.CANCELLED
 
 
+async def test_an_item_that_was_cancelled_while_it_waited_is_told_as_cancelled(house: House, here: Cluster) -> None:
+    wanted = [TaskSpec(id="a", command="sleep 600"), TaskSpec(id="b", command="true", deps=("a",))]
+    await house.bus.publish(request(part_of_run(wanted, log_dir=here.log_dir)))
+    await house.until(lambda one: one.type is Type.ITEM_STARTED)
+
+    await house.bus.publish(cancellation())
+    await house.until(_is_end)
+
+    outcomes = {task_id: one.outcome for task_id, one in house.items(Type.ITEM_COMPLETED).items()}
+    assert outcomes == {"a": Outcome.CANCELLED, "b": Outcome.CANCELLED}
+
+
 async def test_the_service_says_what_it_can_do(house: House, here: Cluster) -> None:
     await house.bus.publish(request(part_of_run([TaskSpec(id="a", command="true")], log_dir=here.log_dir)))
     await house.until(_is_end)

@@ -32,7 +32,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 COMPLETED = Verdict(outcome=Outcome.SUCCEEDED, word="COMPLETED")
 FAILED = Verdict(outcome=Outcome.FAILED, word="FAILED")
 NOT_LAUNCHED = Verdict(outcome=Outcome.FAILED, word="LaunchFailed")
-CANCELLED = Verdict(outcome=Outcome.CANCELLED, word="CANCELLED")
+# Named as Slurm names somebody's cancelling: alone the word is what Slurm itself does to jobs that can never begin.
+CANCELLED = Verdict(outcome=Outcome.CANCELLED, word=f"CANCELLED by {os.getuid()}")
 TIMED_OUT = Verdict(outcome=Outcome.TIMED_OUT, word="TIMEOUT")
 NODE_FAILED = Verdict(outcome=Outcome.NODE_FAILED, word="NODE_FAIL")
 DEPENDENCY_FAILED = Verdict(outcome=Outcome.DEPENDENCY_FAILED, word="DependencyNeverSatisfied")
