@@ -158,6 +158,7 @@ scripthut_end() {
     [ "${_sh_pid:-}" = "$BASHPID" ] || return 0
     set -- "${_sh_killed:-$1}"
     (
+        trap '' HUP INT QUIT TERM USR1 USR2
         trap - ERR DEBUG
         set +euC
         IFS=$' \t\n'

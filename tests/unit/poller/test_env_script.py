@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -215,6 +216,35 @@ def test_sigterm_while_a_program_runs_leaves_a_record(home: Home) -> None:
     process.wait(30)
 
     assert home.record("slurm-12", "job").exit_code == 143
+
+
+def cat(home: Home, text: str) -> dict[str, str]:
+    """Put a `cat` of one's own before that of the system: it adds the list of files to the record."""
+    file = home.path / "tools" / "cat"
+    file.parent.mkdir()
+    file.write_text(f'#!/bin/sh\n{text}\nexec {shutil.which("cat")} "$@"\n')
+    file.chmod(0o755)
+    return {"PATH": f"{file.parent}:{os.environ['PATH']}", "SLURM_JOB_ID": "12"}
+
+
+def test_sigterm_while_the_end_is_noted_is_how_the_script_ended(home: Home) -> None:
+    reached, go = home.path / "reached", home.path / "go"
+    process = home.start(SOURCE, **cat(home, f"touch {reached}\nuntil [ -e {go} ]; do sleep 0.01; done"))
+    while not reached.exists():
+        time.sleep(0.01)
+
+    os.killpg(process.pid, signal.SIGTERM)
+    go.touch()
+
+    assert process.wait(30) == 143
+    assert home.record("slurm-12", "job").exit_code == 143
+
+
+def test_sigterm_that_only_those_hear_who_note_the_end_loses_nothing(home: Home) -> None:
+    status, _, err = home.run(SOURCE + "exit 3", **cat(home, "kill -TERM $PPID $$"))
+
+    assert (status, err) == (3, "")
+    assert home.record("slurm-12", "job").exit_code == 3
 
 
 def test_a_requeued_job_is_another_attempt(home: Home) -> None:

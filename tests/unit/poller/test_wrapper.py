@@ -1,6 +1,7 @@
 """The wrapper holds whatever its author writes: every script here runs in real bash."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ from scripthut_common import layout
 from scripthut_common.manifest import MAX_FILES
 from scripthut_common.tasks import MAX_TASK_BYTES, TaskSpec
 from scripthut_poller.wrapper import batch_script
-from tests.unit.poller.wrapped import NONCE, RUN, TASK, Place
+from tests.unit.poller.wrapped import NONCE, RUN, TASK, Place, Started
 
 
 @pytest.fixture
@@ -373,6 +374,87 @@ def test_a_command_that_survives_sigterm_has_the_last_word(place: Place) -> None
     assert ran.status == 0
     assert place.record.exit_code == 0
     assert place.record.flags == {"terminated"}
+
+
+def tools(directory: Path, name: str, text: str) -> dict[str, str]:
+    """Put a tool of one's own before that of the system, which `text` finds as `$real`."""
+    directory.mkdir()
+    (directory / name).write_text(f"#!/bin/sh\nreal={shutil.which(name)}\n{text}\n")
+    (directory / name).chmod(0o755)
+    return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+
+def start_tidy(place: Place, env: dict[str, str]) -> tuple[Started, int]:
+    """Start a task that ends with 0 when it is told to end; also return the process id of its author's shell."""
+    pid = place.log_dir / "pid"
+    command = f"trap 'exit 0' TERM; echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 600 & wait $!"
+    process = place.start(place.script(f'touch "$SCRIPTHUT_OUTPUT_DIR/a"; {command}'), env=env)
+    until(pid)
+    return process, int(pid.read_text())
+
+
+@pytest.mark.parametrize("tool", ["find", "head", "cat", "mv"])
+def test_sigterm_that_comes_while_the_record_is_written_is_noted(place: Place, tmp_path: Path, tool: str) -> None:
+    reached, go = tmp_path / "reached", tmp_path / "go"
+    slow = f'case $* in *pid) exec "$real" "$@" ;; esac\n"$real" "$@"\ntouch {reached}'
+    env = tools(tmp_path / "tools", tool, f"{slow}\nuntil [ -e {go} ]; do sleep 0.01; done")
+    process, author = start_tidy(place, env)
+
+    os.kill(author, signal.SIGTERM)
+    until(reached)
+    process.signal_all(signal.SIGTERM)
+    go.touch()
+    ran = process.finish()
+
+    assert (ran.status, ran.err) == (0, b"")
+    assert (place.record.exit_code, place.record.flags) == (0, frozenset({"terminated"}))
+    assert [entry.path for entry in place.record.entries] == [b"a"]
+
+
+def test_sigterm_that_comes_a_little_later_than_to_the_command_is_noted(tmp_path: Path) -> None:
+    env = tools(tmp_path / "tools", "find", 'sleep 0.3; exec "$real" "$@"')
+    places = [Place(tmp_path / str(later_ms) / "logs") for later_ms in range(20)]
+    for place in places:
+        place.log_dir.mkdir(parents=True)
+    started = [start_tidy(place, env) for place in places]
+
+    for later_ms, (process, author) in enumerate(started):
+        os.kill(author, signal.SIGTERM)
+        time.sleep(later_ms / 1000)
+        process.signal_all(signal.SIGTERM)
+    statuses = {process.finish().status for process, _ in started}
+
+    assert statuses == {0}
+    assert [place.record.flags for place in places] == [{"terminated"}] * len(places)
+
+
+def test_sigterm_that_came_while_the_record_was_written_is_noted_before_sigkill(place: Place, tmp_path: Path) -> None:
+    told, go, hung = tmp_path / "told", tmp_path / "go", tmp_path / "hung"
+    again = f"[ ! -e {place.records}/{TASK}.manifest ] || {{ touch {hung}; sleep 600; }}"
+    first = f'touch {told}; until [ -e {go} ]; do sleep 0.01; done; exec "$real" "$@"'
+    process, author = start_tidy(place, tools(tmp_path / "tools", "find", f"{again}\n{first}"))
+
+    os.kill(author, signal.SIGTERM)
+    until(told)
+    process.signal_all(signal.SIGTERM)
+    go.touch()
+    until(hung)
+    process.signal_all(signal.SIGKILL)
+    process.finish()
+
+    assert place.record.exit_code == 0
+    assert place.record.flags == {"terminated", "unlisted"}
+
+
+def test_a_record_is_written_again_when_what_writes_it_is_killed(place: Place, tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    env = tools(tmp_path / "tools", "find", f'mkdir {once} 2> /dev/null && kill -KILL $PPID\nexec "$real" "$@"')
+
+    ran = place.start(place.script('touch "$SCRIPTHUT_OUTPUT_DIR/a"; exit 3'), env=env).finish()
+
+    assert ran.status == 3
+    assert (place.record.exit_code, place.record.flags) == (3, frozenset())
+    assert [entry.path for entry in place.record.entries] == [b"a"]
 
 
 @pytest.mark.parametrize("name", ["INT", "HUP", "QUIT", "USR1", "USR2"])

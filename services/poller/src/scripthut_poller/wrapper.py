@@ -138,16 +138,15 @@ _sh_record() {
 }
 
 # SIGKILL may follow SIGTERM soon, so that much is noted at once; the record is written again when the task ends.
+# Without the author's shell, before it began or after it ended, SIGTERM is only kept in mind.
 _sh_forward() {
+    [ "$1" != TERM ] || _sh_flags=terminated,
     if [ -z "$_sh_author" ]; then
-        _sh_pending=$1
+        [ "$_sh_pending" = TERM ] || _sh_pending=$1
         return
     fi
     kill -s "$1" "$_sh_author" 2> /dev/null
-    if [ "$1" = TERM ]; then
-        _sh_flags=terminated,
-        _sh_write 143 terminated,unlisted /dev/null
-    fi
+    [ "$1" != TERM ] || _sh_write 143 terminated,unlisted /dev/null
 }
 
 _sh_claim
@@ -172,9 +171,16 @@ IFS= read -r -u "$_sh_report" _sh_author
 [ -z "$_sh_pending" ] || _sh_forward "$_sh_pending"
 if ! IFS= read -r -u "$_sh_report" _sh_status; then
     _sh_status=137
-    [ "$_sh_pending" != TERM ] || _sh_status=143 _sh_flags=terminated,
+    [ "$_sh_pending" != TERM ] || _sh_status=143
 fi
-trap '' HUP INT QUIT TERM USR1 USR2
-_sh_record "$_sh_status"
+_sh_author=
+trap '' HUP INT QUIT USR1 USR2
+# SIGTERM to the whole job may end the author's shell before it comes here. It is still heard while the record is
+# written, in a subshell as its tools must be deaf to it, and is then noted at once; the list of files follows.
+if [ -n "$_sh_flags" ] || ! (trap '' TERM; _sh_record "$_sh_status") || [ -n "$_sh_flags" ]; then
+    trap '' TERM
+    _sh_write "$_sh_status" "${_sh_flags}unlisted" /dev/null 2> /dev/null
+    _sh_record "$_sh_status"
+fi
 exit "$_sh_status"
 """
