@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -103,6 +104,25 @@ async def test_what_fails_again_lies_there_again(amqp_uri: str) -> None:
             pass
 
     assert [letter.reason for letter in found] == ["still cannot read a"]
+
+
+async def test_what_is_refused_at_once_is_replayed_once(amqp_uri: str) -> None:
+    ids = [f"m{number}" for number in range(50)]
+    await bury(amqp_uri, OUTPUTS_EVENTS, ids)
+    refusing = Taken(lambda told, _: BadMessage(f"still cannot read {told.id}"))
+    bus, shown = AmqpBus(amqp_uri, rules=RULES), Counter[str]()
+
+    def replay(letter: DeadLetter) -> Disposal:
+        shown[letter.message.id] += 1
+        return Disposal.REPLAY
+
+    async with consuming(bus, (OUTPUTS_EVENTS, refusing.take)):
+        await bus.go_through(OUTPUTS_EVENTS, replay)
+        while len(found := await lying(amqp_uri, OUTPUTS_EVENTS)) < len(ids):
+            pass
+
+    assert shown == Counter(ids)
+    assert {letter.reason for letter in found} == {f"still cannot read {id_}" for id_ in ids}
 
 
 @pytest.mark.parametrize("package", SERVICES)

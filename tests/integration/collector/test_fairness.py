@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from scripthut_common import supervision
 from scripthut_common.database import Database
+from scripthut_common.errors import Unreachable
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.supervision import Pulse
 from scripthut_outputs.collector import Collector, Pace
@@ -18,7 +20,7 @@ from tests.eventually import eventually
 from tests.integration.collector.crowds import due
 from tests.integration.collector.scene import CLUSTER, Scene
 from tests.integration.collector.shells import Clock
-from tests.integration.collector.trouble import CRASH, hanging, troubled
+from tests.integration.collector.trouble import CRASH, CUT, hanging, troubled
 from tests.testbed.sshd import Sshd
 
 MIB = 1024 * 1024
@@ -93,6 +95,23 @@ async def test_only_the_hanging_item_is_charged_and_it_is_tried_ever_more_seldom
     for name in ("a", "x"):
         collection = await scene.collection(name)
         assert (collection.due_at, collection.failures, collection.first_failed_at) == (None, 0, None)
+
+
+async def test_an_item_that_cuts_its_own_answer_each_time_is_charged_and_keeps_nobody_waiting(
+    scene: Scene, tmp_path: Path
+) -> None:
+    for name in ("hanging", "x"):
+        await scene.task(name, {b"f": name.encode()}, stdout=None, stderr=None)
+    use(scene, troubled(tmp_path / "bin", mode="list", what=CUT))
+
+    with pytest.raises(Unreachable):
+        await scene.step()
+    await scene.collect()
+
+    collection = await scene.collection("hanging")
+    assert (collection.failures, collection.is_alone) == (1, True)
+    assert "the answer is cut" in collection.reason
+    assert await scene.stored("x") == {b"f": b"x"}
 
 
 async def test_a_huge_item_delays_neither_its_batch_nor_what_comes_later(scene: Scene, tmp_path: Path) -> None:

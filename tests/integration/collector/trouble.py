@@ -17,6 +17,8 @@ os.open = _troubled
 """
 # The whole reader: one file of a file system that hangs it leaves behind by itself.
 HANG, CRASH = "os.kill(os.getpid(), signal.SIGSTOP); time.sleep(600)", "os._exit(137)"
+# Whoever waits for the reader goes too, so that its answer has no end, as on a connection that is lost.
+CUT = "os.getpgrp() == os.getsid(0) and os.killpg(os.getpgrp(), signal.SIGKILL)"
 
 
 def troubled(folder: Path, word: str = "hanging", *, mode: str = "send", what: str = HANG) -> LocalShell:

@@ -72,6 +72,15 @@ def record(tag: bytes, subject: int, state: int = 0, number: int = 0, body: byte
     return HEAD.pack(tag[0], subject, state, number, 1.5, len(body)) + body
 
 
+def test_files_that_are_only_counted_are_summed_where_several_codes_mean_one_state() -> None:
+    unreadable = reader.STATES.index(FileState.UNREADABLE)
+    told = record(b"C", 0, unreadable, 7) + record(b"C", 0, reader.HUNG, 1) + record(b"E", 0)
+
+    (found,) = listing.Answer().feed(told)
+
+    assert found.unnamed == {FileState.UNREADABLE: 8}
+
+
 WHOLE = (
     record(b"S", 0, number=5)
     + record(b"D", 0, body=b"he")

@@ -198,7 +198,7 @@ def _reason(entry: Entry, state: FileState, limits: CollectionLimits) -> str | N
         FileState.OVER_COUNT: f"at most {limits.max_files} files a task",
         FileState.OVER_TOTAL: f"at most {limits.max_total_bytes} bytes a task",
         FileState.TOO_DEEP: below,
-        FileState.NOT_REGULAR: "not a plain file: links are never followed, devices and pipes never opened",
+        FileState.NOT_REGULAR: "links are never followed, devices and pipes never opened",
         FileState.UNREADABLE: f"the account that collects could not open {closed}: have its owner let it read there, "
         "and enter the directories above (`chmod o+x`)",
     }.get(state)

@@ -155,7 +155,9 @@ class Answer:
             case b"F":
                 listing.entries.append(_entry(record))
             case b"C":
-                listing.unnamed[reader.state_of(record.state) or FileState.OVER_COUNT] = record.number
+                state = reader.state_of(record.state) or FileState.OVER_COUNT
+                # Several codes mean one state.
+                listing.unnamed[state] = listing.unnamed.get(state, 0) + record.number
             case b"O":
                 listing.owner = record.number
             case b"T":

@@ -166,6 +166,13 @@ def test_what_may_be_collected_again_is_what_is_not_all_here() -> None:
     assert shown(failing, outputs_state=OutputsState.PENDING).may_collect_again
 
 
+def test_what_was_removed_may_be_collected_again_but_not_twice_at_a_time() -> None:
+    removed = samples.panel(removed_count=1)
+
+    assert shown(removed, outputs_state=OutputsState.COLLECTED).may_collect_again
+    assert not shown(removed, outputs_state=OutputsState.COLLECTING).may_collect_again
+
+
 def test_the_head_counts_what_was_left_out_and_is_quiet_when_all_is_stored() -> None:
     stored = [samples.file(b"%d" % number) for number in range(38)]
     large = samples.file(b"", state=FileState.TOO_LARGE, count=2, size_bytes=None)

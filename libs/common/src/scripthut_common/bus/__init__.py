@@ -73,7 +73,8 @@ class Burials(Protocol):
     async def go_through(self, queue: Queue, dispose: Dispose) -> None:
         """Show every dead letter of a queue to `dispose`, oldest first, and do with it as that says.
 
-        A replayed one goes to its own queue alone, as if new; one is gone from here only once that has it.
+        A replayed one goes to its own queue alone, as if new; one is gone from here only once that has it. One that
+        is refused again meanwhile stays for the next time.
 
         Raises:
             BusUnavailable: the rest stays as it was.

@@ -105,17 +105,21 @@ class AmqpBus:
         self._queues[queue.name] = queue
         link = await self._connect("dead letters")
         kept: list[AbstractIncomingMessage] = []
+        replayed: set[str] = set()
         try:
             dead = await link.queue(dead_name(queue))
             # What is kept is held until the end: given back at once, it would be the next to come.
             while (raw := await _got(dead)) is not None:
-                disposal = dispose(_letter(raw, queue))
+                letter = _letter(raw, queue)
+                # One that comes back at once would be replayed for ever.
+                disposal = Disposal.KEEP if letter.message.id in replayed else dispose(letter)
                 if disposal is Disposal.KEEP:
                     kept.append(raw)
                     continue
                 if disposal is Disposal.REPLAY:
-                    message = _message(raw)
+                    message = letter.message
                     await self._send("", queue.name, _envelope(message, **_origin(message)), is_mandatory=True)
+                    replayed.add(message.id)
                 with _fence():
                     await raw.ack()
             for raw in kept:

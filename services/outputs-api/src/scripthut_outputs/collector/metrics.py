@@ -44,7 +44,7 @@ class Metrics:
         one = ["cluster"]
         self.items = Counter(
             "scripthut_outputs_collected_items",
-            "Items whose collection came to an end, by its state",
+            "Looks at items that ended, by outputs_state; after partial another follows",
             ["cluster", "state"],
             registry=registry,
         )

@@ -109,12 +109,12 @@ class Lane:
             self._stalls.end(one.plan.claim.run_id)
 
     async def _require_reader(self, fault: Fault) -> None:
-        """See whether the reader answers at all, when it stopped before it said anything of any item.
+        """See whether the reader answers at all, when it stopped before it said anything, or was cut.
 
         Raises:
             Unreachable, TimedOut, BadOutput: it does not: no item is to blame.
         """
-        if isinstance(fault, Unreachable):
+        if isinstance(fault, NoConnection):
             raise fault
         _, broken = await self._trips.look([])
         if broken is not None:
@@ -198,9 +198,6 @@ class AloneLane(Lane):
             done, fault = await self._trips.fetch(planned, self._keep)
         if fault is None or done:
             return
-        if isinstance(fault, Unreachable) and not isinstance(fault, NoConnection):
-            # It may be this item that cuts the answer each time: others first, though nothing is counted.
-            await self._held.set_aside([claim])
         if isinstance(fault, Unreachable) or not planned:
             await self._require_reader(fault)
         self._metrics.count_fault(fault)

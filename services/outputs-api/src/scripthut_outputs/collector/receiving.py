@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from scripthut_common.errors import BadOutput
 from scripthut_outputs.blobs import ArrivingBlob, Batch
 from scripthut_outputs.choosing import row_of
 from scripthut_outputs.ledger import FileState, LedgerRow
@@ -54,6 +55,8 @@ class Receiver:
         """
         for step in self._stream.feed(piece):
             match step:
+                case Started(number=number) | Ended(number=number) if number not in self._asked or number in self.rows:
+                    raise BadOutput(f"the reader's answer is garbled: the file {number} out of turn")
                 case Started():
                     self._blob, self._started = self._batch.begin(), step
                 case Content(body=body):

@@ -32,7 +32,6 @@ _PATIENCE = 1 / 3
 Fault = Unreachable | TimedOut | BadOutput | LimitExceeded
 _FAULTS = (Unreachable, TimedOut, BadOutput, LimitExceeded)
 T = TypeVar("T")
-_SETTLE_EVERY_S = 1.0
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +81,7 @@ class Trips:
         disk: Executor,
         *,
         max_batch_bytes: int,
-        settle_every_s: float = _SETTLE_EVERY_S,
+        settle_every_s: float,
     ) -> None:
         self._settle_every_s = settle_every_s
         self._max_batch_bytes = max_batch_bytes

@@ -34,11 +34,6 @@ class Turns:
         self._own: dict[str, asyncio.Semaphore] = {}
         self._interested: dict[str, int] = {}
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody has a turn or waits for one."""
-        return not self._interested
-
     @asynccontextmanager
     async def one(self, name: str) -> AsyncIterator[None]:
         """Wait for a turn and keep it to the end of the block.

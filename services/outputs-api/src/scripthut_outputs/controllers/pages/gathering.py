@@ -116,9 +116,14 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         is_moving=item.ended_at is None or item.is_extending or item.outputs_state in MOVING or panel.is_waiting,
         download=showing.download(
             f"/runs/{item.run_id}/tasks/{item.task_id}/outputs/archive",
-            outputs.stored_bytes + sum(log.stored_bytes or 0 for log in logs.values() if log is not None),
+            outputs.stored_bytes + sum(_stored_bytes(log) for log in logs.values()),
         ),
     )
+
+
+def _stored_bytes(log: LedgerRow | None) -> int:
+    """How much of a log is held; what was removed has a size too."""
+    return (log.stored_bytes or 0) if log is not None and log.state is FileState.STORED else 0
 
 
 async def log_page(reading: Reading, blobs: Blobs, run_id: str, task_id: str, place: Place) -> LogPage:

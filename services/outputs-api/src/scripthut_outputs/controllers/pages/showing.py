@@ -220,8 +220,7 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
         logs=_logs(item, found, tails),
         collection=_collection(item, found.collection_reason),
         is_collection_failed=item.outputs_state is OutputsState.FAILED,
-        may_collect_again=item.outputs_state in words.UNFINISHED
-        or (item.outputs_state is OutputsState.PENDING and found.collection_reason is not None),
+        may_collect_again=_may_collect_again(item, found),
         is_failed=item.outcome not in {None, Outcome.SUCCEEDED},
         more_files=found.files_count - sum(file.row.count for file in found.files),
         is_open=is_open,
@@ -232,6 +231,14 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
 def download(url: str, size_bytes: int) -> Download | None:
     """Offer everything as one archive, where there is anything."""
     return Download(url=url, size=text.size(size_bytes)) if size_bytes else None
+
+
+def _may_collect_again(item: Item, found: Panel) -> bool:
+    """Whether another try may bring something: what is not whole, what fails, what was removed from our store."""
+    if item.outputs_state is OutputsState.PENDING:
+        return found.collection_reason is not None
+    is_removed = item.outputs_state is OutputsState.COLLECTED and found.removed_count > 0
+    return item.outputs_state in words.UNFINISHED or is_removed
 
 
 def _removed(count: int) -> str:
