@@ -250,7 +250,7 @@ def _hanging_on(word: str, folder: Path) -> Path:
     program.write_text(
         "#!/bin/sh\n"
         f'request={folder}/request.$$; cat > "$request"\n'
-        f'if grep -q {word} "$request"; then {sys.executable} "$@" < "$request" | head -c 400; exec sleep 600; fi\n'
+        f'if grep -q {word} "$request"; then {sys.executable} "$@" < "$request" | head -c 100; exec sleep 600; fi\n'
         f'exec {sys.executable} "$@" < "$request"\n'
     )
     program.chmod(0o755)
