@@ -310,7 +310,8 @@ async def test_the_floor_reads_over_ssh_what_the_account_owns(floor_far: Scene) 
     assert await floor_far.stored("t1") == {b"a": b"x", b"sub/\xff\n": b"y", b"large": files[b"large"]}
     states = await floor_far.states("t1")
     assert (states[b"closed"], states[b"listed"]) == ("unreadable", "unreadable")
-    assert len(states) == 5
+    assert (states[b"closed/in"], states[b"listed/in"]) == ("not_yet_visible", "not_yet_visible")
+    assert len(states) == 7
     assert list((await floor_far.stored("t1", Place.STDOUT)).values()) == [b"out"]
     assert floor_far.shell.commands_run == 3
 

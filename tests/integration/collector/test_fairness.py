@@ -78,7 +78,9 @@ async def test_what_comes_after_a_hanging_item_waits_for_one_time_out_and_no_mor
     assert [await scene.stored(name) for name in ("x", "y", "z")] == [{b"f": b"x"}, {b"f": b"y"}, {b"f": b"z"}]
 
 
-async def test_only_the_hanging_item_is_charged_and_it_is_tried_ever_more_seldom(scene: Scene, tmp_path: Path) -> None:
+async def test_only_the_item_that_hangs_is_charged_and_it_is_tried_ever_more_seldom(
+    scene: Scene, tmp_path: Path
+) -> None:
     for name in ("a", "hanging", "x"):
         await scene.task(name, {b"f": name.encode()}, stdout=None, stderr=None)
     use(scene, troubled(tmp_path / "bin", mode="list"), patience_s=_PATIENCE_S)

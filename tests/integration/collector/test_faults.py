@@ -134,7 +134,11 @@ async def test_unreadable_files_and_folders_are_named(far_scene: Scene) -> None:
 
     await far_scene.collect()
 
-    assert await far_scene.states("t1") == {b"a": "stored", b"secret": "unreadable", b"closed": "unreadable"}
+    named = {b"a": "stored", b"secret": "unreadable", b"closed": "unreadable", b"closed/b": "not_yet_visible"}
+    assert await far_scene.states("t1") == named
+    await far_scene.let_pass(600)
+    await far_scene.collect()
+    assert await far_scene.states("t1") == named
     assert (await far_scene.item("t1")).outputs_state == "incomplete"
 
 
@@ -196,7 +200,8 @@ async def test_files_that_grow_or_vanish_meanwhile_are_named(scene: Scene, shell
     assert await scene.states("t1") == {b"gone": "purged", b"grown": "changed_while_reading", b"same": "stored"}
     assert list((await scene.stored("t1", Place.STDOUT)).values()) == [b"log goes on"]
     assert (await scene.ledger("t1"))[b"gone"].reason == "it vanished between listing and reading"
-    assert (await scene.item("t1")).outputs_state == "incomplete"
+    assert (await scene.item("t1")).outputs_state == "partial"
+    assert "2 of the promised files could not be read whole" in (await scene.collection("t1")).reason
 
 
 async def test_without_python_the_reason_is_said_and_nothing_is_lost(scene: Scene) -> None:
@@ -245,7 +250,7 @@ def _hanging_on(word: str, folder: Path) -> Path:
     program.write_text(
         "#!/bin/sh\n"
         f'request={folder}/request.$$; cat > "$request"\n'
-        f'if grep -q {word} "$request"; then {sys.executable} "$@" < "$request" | head -c 400; exec sleep 600; fi\n'
+        f'if grep -q {word} "$request"; then {sys.executable} "$@" < "$request" | head -c 100; exec sleep 600; fi\n'
         f'exec {sys.executable} "$@" < "$request"\n'
     )
     program.chmod(0o755)
@@ -387,13 +392,16 @@ async def test_a_wish_that_comes_while_an_attempt_fails_is_due_at_once(scene: Sc
     assert len(await Collections(scene.database).claim_due(CLUSTER, limit=1, lease_s=60)) == 1
 
 
-async def test_a_closed_directory_is_incomplete_with_its_reason_and_not_tried_again(far_scene: Scene) -> None:
+async def test_a_closed_directory_is_incomplete_at_the_deadline_and_not_tried_again_then(far_scene: Scene) -> None:
     folder = await far_scene.task("t1", {b"a": b"x"})
     folder.chmod(0)
 
     await far_scene.collect()
+    assert (await far_scene.item("t1")).outputs_state == "partial"
+    await far_scene.let_pass(600)
+    await far_scene.collect()
 
-    assert await far_scene.states("t1") == {b".": "unreadable"}
+    assert await far_scene.states("t1") == {b".": "unreadable", b"a": "not_yet_visible"}
     assert (await far_scene.item("t1")).outputs_state == "incomplete"
     assert (await far_scene.collection("t1")).due_at is None
     folder.chmod(0o755)

@@ -22,6 +22,7 @@ from tests.testbed.hanging import HangingDirectory, lacking
 
 MIB = 1024 * 1024
 SECRET = b"the secret of somebody else"
+BEHIND = "the task saw it when it ended; a directory above it cannot be read"
 
 
 @pytest.fixture
@@ -147,11 +148,12 @@ async def test_without_an_output_directory_a_log_must_still_belong_to_whose_run_
 
 async def test_nothing_but_plain_files_is_opened_and_nothing_waits(scene: Scene) -> None:
     as_root()
-    folder = await scene.task("t1", {b"a": b"x"}, stdout=None, stderr=None)
+    folder = await scene.task("t1", {b"a": b"x"}, stdout=None, stderr=None, is_recorded=False)
     os.mkfifo(folder / "pipe")
     os.mkfifo(folder / "task-summary.md")
     os.mkfifo(scene.log_dir / "scripthut_r1_t1.out")
-    os.mkfifo(scene.log_dir / "outputs/r1/_run/t1.manifest") if (scene.log_dir / "outputs/r1/_run").is_dir() else None
+    (scene.log_dir / "outputs/r1/_run").mkdir()
+    os.mkfifo(scene.log_dir / "outputs/r1/_run/t1.manifest")
     os.mknod(folder / "zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
     os.mknod(folder / "block", stat.S_IFBLK | 0o666, os.makedev(7, 0))
     began = time.monotonic()
@@ -163,6 +165,7 @@ async def test_nothing_but_plain_files_is_opened_and_nothing_waits(scene: Scene)
     assert await scene.stored("t1") == {b"a": b"x"}
     assert set((await scene.states("t1")).values()) == {"stored", "not_regular"}
     assert len(await scene.states("t1")) == 6
+    assert "exit record cannot be read: it is not a plain file" in (await scene.collection("t1")).reason
 
 
 async def test_a_file_under_somebodys_lease_is_named_and_not_waited_for(scene: Scene) -> None:
@@ -210,13 +213,59 @@ async def test_closed_directories_and_files_are_named_over_ssh(far_scene: Scene)
 
     await far_scene.collect()
 
-    assert await far_scene.states("t1") == {
+    named = {
         b"a": "stored",
         b"closed": "unreadable",
         b"listed": "unreadable",
         b"entered": "unreadable",
         b"file": "unreadable",
+        b"closed/in": "not_yet_visible",
+        b"listed/in": "not_yet_visible",
+        b"entered/in": "not_yet_visible",
     }
+    assert await far_scene.states("t1") == named
+    assert (await far_scene.ledger("t1"))[b"closed/in"].reason == BEHIND
+    assert (await far_scene.item("t1")).outputs_state == "partial"
+    await far_scene.let_pass(600)
+    await far_scene.collect()
+
+    assert await far_scene.states("t1") == named
+    assert (await far_scene.item("t1")).outputs_state == "incomplete"
+
+
+async def test_what_is_opened_in_time_is_collected_over_ssh(far_scene: Scene) -> None:
+    as_root()
+    folder = await far_scene.task("t1", {b"closed/in": b"x", b"file": b"y"})
+    (folder / "closed").chmod(0)
+    (folder / "file").chmod(0)
+    await far_scene.collect()
+
+    (folder / "closed").chmod(0o755)
+    (folder / "file").chmod(0o644)
+    await far_scene.let_pass(10)
+    await far_scene.collect()
+
+    assert await far_scene.stored("t1") == {b"closed/in": b"x", b"file": b"y"}
+    assert (await far_scene.item("t1")).outputs_state == "collected"
+
+
+async def test_what_we_hold_is_not_called_gone_where_nobody_may_look_any_more(far_scene: Scene) -> None:
+    as_root()
+    folder = await far_scene.task("t1", {b"gone": b"x", b"closed/a": b"x", b"closed/b/c": b"x"})
+    await far_scene.collect()
+    (folder / "closed").chmod(0)
+    (folder / "gone").unlink()
+
+    await far_scene.want("r1", "t1")
+    await far_scene.collect()
+
+    ledger = await far_scene.ledger("t1")
+    assert {path: (row.state, row.reason) for path, row in ledger.items() if path != b"closed"} == {
+        b"gone": ("stored", "it is no longer on the cluster"),
+        b"closed/a": ("stored", None),
+        b"closed/b/c": ("stored", None),
+    }
+    assert ledger[b"closed"].state == "unreadable"
     assert (await far_scene.item("t1")).outputs_state == "incomplete"
 
 
@@ -272,11 +321,65 @@ async def test_a_file_that_grows_shrinks_or_goes_while_it_is_read_is_never_passe
             await scene.make_due()
             await scene.collect()
             states = await scene.states("t1")
-            assert set(states.values()) <= {"stored", "changed_while_reading", "purged"}
+            assert set(states.values()) <= {"stored", "changed_while_reading", "purged", "not_yet_visible"}
             assert states[b"growing"] == "changed_while_reading"
+            assert (await scene.item("t1")).outputs_state == "partial"
     stored = await scene.stored("t1")
     assert stored.get(b"going", b"d" * size) == b"d" * size
     assert len(stored.get(b"shrinking", b"s" * size)) in {size, size - 1}
+
+
+@pytest.mark.parametrize(
+    ("happens", "returns"),
+    [
+        ("open(name, 'ab').write(b'more')", "pass"),
+        ("os.rename(name, name + '.away')", "os.rename(name + '.away', name)"),
+    ],
+)
+async def test_what_was_promised_and_is_disturbed_while_it_is_read_is_fetched_again(
+    scene: Scene, happens: str, returns: str
+) -> None:
+    folder = await scene.task("t1", {b"a": b"a", b"f": b"x" * 100})
+
+    def act(what: str) -> None:
+        subprocess.run([sys.executable, "-c", f"import os; name = {str(folder / 'f')!r}; {what}"], check=True)
+
+    scene.shell.before[2] = lambda: act(happens)  # type: ignore[attr-defined]
+    await scene.step()
+    assert (await scene.states("t1"))[b"f"] in {"changed_while_reading", "purged"}
+    assert (await scene.item("t1")).outputs_state == "partial"
+    collection = await scene.collection("t1")
+    assert collection.reason.startswith("1 of the promised files could not be read whole, will look again at ")
+    assert (collection.looks, collection.failures) == (1, 0)
+    assert await scene.told() == []
+    act(returns)
+
+    await scene.let_pass(10)
+    await scene.step()
+
+    assert set(await scene.stored("t1")) == {b"a", b"f"}
+    assert (await scene.item("t1")).outputs_state == "collected"
+    assert (await scene.collection("t1")).reason is None
+
+
+async def test_what_is_disturbed_each_time_rests_at_the_deadline(scene: Scene) -> None:
+    folder = await scene.task("t1", {b"a": b"a", b"f": b"x" * 100})
+
+    def grow() -> None:
+        with (folder / "f").open("ab") as file:
+            file.write(b"+")
+
+    scene.shell.before.update({2: grow, 4: grow})  # type: ignore[attr-defined]
+    await scene.step()
+    await scene.let_pass(600)
+    await scene.step()
+
+    assert await scene.states("t1") == {b"a": "stored", b"f": "changed_while_reading"}
+    assert (await scene.item("t1")).outputs_state == "incomplete"
+    collection = await scene.collection("t1")
+    assert collection.due_at is None
+    assert collection.reason == "1 of the promised files could not be read whole within 600 s"
+    assert [event.outputs_state for event in await scene.told()] == ["incomplete"]
 
 
 async def test_a_hundred_thousand_files_in_one_directory_are_counted(scene: Scene) -> None:
@@ -337,9 +440,8 @@ def hanging() -> Callable[[Path], HangingDirectory]:
 async def test_a_file_system_that_hangs_costs_nothing_but_itself(
     scene: Scene, hanging: Callable[[Path], HangingDirectory]
 ) -> None:
-    folder = await scene.task("t1", {b"a": b"1", b"z": b"3"}, fragment=b"- f", stdout=b"out")
+    folder = await scene.task("t1", {b"a": b"1", b"dead/x": b"2", b"z": b"3"}, fragment=b"- f", stdout=b"out")
     await scene.task("t2", {b"b": b"2"})
-    (folder / "dead").mkdir()
     scene.cluster = msgspec.structs.replace(scene.cluster, command_timeout_s=6.0)
     scene.reopen()
 
@@ -348,13 +450,41 @@ async def test_a_file_system_that_hangs_costs_nothing_but_itself(
         await scene.collect()
 
     assert time.monotonic() - began < 20
-    assert await scene.states("t1") == {b"a": "stored", b"dead": "unreadable"}
-    assert (await scene.ledger("t1"))[b"dead"].reason == "the file system did not answer within 2 s"
+    ledger = await scene.ledger("t1")
+    assert {path: (row.state, row.reason) for path, row in ledger.items()} == {
+        b"a": ("stored", None),
+        b"dead": ("unreadable", "the file system did not answer within 2 s"),
+        b"dead/x": ("not_yet_visible", BEHIND),
+        b"z": ("not_yet_visible", "the task saw it when it ended; the cluster does not show it yet"),
+    }
     assert await scene.stored("t1", Place.RUN_SUMMARY) == {b"t1.md": b"- f"}
     assert list((await scene.stored("t1", Place.STDOUT)).values()) == [b"out"]
-    assert (await scene.item("t1")).outputs_state == "incomplete"
+    assert (await scene.item("t1")).outputs_state == "partial"
+    assert (await scene.collection("t1")).reason.startswith("2 of 3 files not yet visible, will look again at ")
     assert (await scene.item("t2")).outputs_state == "collected"
     assert await scene.stored("t2") == {b"b": b"2"}
+
+    await scene.let_pass(10)
+    await scene.collect()
+
+    assert await scene.stored("t1") == {b"a": b"1", b"dead/x": b"2", b"z": b"3"}
+    assert (await scene.item("t1")).outputs_state == "collected"
+
+
+async def test_what_we_hold_is_not_called_gone_behind_a_file_system_that_hangs(
+    scene: Scene, hanging: Callable[[Path], HangingDirectory]
+) -> None:
+    folder = await scene.task("t1", {b"a": b"1", b"dead/x": b"2", b"z": b"3"}, stdout=b"out")
+    await scene.collect()
+    scene.cluster = msgspec.structs.replace(scene.cluster, command_timeout_s=6.0)
+    scene.reopen()
+
+    for path in (folder / "dead", scene.log_dir / "outputs"):
+        await scene.want("r1", "t1")
+        with hanging(path):
+            await scene.collect()
+        rows = {**await scene.ledger("t1"), **await scene.ledger("t1", Place.STDOUT)}
+        assert [row.reason for row in rows.values() if row.state == "stored"] == [None] * 4
 
 
 async def test_a_directory_that_begins_to_hang_after_the_listing_costs_nothing_but_itself(
@@ -374,6 +504,12 @@ async def test_a_directory_that_begins_to_hang_after_the_listing_costs_nothing_b
     assert (await scene.ledger("t1"))[b"dead/x"].reason == "the file system did not answer within 2 s"
     assert await scene.stored("t2") == {b"b": b"2"}
 
+    await scene.let_pass(10)
+    await scene.collect()
+
+    assert await scene.stored("t1") == {b"a": b"1", b"dead/x": b"2", b"z": b"3"}
+    assert (await scene.item("t1")).outputs_state == "collected"
+
 
 async def test_the_end_comes_when_everything_hangs(scene: Scene, hanging: Callable[[Path], HangingDirectory]) -> None:
     for number in range(20):
@@ -385,6 +521,15 @@ async def test_the_end_comes_when_everything_hangs(scene: Scene, hanging: Callab
         began = time.monotonic()
         await scene.collect()
 
+        assert time.monotonic() - began < 40
+        items = [await scene.item(f"t{number}") for number in range(20)]
+        assert {item.outputs_state for item in items} == {"partial"}
+        await scene.let_pass(600)
+        began = time.monotonic()
+        await scene.collect()
+
     assert time.monotonic() - began < 40
     items = [await scene.item(f"t{number}") for number in range(20)]
     assert {item.outputs_state for item in items} == {"incomplete"}
+    reasons = {(await scene.collection(f"t{number}")).reason for number in range(20)}
+    assert reasons == {"no exit record, and the file system did not answer 600 s after the first look"}

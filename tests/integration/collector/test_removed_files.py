@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.catalog.retention import Retained
 from scripthut_outputs.catalog.verifying import Scope, Verified
@@ -63,19 +65,59 @@ async def test_what_the_cluster_has_no_longer_stays_removed_with_hash_and_reason
         row = after[path]
         assert (row.state, row.reason, row.sha256) == ("purged", REASON, before[path].sha256)
         assert row.removed_at is not None
+    assert (await scene.item("t1")).outputs_state == "collected"
+    assert (await scene.collection("t1")).reason is None
 
 
-async def test_a_task_of_which_nothing_is_left_on_the_cluster_keeps_its_rows(scene: Scene) -> None:
-    output_dir = await scene.task("t1", {b"a": b"a"}, stdout=None, stderr=None)
-    await scene.collect()
+@pytest.mark.parametrize("looks", [1, 2])
+async def test_a_task_of_which_nothing_is_left_on_the_cluster_keeps_its_rows(scene: Scene, looks: int) -> None:
+    output_dir = await scene.task("t1", {b"a": b"a"}, stdout=None, stderr=None, is_recorded=looks == 1)
+    for _ in range(looks):
+        await scene.collect()
+        await scene.let_pass(5)
     await remove(scene)
     shutil.rmtree(output_dir)
 
     await scene.want("r1", "t1")
+    for look in range(looks):
+        assert (await scene.item("t1")).outputs_state == ("partial" if look else "pending")
+        await scene.collect()
+        await scene.let_pass(5)
+
+    row = (await scene.ledger("t1"))[b"a"]
+    assert (row.state, row.reason) == ("purged", REASON)
+    assert (await scene.item("t1")).outputs_state == "collected"
+    assert (await scene.collection("t1")).reason is None
+    assert [event.outputs_state for event in await scene.told()] == ["collected", "collected"]
+
+
+async def test_what_came_after_the_removal_is_still_waited_for(scene: Scene) -> None:
+    output_dir = await scene.task("t1", {b"a": b"a"}, stdout=None, stderr=None)
+    await scene.collect()
+    await remove(scene)
+    (output_dir / "a").unlink()
+    scene.record("t1", {b"a": 1, b"late": 1})
+
+    await scene.want("r1", "t1")
     await scene.collect()
 
-    assert await scene.states("t1") == {b"a": "purged"}
-    assert (await scene.item("t1")).outputs_state == "collected"
+    assert await scene.states("t1") == {b"a": "purged", b"late": "not_yet_visible"}
+    assert (await scene.collection("t1")).reason.startswith("1 of 2 files not yet visible")
+
+
+async def test_what_is_damaged_is_not_called_gone_while_it_is_looked_for(scene: Scene) -> None:
+    gone = await scene.task("t1", {b"a": b"only here"}, stdout=None, stderr=None, is_recorded=False)
+    await scene.collect()
+    damage(scene, (await scene.ledger("t1"))[b"a"].sha256)
+    shutil.rmtree(gone)
+
+    await repair(scene)
+    await scene.collect()
+
+    assert (await scene.ledger("t1"))[b"a"].reason.endswith("; being collected again")
+    await scene.let_pass(5)
+    await scene.collect()
+    assert (await scene.ledger("t1"))[b"a"].reason.endswith("; the cluster has it no longer")
 
 
 async def test_damaged_bytes_are_collected_again_and_heal_the_tasks_that_cannot_be(scene: Scene) -> None:

@@ -131,6 +131,18 @@ def test_a_file_that_is_not_whole_is_left_where_it_is_until_the_wait_is_over() -
     assert ([kept.path for kept in over.take], over.left_out, over.notes) == ([b"a"], (), {b"a": note})
 
 
+def test_what_lies_where_nobody_could_look_is_named_with_that_reason() -> None:
+    silent = msgspec.structs.replace(entry(b"file", 0, state=FileState.UNREADABLE), reason="no answer")
+    listed = Listing(entries=[entry(b"dead/", 0, state=FileState.UNREADABLE), silent])
+
+    for is_waiting in (True, False):
+        choice = choose(ITEM, listed, LIMITS, lacking=promised(b"dead/x", b"file"), is_waiting=is_waiting)
+        said = {row.path: (row.state, row.reason) for row in choice.left_out}
+        behind = "the task saw it when it ended; a directory above it cannot be read"
+        assert said[b"dead/x"] == (FileState.NOT_YET_VISIBLE, behind)
+        assert said[b"file"] == (FileState.UNREADABLE, "no answer")
+
+
 def test_stored_files_that_have_not_changed_are_kept() -> None:
     same = Held(size_bytes=1, modified_at=1.5, stored_bytes=1, attempt=2, is_noted=False)
     changed = {
@@ -138,6 +150,7 @@ def test_stored_files_that_have_not_changed_are_kept() -> None:
         b"larger": msgspec.structs.replace(same, size_bytes=2),
         b"newer": msgspec.structs.replace(same, modified_at=1.25),
         b"noted": msgspec.structs.replace(same, is_noted=True),
+        b"removed": msgspec.structs.replace(same, is_removed=True),
     }
     held = {(Place.OUTPUT, path): one for path, one in {**changed, b"same": same}.items()}
     limits = CollectionLimits()

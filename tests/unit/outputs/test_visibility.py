@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scripthut_common import manifest
 from scripthut_common.clusters import Visibility
 from scripthut_outputs import listing
-from scripthut_outputs.ledger import FileState, Held, Place
+from scripthut_outputs.ledger import FileState, Held, Kind, LedgerRow, Place
 from scripthut_outputs.listing import Entry, Item, Listing
-from scripthut_outputs.visibility import Past, Verdict, decide, fingerprint
+from scripthut_outputs.visibility import Past, Verdict, decide, decide_fetched, fingerprint
 
 NOW = datetime(2026, 11, 3, 17, 5, 9, tzinfo=UTC)
 PATIENCE = Visibility(again_s=2, deadline_s=100, agreeing_s=5)
@@ -68,7 +68,7 @@ def later(verdict: Verdict, past: Past, after_s: float) -> Past:
 def test_all_that_was_promised_is_all_there_is_to_wait_for() -> None:
     found = Listing(entries=[entry(b"a", 10), entry(b"more", 5)], manifest=record({b"a": 10}))
 
-    assert look(found) == Verdict(is_complete=True)
+    assert look(found) == Verdict(is_complete=True, promised=frozenset({b"a"}))
 
 
 def test_what_is_missing_or_short_is_waited_for() -> None:
@@ -87,13 +87,25 @@ def test_what_is_missing_or_short_is_waited_for() -> None:
         (b"link", entry(b"link", 0, FileState.NOT_REGULAR)),
         (b"theirs", entry(b"theirs", 0, FileState.NOT_OWNED)),
         (b"1/2/3/4", entry(b"1/2/3/4", 0, FileState.TOO_DEEP)),
-        (b"closed/a/b", entry(b"closed", 0, FileState.UNREADABLE)),
-        (b"failing/a", entry(b"failing/", 0, FileState.UNREADABLE)),
-        (b"anything", entry(b".", 0, FileState.UNREADABLE)),
+        (b"1/2/3/4/5", entry(b"1/2/3/4", 0, FileState.TOO_DEEP)),
     ],
 )
 def test_what_is_accounted_for_otherwise_is_not_waited_for(promised: bytes, shown: Entry) -> None:
     assert lacks({promised: 10}, [shown]) == set()
+
+
+@pytest.mark.parametrize(
+    ("promised", "shown"),
+    [
+        (b"failing", entry(b"failing", 0, FileState.UNREADABLE)),
+        (b"closed/a/b", entry(b"closed", 0, FileState.UNREADABLE)),
+        (b"failing/a", entry(b"failing/", 0, FileState.UNREADABLE)),
+        (b"swapped/a", entry(b"swapped", 0, FileState.NOT_REGULAR)),
+        (b"anything", entry(b".", 0, FileState.UNREADABLE)),
+    ],
+)
+def test_what_lies_where_nobody_could_look_is_waited_for(promised: bytes, shown: Entry) -> None:
+    assert lacks({promised: 10}, [shown]) == {promised}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +133,62 @@ def test_what_we_hold_of_this_attempt_is_not_missed() -> None:
     held = Held(size_bytes=10, modified_at=1.5, stored_bytes=10, attempt=2, is_noted=True)
     files = {(Place.OUTPUT, b"a"): held, (Place.OUTPUT, b"b"): msgspec.structs.replace(held, attempt=1)}
 
-    assert set(look(Listing(manifest=record({b"a": 10, b"b": 10})), held=files).lacking) == {b"b"}
+    verdict = look(Listing(manifest=record({b"a": 10, b"b": 10})), held=files)
+
+    assert set(verdict.lacking) == set(verdict.promised) == {b"b"}
+
+
+def test_what_we_had_of_this_attempt_and_removed_is_not_missed() -> None:
+    held = Held(size_bytes=10, modified_at=1.5, stored_bytes=10, attempt=2, is_noted=True, is_removed=True)
+
+    assert look(Listing(manifest=record({b"a": 10})), held={(Place.OUTPUT, b"a"): held}).is_complete
+
+
+def row(path: bytes, state: FileState, place: Place = Place.OUTPUT) -> LedgerRow:
+    return LedgerRow(place=place, path=path, kind=Kind.OTHER, state=state, attempt=2)
+
+
+@pytest.mark.parametrize("state", [FileState.CHANGED_WHILE_READING, FileState.PURGED, FileState.UNREADABLE])
+def test_what_was_promised_and_could_not_be_read_whole_is_waited_for(state: FileState) -> None:
+    verdict = look(Listing(entries=[entry(b"a"), entry(b"b")], manifest=record({b"a": 1, b"b": 1})))
+    rows = [row(b"a", state), row(b"b", FileState.STORED)]
+    over = Past(looks=9, first_looked_at=NOW - timedelta(seconds=100), now=NOW)
+
+    again = decide_fetched(verdict, rows, FIRST, PATIENCE)
+    rests = decide_fetched(verdict, rows, over, PATIENCE)
+
+    assert (again.again_s, again.is_complete) == (2, False)
+    assert again.note == "1 of the promised files could not be read whole, will look again at 17:05:11 UTC"
+    assert (rests.again_s, rests.is_complete) == (None, False)
+    assert rests.note == "1 of the promised files could not be read whole within 100 s"
+
+
+@pytest.mark.parametrize(
+    "came",
+    [
+        row(b"a", FileState.STORED),
+        row(b"a", FileState.NOT_OWNED),
+        row(b"more", FileState.PURGED),
+        row(b"a", FileState.PURGED, Place.STDOUT),
+    ],
+)
+def test_nothing_else_that_fetching_brings_is_waited_for(came: LedgerRow) -> None:
+    verdict = look(Listing(entries=[entry(b"a"), entry(b"more")], manifest=record({b"a": 1})))
+
+    assert decide_fetched(verdict, [came], FIRST, PATIENCE) == verdict
+
+
+def test_a_look_that_hung_agrees_with_none() -> None:
+    silent = msgspec.structs.replace(entry(b"dead", 0, FileState.UNREADABLE), reason="no answer")
+    found = Listing(entries=[entry(b"a"), silent])
+    first = look(found)
+
+    second = look(found, later(first, FIRST, 5))
+    last = look(found, Past(looks=9, first_looked_at=NOW - timedelta(seconds=100), now=NOW))
+
+    assert (second.is_complete, second.again_s is None, second.is_all_named) == (False, False, False)
+    assert (last.is_complete, last.again_s) == (False, None)
+    assert last.note == "no exit record, and the file system did not answer 100 s after the first look"
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import msgspec
 from scripthut_common import layout, manifest
 from scripthut_common.clusters import CollectionLimits
 
-from .ledger import MAX_PATH_BYTES, FileState, Held, HeldFiles, LedgerRow, OutputsState, Place, kind_of
+from .ledger import MAX_PATH_BYTES, FileState, Held, HeldFiles, LedgerRow, OutputsState, Place, above, kind_of
 from .listing import MAX_WALKED, Entry, Item, Listing
 
 SUMMARY = layout.TASK_SUMMARY_NAME.encode()
 _AWAITED = "the task saw it when it ended; the cluster does not show it yet"
 _MISSED = "the task saw it when it ended; the cluster did not show it in time"
+_BEHIND = "the task saw it when it ended; a directory above it cannot be read"
 _TO_CURE = frozenset(
     {FileState.UNREADABLE, FileState.CHANGED_WHILE_READING, FileState.NOT_YET_VISIBLE, FileState.PURGED}
 )
@@ -60,6 +61,7 @@ def choose(
     kept: list[Entry] = []
     left_out: list[LedgerRow] = []
     room = _Room(limits)
+    closed = _closed(listing) if lacking else frozenset()
     unnamed = Counter(listing.unnamed)
     for entry in sorted(_candidates(listing, lacking, is_waiting=is_waiting), key=_order):
         if len(entry.path) > MAX_PATH_BYTES:
@@ -70,7 +72,9 @@ def choose(
             room.take(entry, promised.size_bytes)
         state = entry.state or room.take(entry, entry.size_bytes)
         if state is not None:
-            reason = _lack(entry, promised, is_waiting=is_waiting) if promised else _reason(entry, state, limits)
+            reason = _reason(entry, state, limits)
+            if promised is not None:
+                reason = _lack(entry, promised, closed, is_waiting=is_waiting)
             left_out.append(row_of(item, entry, state, reason=reason))
         elif _is_same(item, entry, held) and not _is_short(entry, lacking):
             kept.append(entry)
@@ -115,7 +119,7 @@ def _candidates(listing: Listing, lacking: Mapping[bytes, manifest.Entry], *, is
     for entry in listing.entries:
         if entry.place is Place.OUTPUT:
             absent.pop(entry.path, None)
-        is_awaited = is_waiting and _is_short(entry, lacking)
+        is_awaited = is_waiting and entry.state is None and _is_short(entry, lacking)
         yield msgspec.structs.replace(entry, state=FileState.NOT_YET_VISIBLE) if is_awaited else entry
     for path, seen in absent.items():
         yield Entry(
@@ -136,12 +140,22 @@ def _is_same(item: Item, entry: Entry, held: HeldFiles) -> bool:
     ours = held.get((entry.place, entry.path))
     return (
         ours is not None
-        and not ours.is_noted
+        and not (ours.is_noted or ours.is_removed)
         and (ours.size_bytes, ours.modified_at, ours.attempt) == (entry.size_bytes, entry.modified_at, item.attempt)
     )
 
 
-def _lack(entry: Entry, promised: manifest.Entry, *, is_waiting: bool) -> str:
+def _closed(listing: Listing) -> frozenset[bytes]:
+    """What is in the way of what may lie below it."""
+    barring = {FileState.UNREADABLE, FileState.NOT_REGULAR}
+    return frozenset(
+        entry.path.rstrip(b"/") for entry in listing.entries if entry.place is Place.OUTPUT and entry.state in barring
+    )
+
+
+def _lack(entry: Entry, promised: manifest.Entry, closed: frozenset[bytes], *, is_waiting: bool) -> str:
+    if closed and not closed.isdisjoint(above(entry.path)):
+        return _BEHIND
     if not is_waiting:
         return _MISSED
     return _AWAITED if entry.size_bytes >= promised.size_bytes else _only(entry, promised)

@@ -1,6 +1,6 @@
 """The structs of what was found, stored and left out: one row for every file of a task."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -64,6 +64,8 @@ class OutputsState(StrEnum):
 COLLECTING_AGAIN = "; being collected again"
 # A longer one could not be a key of the ledger: an entry of PostgreSQL's indexes takes 2,704 bytes.
 MAX_PATH_BYTES = 1536
+# Below so many levels a listing names nothing, unless more are wanted than anybody does.
+_DEEPEST = 64
 MOVING = frozenset({OutputsState.PENDING, OutputsState.COLLECTING, OutputsState.PARTIAL})
 _SUFFIXES = {
     Kind.MARKDOWN: (b".md", b".markdown"),
@@ -77,14 +79,29 @@ def kind_of(path: bytes) -> Kind:
     return next((kind for kind, suffixes in _SUFFIXES.items() if lowered.endswith(suffixes)), Kind.OTHER)
 
 
+def above(path: bytes) -> Iterator[bytes]:
+    """Yield the directories that a file lies in, the output directory as `.` first, those of hostile depth left out."""
+    yield b"."
+    at = path.find(b"/")
+    for _ in range(_DEEPEST):
+        if at < 0:
+            return
+        yield path[:at]
+        at = path.find(b"/", at + 1)
+
+
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored file as its ledger row has it; `is_noted`: the row says that its source is not as it was."""
+    """A file that was stored, as its ledger row has it.
+
+    `is_noted`: the row says that its source is not as it was. `is_removed`: we had it, and removed it.
+    """
 
     size_bytes: int
     modified_at: float
     stored_bytes: int
     attempt: int
     is_noted: bool
+    is_removed: bool = False
 
 
 HeldFiles = Mapping[tuple[Place, bytes], Held]

@@ -2,10 +2,11 @@
 
 The exit record names what the task saw when it ended; a login node may show that only later. Where no record vouches
 for anything, two looks far enough apart must see the same: every file, logs too, since the last lines of a task that
-was killed are the ones that matter. In both cases the wait ends at the deadline.
+was killed are the ones that matter. Who could not look does not know: what is promised in a directory that cannot be
+read is awaited like what does not show, and a look that hung agrees with none. All waits end at the deadline.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -17,11 +18,11 @@ from scripthut_common.errors import BadOutput
 from scripthut_common.manifest import ExitRecord
 from scripthut_common.retrying import Backoff
 
-from .ledger import MAX_PATH_BYTES, FileState, HeldFiles, Place
+from .ledger import MAX_PATH_BYTES, FileState, HeldFiles, LedgerRow, Place, above
 from .listing import Entry, Item, Listing
 
-# The reader lists no deeper; what lies there stands for all below it.
-_DEEPEST = 64
+# What has ended so may be had by looking again: nobody but the task was to write there, and the task is over.
+_PASSING = frozenset({FileState.UNREADABLE, FileState.CHANGED_WHILE_READING, FileState.PURGED})
 _SUMMARY = layout.TASK_SUMMARY_NAME.encode()
 _MAX_NOTE = 240
 _MOMENT_S = 0.001
@@ -57,6 +58,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         again_s: after so long the next look is due; `None`: the collection rests.
         is_complete: whether it showed everything.
+        is_all_named: whether every file that is there was named, so that others are not there.
+        promised: the paths that an exit record vouches for, but for those that were stored before.
         lacking: what the task promised and the cluster does not show, or not whole, by path.
         note: in words for people; `None` when there is nothing to say.
         listing_sha256: what it saw, where no exit record vouches for it.
@@ -64,6 +67,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     again_s: float | None = None
     is_complete: bool = False
+    is_all_named: bool = True
+    promised: frozenset[bytes] = frozenset()
     lacking: Mapping[bytes, manifest.Entry] = {}
     note: str | None = None
     listing_sha256: str | None = None
@@ -72,13 +77,32 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def decide(item: Item, listing: Listing, held: HeldFiles, past: Past, patience: Visibility) -> Verdict:
     """Judge what a look showed; `held` is what an earlier one has stored already."""
     record, why = _record(item, listing)
-    promised = {} if record is None else {seen.path: seen for seen in record.entries if _is_plain(seen.path)}
-    lacking = _lacking(promised, item, listing, held)
+    seen = () if record is None else record.entries
+    promised = {one.path: one for one in seen if _is_plain(one.path)}
+    owed = {path: one for path, one in promised.items() if not _was_held(path, one, item, held)}
+    lacking = _lacking(owed, listing)
     if lacking:
-        return _await_files(lacking, len(promised), past, patience)
-    if why is None:
-        return Verdict(is_complete=True)
-    return _await_agreement(why, fingerprint(listing), past, patience)
+        verdict = _await_files(lacking, len(promised), past, patience)
+    elif why is None:
+        verdict = Verdict(is_complete=True)
+    else:
+        verdict = _await_agreement(why, listing, past, patience)
+    is_all_named = listing.is_whole and not listing.unnamed and not _has_hung(listing)
+    return msgspec.structs.replace(verdict, promised=frozenset(owed), is_all_named=is_all_named)
+
+
+def decide_fetched(verdict: Verdict, rows: Iterable[LedgerRow], past: Past, patience: Visibility) -> Verdict:
+    """Judge again once everything was fetched that a look showed: what was promised has to have arrived whole."""
+    if verdict.lacking or not verdict.is_complete:
+        return verdict
+    outputs = (row for row in rows if row.place is Place.OUTPUT and row.path in verdict.promised)
+    broken = sum(row.state in _PASSING for row in outputs)
+    if not broken:
+        return verdict
+    again_s = _again_s(past, patience)
+    note = f"{broken} of the promised files could not be read whole"
+    told = f" within {patience.deadline_s:g} s" if again_s is None else f", {_again(past, again_s)}"
+    return msgspec.structs.replace(verdict, is_complete=False, again_s=again_s, note=note + told)
 
 
 def fingerprint(listing: Listing) -> str:
@@ -106,32 +130,39 @@ def _record(item: Item, listing: Listing) -> tuple[ExitRecord | None, str | None
     return record, "the exit record lists no files" if manifest.UNLISTED in record.flags else None
 
 
-def _lacking(
-    promised: Mapping[bytes, manifest.Entry], item: Item, listing: Listing, held: HeldFiles
-) -> dict[bytes, manifest.Entry]:
-    """What was promised and is not there; what lies where nobody may look, or is only counted, is not missed."""
+def _lacking(owed: Mapping[bytes, manifest.Entry], listing: Listing) -> dict[bytes, manifest.Entry]:
+    """What is owed and is not there; what lies too deep, or is only counted, is not missed."""
     shown = {entry.path: entry for entry in listing.entries if entry.place is Place.OUTPUT}
-    closed = {path for path, entry in shown.items() if entry.state is not None}
+    # The deepest directory that is listed stands for all below it.
+    deep = {path for path, entry in shown.items() if entry.state is FileState.TOO_DEEP}
     last = _last_named(listing, shown)
     lacking = {}
-    for path, seen in promised.items():
+    for path, seen in owed.items():
         entry = shown.get(path)
-        if _is_held(path, seen, item, held) or (entry is not None and _is_whole(entry, seen)):
+        if entry is not None and _is_settled(entry, seen):
             continue
-        if entry is None and (not _is_before(path, last) or (closed and not closed.isdisjoint(_above(path)))):
+        if entry is None and (not _is_before(path, last) or (deep and not deep.isdisjoint(above(path)))):
             continue
         lacking[path] = seen
     return lacking
 
 
-def _is_held(path: bytes, seen: manifest.Entry, item: Item, held: HeldFiles) -> bool:
+def _was_held(path: bytes, seen: manifest.Entry, item: Item, held: HeldFiles) -> bool:
+    """Whether we have it, or had it: what showed once does not lag behind, but may be gone."""
     ours = held.get((Place.OUTPUT, path))
     return ours is not None and ours.attempt == item.attempt and ours.size_bytes >= seen.size_bytes
 
 
-def _is_whole(entry: Entry, seen: manifest.Entry) -> bool:
+def _is_settled(entry: Entry, seen: manifest.Entry) -> bool:
     """Whether a listed file needs no waiting for: it may not be read at all, or it is as large as promised."""
-    return entry.state is not None or entry.size_bytes >= seen.size_bytes
+    if entry.state is not None:
+        return entry.state is not FileState.UNREADABLE
+    return entry.size_bytes >= seen.size_bytes
+
+
+def _has_hung(listing: Listing) -> bool:
+    """Whether the file system did not answer, so that nobody knows what else is there."""
+    return any(entry.reason is not None for entry in listing.entries)
 
 
 def _last_named(listing: Listing, shown: Mapping[bytes, Entry]) -> bytes | None:
@@ -148,18 +179,6 @@ def _is_before(path: bytes, last: bytes | None) -> bool:
     return last is None or path < last or path == _SUMMARY
 
 
-def _above(path: bytes) -> Iterator[bytes]:
-    """Yield the directories above a path, as listings name those that cannot be entered."""
-    yield b"."
-    end = path.find(b"/")
-    for _ in range(_DEEPEST):
-        if end < 0:
-            return
-        yield path[:end]
-        yield path[: end + 1]
-        end = path.find(b"/", end + 1)
-
-
 def _is_plain(path: bytes) -> bool:
     """Whether a path that an author claims is one that a listing could have named."""
     return 0 < len(path) <= MAX_PATH_BYTES and not {b"", b".", b".."} & set(path.split(b"/"))
@@ -174,16 +193,18 @@ def _await_files(lacking: dict[bytes, manifest.Entry], promised: int, past: Past
     return Verdict(again_s=again_s, lacking=lacking, note=f"{lack} not yet visible, {_again(past, again_s)}")
 
 
-def _await_agreement(why: str, seen: str, past: Past, patience: Visibility) -> Verdict:
+def _await_agreement(why: str, listing: Listing, past: Past, patience: Visibility) -> Verdict:
+    seen, has_hung = fingerprint(listing), _has_hung(listing)
     # A deadline that is shorter leaves no more time than that.
     apart_s = min(patience.agreeing_s, patience.deadline_s)
     is_same = past.listing_sha256 == seen and past.listed_at is not None
     agreed_s = _since_s(past.listed_at, past) if is_same else 0.0
-    if is_same and agreed_s >= apart_s:
+    if is_same and agreed_s >= apart_s and not has_hung:
         return Verdict(is_complete=True, note=why if why.startswith("exit record cannot") else None)
     again_s = _again_s(past, patience, at_least_s=apart_s - agreed_s)
     if again_s is None:
-        note = f"{why}, and files still changed {patience.deadline_s:g} s after the first look"
+        what = "the file system did not answer" if has_hung else "files still changed"
+        note = f"{why}, and {what} {patience.deadline_s:g} s after the first look"
         return Verdict(note=note, listing_sha256=seen)
     looked = "looked once" if past.looks == 0 else f"looked {past.looks + 1} times"
     return Verdict(again_s=again_s, note=f"{why}: {looked}, {_again(past, again_s)}", listing_sha256=seen)

@@ -1,8 +1,8 @@
-"""What is stored of items already, read beside their claims: what has not changed is not fetched twice."""
+"""What was stored of items already, read beside their claims: what has not changed is not fetched twice."""
 
 from collections.abc import Collection
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_outputs.ledger import FileState, Held, Place
@@ -18,20 +18,20 @@ _ROW = (
     FILES.c.stored_bytes,
     FILES.c.attempt,
     FILES.c.reason.is_not(None).label("is_noted"),
+    FILES.c.removed_at.is_not(None).label("is_removed"),
 )
 
 
 async def read_held(
     connection: AsyncConnection, keys: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], dict[tuple[Place, bytes], Held]]:
-    """Read the stored files of these items, by item; retention's are not stored any more."""
+    """Read the files of these items that are stored or were until they were removed, by item."""
     held: dict[tuple[str, str], dict[tuple[Place, bytes], Held]] = {}
     if not keys:
         return held
     stored = select(*_ROW).where(
         tuple_(FILES.c.run_id, FILES.c.task_id).in_(keys),
-        FILES.c.state == FileState.STORED,
-        FILES.c.removed_at.is_(None),
+        or_(FILES.c.state == FileState.STORED, FILES.c.removed_at.is_not(None)),
         func.num_nonnulls(FILES.c.size_bytes, FILES.c.modified_at, FILES.c.stored_bytes) == 3,
     )
     for (
@@ -44,6 +44,7 @@ async def read_held(
         stored_bytes,
         attempt,
         is_noted,
+        is_removed,
     ) in await connection.execute(stored):
         held.setdefault((run_id, task_id), {})[Place(place), path] = Held(
             size_bytes=size_bytes,
@@ -51,5 +52,6 @@ async def read_held(
             stored_bytes=stored_bytes,
             attempt=attempt,
             is_noted=is_noted,
+            is_removed=is_removed,
         )
     return held

@@ -1,6 +1,6 @@
 """Write what was collected: ledger, item, documents to render and the event, for a whole batch in one transaction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,7 +32,7 @@ from scripthut_common import events
 from scripthut_common.database import Database, now
 from scripthut_common.events import CloudEvent, OutputsCollected, Type
 from scripthut_common.outbox import Outbox
-from scripthut_outputs.ledger import COLLECTING_AGAIN, FileState, Kind, LedgerRow, OutputsState, Place, Removal
+from scripthut_outputs.ledger import COLLECTING_AGAIN, FileState, Kind, LedgerRow, OutputsState, Place, Removal, above
 from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, OUTBOX
 
 from . import documents
@@ -73,6 +73,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         claim: what was claimed.
         rows: of the ledger, but for the files of `kept`.
         kept: stored files that have not changed, by place and path; their rows stay.
+        is_all_named: whether no file is there but those of `rows` and `kept`.
         state: how pages and endpoints call it.
         reason: in words for people.
         again_s: after so long somebody looks again; `None` when the collection rests.
@@ -82,6 +83,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     claim: Claim
     rows: tuple[LedgerRow, ...] = ()
     kept: frozenset[tuple[Place, bytes]] = frozenset()
+    is_all_named: bool = True
     state: OutputsState
     reason: str | None = None
     again_s: float | None = None
@@ -95,20 +97,22 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def vanished(self) -> set[tuple[Place, bytes]]:
         """The files that we hold and the cluster does not any more; who could not look does not know."""
-        if self.state is OutputsState.FAILED:
+        if self.state is OutputsState.FAILED or not self.is_all_named:
             return set()
-        closed = {(row.place, row.path.rstrip(b"/")) for row in self.rows if row.state is FileState.UNREADABLE}
-        unseen = self.claim.held.keys() - self.kept - {(row.place, row.path) for row in self.rows}
-        return {(place, path) for place, path in unseen if closed.isdisjoint(_above(place, path))}
+        closed = {
+            row.path.rstrip(b"/")
+            for row in self.rows
+            if row.place is Place.OUTPUT and row.state is FileState.UNREADABLE
+        }
+        held = {file for file, ours in self.claim.held.items() if not ours.is_removed}
+        unseen = held - self.kept - {(row.place, row.path) for row in self.rows}
+        return {(place, path) for place, path in unseen if place is not Place.OUTPUT or closed.isdisjoint(above(path))}
 
-
-def _above(place: Place, path: bytes) -> Iterator[tuple[Place, bytes]]:
-    """Yield the directories that a file lies in, as the ledger names them."""
-    yield place, b"."
-    at = path.find(b"/")
-    while at >= 0:
-        yield place, path[:at]
-        at = path.find(b"/", at + 1)
+    @property
+    def shown_state(self) -> OutputsState:
+        """Nothing found where something was found before is a vanished source, not a task without outputs."""
+        is_vanished = self.state is OutputsState.NONE and bool(self.claim.held)
+        return OutputsState.COLLECTED if is_vanished else self.state
 
 
 class Keeping:
@@ -213,8 +217,10 @@ async def _write_files(connection: AsyncConnection, results: Sequence[Result]) -
         of_file = [FILES.c[name] == gone.c[name] for name in (*_KEYS, *_FILE)]
         note = update(FILES).where(*of_file, FILES.c.reason.is_(None))
         await connection.execute(note.values(reason="it is no longer on the cluster"))
-    if again:
-        lost = (of_claims, FILES.c.removal == Removal.DAMAGE)
+    waiting = {result.claim.key for result in results if result.again_s is not None}
+    ended = [key for key in again if key not in waiting]
+    if ended:
+        lost = (tuple_(FILES.c.run_id, FILES.c.task_id).in_(ended), FILES.c.removal == Removal.DAMAGE)
         told = func.replace(FILES.c.reason, COLLECTING_AGAIN, "; the cluster has it no longer")
         await connection.execute(update(FILES).where(*lost).values(reason=told))
 
@@ -253,9 +259,7 @@ def _item_row(result: Result) -> tuple[object, ...]:
     has_outputs = any(row.place is Place.OUTPUT for row in result.rows)
     fragments = [row for row in result.rows if row.place is Place.RUN_SUMMARY]
     has_run_summary = any(row.stored_bytes or row.state is not FileState.STORED for row in fragments)
-    # Nothing found where something was found before is a vanished source, not a task without outputs.
-    is_vanished = result.state is OutputsState.NONE and bool(result.claim.held)
-    state = OutputsState.COLLECTED if is_vanished else result.state
+    state = result.shown_state
     is_empty_so_far = state is OutputsState.PARTIAL and not result.rows
     return (
         *(*result.claim.key, state, has_outputs, has_run_summary),
@@ -273,7 +277,7 @@ def _event(result: Result, at: datetime) -> CloudEvent:
         owner=claim.owner,
         attempt=claim.attempt,
         sequence=claim.wanted,
-        outputs_state=result.state,
+        outputs_state=result.shown_state,
         stored_files=len(stored) + len(result.kept),
         left_out_files=sum(row.count for row in result.rows) - len(stored),
         stored_bytes=sum(row.stored_bytes or 0 for row in stored) + kept_bytes,

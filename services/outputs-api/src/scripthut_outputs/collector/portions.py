@@ -14,6 +14,7 @@ What a fault means, and for whom:
 | the same with an item alone, while the reader answers | later again: 5 s, doubling to 10 min | the item |
 | so for 24 h of attempts | it rests as failed, with the reason | |
 | what may not be read, is gone or has changed | a row of the ledger says so: incomplete | |
+| the same with what an exit record promises | later again until the deadline, then incomplete | nobody |
 | an item that names no place, or an impossible one | it ends at once | |
 """
 
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 import msgspec
 
 from scripthut_common.errors import DatabaseUnavailable, InvalidInput, NoConnection, TimedOut, Unreachable
-from scripthut_outputs import choosing, listing
+from scripthut_outputs import choosing, listing, visibility
 from scripthut_outputs.catalog.collections import Claim, Collections
 from scripthut_outputs.catalog.keeping import Result
 from scripthut_outputs.ledger import OutputsState
@@ -104,7 +105,7 @@ class Lane:
 
     async def _keep(self, whole: Sequence[Whole]) -> None:
         """Write items as they become whole."""
-        await self._held.keep([_result(one) for one in whole])
+        await self._held.keep([_result(one, self._trips.verdict_of(one)) for one in whole])
         for one in whole:
             self._stalls.end(one.plan.claim.run_id)
 
@@ -219,12 +220,11 @@ def _item(claim: Claim) -> listing.Item | None:
     return msgspec.structs.replace(item, job_id=claim.job_id)
 
 
-def _result(whole: Whole) -> Result:
+def _result(whole: Whole, verdict: visibility.Verdict) -> Result:
     plan = whole.plan
     if plan.refusal:
         return Result(claim=plan.claim, state=OutputsState.FAILED, reason=plan.refusal)
     unique = {(row.place, row.path): plan.choice.noted(row) for row in whole.rows}
-    verdict = plan.verdict
     state = choosing.state_of(whole.rows, has_kept=bool(plan.choice.kept))
     if verdict.again_s is not None:
         state = OutputsState.PARTIAL
@@ -234,6 +234,7 @@ def _result(whole: Whole) -> Result:
         claim=plan.claim,
         rows=tuple(unique.values()),
         kept=frozenset((entry.place, entry.path) for entry in plan.choice.kept),
+        is_all_named=verdict.is_all_named,
         state=state,
         reason=verdict.note,
         again_s=verdict.again_s,

@@ -166,6 +166,11 @@ class Trips:
         size_bytes = sum(self._limit_bytes(entry) + _FRAME_BYTES for entry in choice.take)
         return Planned(claim=claim, item=item, owner=found.owner, choice=choice, verdict=verdict, size_bytes=size_bytes)
 
+    def verdict_of(self, whole: Whole) -> visibility.Verdict:
+        """Judge an item anew after the second round trip."""
+        plan = whole.plan
+        return visibility.decide_fetched(plan.verdict, whole.rows, _past(plan.claim), self._cluster.visibility)
+
     def _limit_bytes(self, entry: listing.Entry) -> int:
         """How much of a file may arrive: what was listed of it, or a log's end."""
         return self._cluster.collection.log_tail_bytes if _is_log(entry) else entry.size_bytes
