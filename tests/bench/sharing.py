@@ -26,7 +26,7 @@ from tests.testbed.delay import DelayedPort
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.sshd import Sshd
 
-TASKS = 1600
+TASKS = 2000
 FILES = {"table.csv": 4096}
 DELAY_MS = 50
 _REPETITIONS = 3
