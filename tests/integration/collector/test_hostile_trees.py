@@ -348,13 +348,19 @@ async def test_a_file_system_that_hangs_costs_nothing_but_itself(
         await scene.collect()
 
     assert time.monotonic() - began < 20
-    assert await scene.states("t1") == {b"a": "stored", b"dead": "unreadable"}
+    # What the walk did not come to was promised, and is waited for.
+    assert await scene.states("t1") == {b"a": "stored", b"dead": "unreadable", b"z": "not_yet_visible"}
     assert (await scene.ledger("t1"))[b"dead"].reason == "the file system did not answer within 2 s"
     assert await scene.stored("t1", Place.RUN_SUMMARY) == {b"t1.md": b"- f"}
     assert list((await scene.stored("t1", Place.STDOUT)).values()) == [b"out"]
-    assert (await scene.item("t1")).outputs_state == "incomplete"
+    assert (await scene.item("t1")).outputs_state == "partial"
     assert (await scene.item("t2")).outputs_state == "collected"
     assert await scene.stored("t2") == {b"b": b"2"}
+
+    await scene.make_due()
+    await scene.collect()
+    assert await scene.stored("t1") == {b"a": b"1", b"z": b"3"}
+    assert (await scene.item("t1")).outputs_state == "collected"
 
 
 async def test_a_directory_that_begins_to_hang_after_the_listing_costs_nothing_but_itself(
@@ -387,4 +393,9 @@ async def test_the_end_comes_when_everything_hangs(scene: Scene, hanging: Callab
 
     assert time.monotonic() - began < 40
     items = [await scene.item(f"t{number}") for number in range(20)]
-    assert {item.outputs_state for item in items} == {"incomplete"}
+    assert {item.outputs_state for item in items} == {"partial"}
+    assert sum([(await scene.collection(f"t{number}")).failures for number in range(20)]) == 0
+
+    await scene.make_due()
+    await scene.collect()
+    assert [await scene.stored(f"t{number}") for number in range(20)] == [{b"a": b"1"}] * 20
