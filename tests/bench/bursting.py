@@ -1,7 +1,5 @@
 """How often the cluster is asked when 10,000 tasks end at once."""
 
-import time
-
 from scripthut_common.clusters import CollectionLimits
 from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.blobs import open_store
@@ -27,13 +25,8 @@ async def measure() -> list[Row]:
             await tasks.want(database, log_dir, TASKS)
             blobs = open_store(str(sshd.directory / "blobs"))
             collector = Collector(database, blobs, {cluster.name: cluster}, {cluster.name: shell}, renderer="bench")
-            step = collector.loops()[0].step
-            started = time.perf_counter()
             try:
-                while await step():
-                    pass
-                taken_s = time.perf_counter() - started
-                await tasks.check_stored(database, TASKS * len(FILES))
+                taken_s = await tasks.collect(collector, database, TASKS * len(FILES))
             finally:
                 collector.close()
                 await shell.close()

@@ -15,13 +15,13 @@ from sqlalchemy import delete, func, insert, select
 from scripthut_common import layout, migrating
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
-from scripthut_common.errors import Error
 from scripthut_common.events import ItemState
 from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.blobs import open_store
 from scripthut_outputs.collector import Collector
 from scripthut_outputs.migrations import MIGRATIONS
-from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, RUNS
+from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
+from tests.bench import tasks
 from tests.bench.table import REPETITIONS, Row
 from tests.testbed.accounts import ALICE
 from tests.testbed.delay import DelayedPort
@@ -106,14 +106,10 @@ class _Bench:
         blobs = open_store(str(self._folder / f"blobs{number}"))
         name = self._cluster.name
         collector = Collector(database, blobs, {name: self._cluster}, {name: shell}, renderer="bench")
-        step = collector.loops()[0].step
-        started = time.perf_counter()
-        while await step():
-            pass
-        taken_s = time.perf_counter() - started
-        collector.close()
-        await _check(database)
-        return taken_s
+        try:
+            return await tasks.collect(collector, database, TASKS * FILES_PER_TASK)
+        finally:
+            collector.close()
 
 
 def _row(what: str, ours: list[float], peers: list[float], peer: str, target: str) -> Row:
@@ -174,16 +170,3 @@ async def _want(database: Database, tree: Path) -> None:
         wanted = every.join_from(ITEMS, RUNS, ITEMS.c.run_id == RUNS.c.run_id)
         columns = ["run_id", "task_id", "cluster", "attempt", "due_at"]
         await connection.execute(insert(COLLECTIONS).from_select(columns, wanted))
-
-
-async def _check(database: Database) -> None:
-    """See that everything was collected.
-
-    Raises:
-        Error: it was not; the time means nothing.
-    """
-    stored = select(func.count()).select_from(FILES).where(FILES.c.state == "stored")
-    async with database.transaction() as connection:
-        count = (await connection.execute(stored)).scalar_one()
-    if count != TASKS * FILES_PER_TASK:
-        raise Error(f"{count} files were stored")

@@ -116,14 +116,11 @@ class _Bench:
         collector = Collector(
             self._database, open_store(str(blobs)), {cluster.name: cluster}, {cluster.name: shell}, renderer="bench"
         )
-        step = collector.loops()[0].step
-        async with _growing() as growth:
-            started = time.perf_counter()
-            while await step():
-                pass
-            taken_s = time.perf_counter() - started
-        collector.close()
-        await tasks.check_stored(self._database, 1)
+        try:
+            async with _growing() as growth:
+                taken_s = await tasks.collect(collector, self._database, 1)
+        finally:
+            collector.close()
         await asyncio.to_thread(shutil.rmtree, blobs)
         return taken_s, growth.bytes
 

@@ -1,6 +1,7 @@
 """Two collector processes against one, on a cluster that is 50 ms away in each direction."""
 
 import asyncio
+import logging
 import statistics
 import time
 from collections.abc import Sequence
@@ -9,10 +10,14 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+import structlog
+
+from scripthut_common import supervision
 from scripthut_common.clusters import Cluster, CollectionLimits
 from scripthut_common.database import Database
 from scripthut_common.shell import Program
 from scripthut_common.shell.ssh import SshShell
+from scripthut_common.supervision import Pulse
 from scripthut_outputs.blobs import open_store
 from scripthut_outputs.collector import Collector
 from tests.bench import tasks
@@ -21,7 +26,7 @@ from tests.testbed.delay import DelayedPort
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.sshd import Sshd
 
-TASKS = 4000
+TASKS = 2000
 FILES = {"table.csv": 4096}
 DELAY_MS = 50
 _REPETITIONS = 3
@@ -79,7 +84,8 @@ async def _until_all_is_stored(database: Database, running: Sequence[BaseProcess
 
 
 def _run(uri: str, cluster: Cluster, blobs: str, barrier: Barrier) -> None:
-    """Collect until terminated."""
+    """Collect until terminated; only warnings are told, as by whoever measures."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     asyncio.run(_collect_for_ever(uri, cluster, blobs, barrier))
 
 
@@ -89,8 +95,5 @@ async def _collect_for_ever(uri: str, cluster: Cluster, blobs: str, barrier: Bar
     collector = Collector(
         Database(uri), open_store(blobs), {cluster.name: cluster}, {cluster.name: shell}, renderer="bench"
     )
-    step = collector.loops()[0].step
     barrier.wait()
-    while True:
-        if not await step():
-            await asyncio.sleep(_LOOK_EVERY_S)
+    await supervision.run(collector.loops(), Pulse(), asyncio.Event())

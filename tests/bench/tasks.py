@@ -1,5 +1,6 @@
 """Ended tasks in a log directory and in the catalog: what every bench of the collector begins with."""
 
+import asyncio
 import os
 import pwd
 import time
@@ -7,13 +8,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, exists, func, insert, select
 
-from scripthut_common import layout, manifest, migrating
+from scripthut_common import layout, manifest, migrating, supervision
 from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.errors import Error
 from scripthut_common.events import ItemState
+from scripthut_common.supervision import Pulse
+from scripthut_outputs.collector import Collector
 from scripthut_outputs.ledger import FileState
 from scripthut_outputs.migrations import MIGRATIONS
 from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, RUNS
@@ -24,6 +27,8 @@ from tests.testbed.sshd import Sshd
 RUN = "bench"
 CLUSTER = "bench"
 _INSERTED_AT_ONCE = 1000
+_LOOK_EVERY_S = 0.02
+_PATIENCE_S = 600
 
 
 def cluster_at(sshd: Sshd, port: int, limits: CollectionLimits) -> Cluster:
@@ -123,6 +128,33 @@ def _item(log_dir: str, task_id: str, position: int) -> dict[str, object]:
         "stdout_path": layout.stdout_path(log_dir, RUN, task_id),
         "stderr_path": layout.stderr_path(log_dir, RUN, task_id),
     }
+
+
+async def collect(collector: Collector, database: Database, count: int) -> float:
+    """Collect as in production, by all loops of a collector, until nothing is wanted; give the seconds it took.
+
+    Raises:
+        Error: not so many files were stored; the time means nothing.
+    """
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        started = time.perf_counter()
+        group.create_task(supervision.run(collector.loops(), Pulse(), stop))
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while await _is_wanted(database):  # noqa: ASYNC110  rows set no event
+                    await asyncio.sleep(_LOOK_EVERY_S)
+            taken_s = time.perf_counter() - started
+        finally:
+            stop.set()
+    await check_stored(database, count)
+    return taken_s
+
+
+async def _is_wanted(database: Database) -> bool:
+    wanted = select(exists().where(COLLECTIONS.c.due_at.is_not(None)))
+    async with database.transaction() as connection:
+        return bool(await connection.scalar(wanted))
 
 
 async def stored_files(database: Database) -> int:

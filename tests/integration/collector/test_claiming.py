@@ -9,6 +9,8 @@ from sqlalchemy import func, text, update
 from scripthut_common.database import Database
 from scripthut_outputs.catalog import claiming
 from scripthut_outputs.catalog.collections import Claim, Collections
+from scripthut_outputs.catalog.keeping import Keeping, Result
+from scripthut_outputs.ledger import OutputsState
 from scripthut_outputs.tables import COLLECTIONS
 from tests.integration.collector.crowds import due
 from tests.integration.collector.scene import CLUSTER
@@ -44,6 +46,27 @@ async def test_more_runs_than_one_claim_takes_have_their_turn_one_after_the_othe
     assert all(by_run([*claims[n], *claims[n + 1], *claims[n + 2]]).total() == 30 for n in (0, 3))
     assert set(by_run(claims[0] + claims[1] + claims[2]).values()) == {1}
     assert set(by_run(claims[3] + claims[4] + claims[5]).values()) == {1}
+
+
+async def test_what_is_looked_at_again_every_moment_goes_behind_what_waits_longer(database: Database) -> None:
+    await due(database, {"many": 10_000})
+    await due(database, {"few": 3})
+    collections, keeping = Collections(database), Keeping(database, "test-1")
+    async with database.transaction() as connection:
+        await connection.execute(update(COLLECTIONS).values(due_at=func.now() - timedelta(hours=1)))
+
+    taken = Counter[tuple[str, str]]()
+    for _ in range(10):
+        claims = await collections.claim_due(CLUSTER, limit=200, lease_s=60)
+        taken.update(claim.key for claim in claims)
+        await keeping.finish(
+            [Result(claim=claim, state=OutputsState.PARTIAL, reason="again", again_s=0.0) for claim in claims]
+        )
+
+    # The three of the other run are due again at once and have their turn each time; nothing else was taken twice.
+    assert sum(run_id == "few" for run_id, _ in taken) == 3
+    assert {count for (run_id, _), count in taken.items() if run_id == "many"} == {1}
+    assert taken.total() == 2000
 
 
 async def test_failures_come_first_of_what_is_due_of_a_run(database: Database) -> None:

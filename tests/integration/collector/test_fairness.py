@@ -20,7 +20,7 @@ from tests.eventually import eventually
 from tests.integration.collector.crowds import due
 from tests.integration.collector.scene import CLUSTER, Scene
 from tests.integration.collector.shells import Clock
-from tests.integration.collector.trouble import CRASH, CUT, hanging, troubled
+from tests.integration.collector.trouble import CRASH, CUT, SILENCE, hanging, troubled
 from tests.testbed.sshd import Sshd
 
 MIB = 1024 * 1024
@@ -143,6 +143,89 @@ async def test_a_huge_item_arrives_in_a_transfer_of_its_own(scene: Scene) -> Non
     assert await scene.stored("huge") == files
     assert (await scene.collection("huge")).failures == 0
     assert scene.shell.commands_run == 4
+
+
+async def test_a_large_item_that_waits_for_a_file_goes_alone_only_while_it_is_large(scene: Scene) -> None:
+    folder = await scene.task("huge", {b"f": os.urandom(3 * MIB)}, is_recorded=False)
+    scene.record("huge", {b"f": 3 * MIB, b"late": 1})
+    scene.reopen(large_bytes=2 * MIB + 8192)
+
+    await scene.step()
+    assert (await scene.collection("huge")).is_alone
+    await scene.lanes[1]()
+    waiting = await scene.collection("huge")
+    assert (waiting.is_alone, waiting.looks, waiting.failures) == (False, 1, 0)
+    assert waiting.reason.startswith("1 of 2 files not yet visible")
+    assert (await scene.item("huge")).outputs_state == "partial"
+
+    (folder / "late").write_bytes(b"x")
+    await scene.make_due()
+    await scene.step()
+    assert (await scene.item("huge")).outputs_state == "collected"
+    assert scene.shell.commands_run == 5
+
+
+async def test_what_is_large_at_a_second_look_says_what_it_waits_for_until_it_has_gone_alone(scene: Scene) -> None:
+    folder = await scene.task("growing", {b"f": b"x"}, is_recorded=False)
+    scene.record("growing", {b"f": 1, b"large": 3 * MIB, b"late": 1})
+    scene.reopen(large_bytes=2 * MIB + 8192)
+    await scene.step()
+    (folder / "large").write_bytes(os.urandom(3 * MIB))
+    await scene.make_due()
+
+    await scene.step()
+
+    aside = await scene.collection("growing")
+    assert (aside.is_alone, aside.lease, aside.looks) == (True, None, 1)
+    assert aside.reason.startswith("2 of 3 files not yet visible")
+    assert (await scene.item("growing")).outputs_state == "partial"
+
+
+async def test_an_item_that_failed_and_now_waits_for_a_file_is_as_any_other(scene: Scene, tmp_path: Path) -> None:
+    await scene.task("poison", {b"f": b"x"}, is_recorded=False)
+    scene.record("poison", {b"f": 1, b"late": 1})
+    use(scene, troubled(tmp_path / "bin", "poison", mode="list", what=CRASH))
+    await scene.collect()
+    failed = await scene.collection("poison")
+    use(scene, LocalShell())
+    await scene.make_due()
+
+    await scene.collect()
+
+    waiting = await scene.collection("poison")
+    assert (failed.failures, failed.is_alone, failed.looks) == (1, True, 0)
+    assert (waiting.failures, waiting.first_failed_at, waiting.is_alone, waiting.looks) == (0, None, False, 1)
+    assert waiting.reason.startswith("1 of 2 files not yet visible")
+
+
+async def test_looks_at_what_does_not_answer_keep_nobody_else_waiting(scene: Scene, tmp_path: Path) -> None:
+    for name in ("hanging", "x"):
+        await scene.task(name, {b"f": name.encode()}, stdout=None, stderr=None)
+    use(scene, troubled(tmp_path / "bin", mode="list", what=SILENCE), patience_s=_PATIENCE_S)
+
+    await scene.step()
+    silent = await scene.collection("hanging")
+    await scene.make_due()
+    assert not await scene.step()
+    assert scene.shell.commands_run == 2
+
+    assert (silent.is_alone, silent.failures, silent.looks) == (True, 0, 1)
+    assert silent.reason.startswith("no exit record: looked once")
+    assert await scene.stored("x") == {b"f": b"x"}
+
+
+async def test_a_run_whose_files_all_do_not_answer_is_left_out_for_a_while(scene: Scene, tmp_path: Path) -> None:
+    for number in range(3):
+        await scene.task(f"hanging{number}", {b"f": b"x"}, run_id="a", stdout=None, stderr=None)
+    use(scene, troubled(tmp_path / "bin", mode="list", what=SILENCE), patience_s=_PATIENCE_S, max_items=1)
+    await scene.task("t", {b"f": b"y"}, run_id="b", stdout=None, stderr=None)
+
+    while await scene.step():
+        pass
+
+    assert (await scene.item("t", "b")).outputs_state == "collected"
+    looks = [(await scene.collection(f"hanging{number}", "a")).looks for number in range(3)]
+    assert looks == [1, 1, 0]
 
 
 async def test_leases_are_renewed_while_a_transfer_takes_longer_than_one(

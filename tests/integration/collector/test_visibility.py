@@ -12,9 +12,7 @@ from sqlalchemy import func, update
 from scripthut_common import supervision
 from scripthut_common.clusters import Visibility
 from scripthut_common.database import Database
-from scripthut_common.errors import BadOutput
 from scripthut_common.manifest import MAX_BYTES
-from scripthut_common.shell.local import LocalShell
 from scripthut_common.supervision import Pulse
 from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.catalog.keeping import Keeping, Result
@@ -22,6 +20,7 @@ from scripthut_outputs.ledger import OutputsState, Place
 from scripthut_outputs.tables import FILES
 from tests.integration.collector.scene import CLUSTER, Scene
 from tests.integration.collector.shells import Interrupted
+from tests.integration.collector.trouble import CRASH, troubled
 from tests.integration.outputs.house import House
 
 GONE = "the task saw it when it ended; the cluster did not show it in time"
@@ -388,20 +387,21 @@ async def test_a_wish_that_is_raised_while_it_waits_begins_anew(scene: Scene, da
     assert [event.attempt for event in await scene.told()] == [2]
 
 
-async def test_a_failure_in_between_forgets_no_look(scene: Scene, shell: Interrupted) -> None:
+async def test_a_failure_in_between_forgets_no_look(scene: Scene, shell: Interrupted, tmp_path: Path) -> None:
     folder = await scene.task("t1", {b"a": b"x"}, is_recorded=False)
     await look(scene)
-    scene.shell = LocalShell(environment={"PATH": "/nowhere"})
+    scene.shell = troubled(tmp_path / "bin", "t1", mode="list", what=CRASH)
     scene.reopen()
-    with pytest.raises(BadOutput, match="neither python3 nor"):
-        await look(scene, after_s=5)
+    await scene.let_pass(5)
+    await scene.collect()
     collection = await scene.collection("t1")
-    assert (collection.failures, collection.looks) == (0, 1)
+    assert (collection.failures, collection.looks) == (1, 1)
     assert (await scene.item("t1")).outputs_state == "partial"
     scene.shell = shell
     scene.reopen()
 
-    await look(scene)
+    await scene.let_pass(10)
+    await scene.collect()
 
     assert (await scene.item("t1")).outputs_state == "collected"
     assert (folder / "a").exists()

@@ -73,6 +73,11 @@ class Listing(msgspec.Struct, kw_only=True):
     manifest: bytes | None = None
     manifest_fault: FileState | None = None
 
+    @property
+    def has_stalled(self) -> bool:
+        """Whether the file system did not answer for some of it."""
+        return any(entry.reason is not None for entry in self.entries)
+
 
 def locate(
     run_id: str,

@@ -1,4 +1,8 @@
-"""Collections: which task's outputs are wanted, due, leased, failed. What was collected is written by `keeping`."""
+"""Collections: which task's outputs are wanted, due, leased, failed. What was collected is written by `keeping`.
+
+Who changes several rows locks items first, by run and task, then collections, files, and runs last. Claiming and
+renewing lock collections alone, and skip what somebody holds, so that nobody waits in a circle.
+"""
 
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -219,7 +223,7 @@ class Collections:
         return picked
 
     async def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
-        """Keep claims for another `lease_s` seconds.
+        """Keep claims for another `lease_s` seconds; it waits for nobody who ends or asks for some of them just now.
 
         Raises:
             LeaseLost: somebody else has taken all of them over.
@@ -227,9 +231,13 @@ class Collections:
         if not claims:
             return
         lease_until = func.now() + timedelta(seconds=lease_s)
+        named = (COLLECTIONS.c.run_id, COLLECTIONS.c.task_id)
+        free = select(*named).where(_ours(claims)).with_for_update(skip_locked=True).cte("free")
+        same = (COLLECTIONS.c.run_id == free.c.run_id) & (COLLECTIONS.c.task_id == free.c.task_id)
         async with self._database.transaction() as connection:
-            kept = await connection.execute(update(COLLECTIONS).where(_ours(claims)).values(lease_until=lease_until))
-        if not kept.rowcount:
+            renewed = await connection.execute(update(COLLECTIONS).where(same).values(lease_until=lease_until))
+            is_held = renewed.rowcount or await connection.scalar(select(exists().where(_ours(claims))))
+        if not is_held:
             raise LeaseLost(f"{len(claims)} collections: another process has taken them over")
 
     async def release(self, claims: Sequence[Claim]) -> None:
@@ -238,7 +246,8 @@ class Collections:
 
     async def set_aside(self, claims: Sequence[Claim], reason: str | None = None) -> None:
         """Give claims back to be collected each alone, after those that wait for that already; nothing is counted."""
-        await self._give_back(claims, is_alone=True, due_at=func.now(), reason=reason)
+        told = {} if reason is None else {"reason": reason}
+        await self._give_back(claims, is_alone=True, due_at=func.now(), **told)
 
     async def postpone(self, claim: Claim, reason: str, *, delay_s: float) -> None:
         """Count a failed attempt; the next is due after `delay_s`, and made alone."""
@@ -336,11 +345,14 @@ async def _take(connection: AsyncConnection, picked: Sequence[Key], lease_s: flo
 
 
 async def _show(connection: AsyncConnection, keys: Sequence[Key], before: OutputsState, after: OutputsState) -> None:
-    """Change what pages show of items that still stand as `before`."""
+    """Change what pages show of items that still stand as `before`; locked in the order in which all lock items."""
     if not keys:
         return
-    of_keys = tuple_(ITEMS.c.run_id, ITEMS.c.task_id).in_(keys)
-    change = update(ITEMS).where(of_keys, ITEMS.c.outputs_state == before).values(outputs_state=after)
+    named = (ITEMS.c.run_id, ITEMS.c.task_id)
+    shown = select(*named).where(tuple_(*named).in_(keys), ITEMS.c.outputs_state == before)
+    held = shown.order_by(*named).with_for_update().cte("held")
+    same = (ITEMS.c.run_id == held.c.run_id) & (ITEMS.c.task_id == held.c.task_id)
+    change = update(ITEMS).where(same).values(outputs_state=after)
     changed = set(await connection.scalars(change.returning(ITEMS.c.run_id)))
     for run_id in sorted(changed):
         await touch(connection, run_id)

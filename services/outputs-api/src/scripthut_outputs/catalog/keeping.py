@@ -56,7 +56,7 @@ _LEDGER: dict[str, TypeEngine[Any]] = {
 }
 _KEYS: dict[str, TypeEngine[Any]] = {"run_id": Text(), "task_id": Text()}
 _FILE: dict[str, TypeEngine[Any]] = {"place": Text(), "path": LargeBinary()}
-_WORDS: dict[str, TypeEngine[Any]] = {"said": Text(), "again_s": Double(), "seen": Text()}
+_WORDS: dict[str, TypeEngine[Any]] = {"said": Text(), "again_s": Double(), "stalls": Boolean(), "seen": Text()}
 _ITEM: dict[str, TypeEngine[Any]] = {
     **_KEYS,
     "outputs_state": Text(),
@@ -77,6 +77,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         state: how pages and endpoints call it.
         reason: in words for people.
         again_s: after so long somebody looks again; `None` when the collection rests.
+        is_alone: that look takes trips of its own, since this one kept others waiting.
         listing_sha256: what was seen, where no exit record vouches for it.
     """
 
@@ -87,6 +88,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     state: OutputsState
     reason: str | None = None
     again_s: float | None = None
+    is_alone: bool = False
     listing_sha256: str | None = None
 
     @property
@@ -155,7 +157,7 @@ class Keeping:
             [
                 (
                     *(*result.claim.key, result.claim.lease, result.claim.wanted),
-                    *(result.reason, result.again_s, result.listing_sha256),
+                    *(result.reason, result.again_s, result.is_alone, result.listing_sha256),
                 )
                 for result in results
             ],
@@ -182,7 +184,7 @@ class Keeping:
 
 
 def _next_look(wishes: Any) -> dict[str, Any]:
-    """When to look again and what to remember until then; of a wish that is no longer the same, nothing is changed."""
+    """When to look again, with whom, what to remember until then; of a wish that is no longer the same, nothing."""
     is_same = COLLECTIONS.c.wanted == wishes.c.wanted
     is_again = wishes.c.again_s.is_not(None)
     is_seen = COLLECTIONS.c.listing_sha256 == wishes.c.seen
@@ -197,6 +199,8 @@ def _next_look(wishes: Any) -> dict[str, Any]:
         name: case((~is_same, COLLECTIONS.c[name]), (is_again, waiting), else_=resting)
         for name, (waiting, resting) in remembered.items()
     }
+    # Whose first look was large or had failed shares trips again: that it still is, the next look tells.
+    values["is_alone"] = case((is_same, wishes.c.stalls), else_=COLLECTIONS.c.is_alone)
     # Without `again_s` there is no later: null.
     return {"due_at": case((is_same, later), else_=func.now()), **values}
 

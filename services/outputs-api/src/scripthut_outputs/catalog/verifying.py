@@ -94,7 +94,9 @@ class Verified:
     async def correct_size(self, sha256: str, size_bytes: int) -> None:
         """Let all rows of a blob say how many bytes it really has."""
         is_wrong = and_(FILES.c.sha256 == sha256, FILES.c.stored_bytes.is_distinct_from(size_bytes))
+        keys = select(ITEMS.c.run_id).join(FILES, _OF_FILE).where(is_wrong, _STORED)
         async with self._database.transaction() as connection:
+            await connection.execute(keys.order_by(ITEMS.c.run_id, ITEMS.c.task_id).with_for_update(of=ITEMS))
             wrong = update(FILES).where(is_wrong, _STORED).values(stored_bytes=size_bytes).returning(FILES.c.run_id)
             for run_id in sorted(set(await connection.scalars(wrong))):
                 await touch(connection, run_id)

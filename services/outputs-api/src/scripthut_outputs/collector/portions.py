@@ -13,6 +13,7 @@ What a fault means, and for whom:
 | a portion stops at an item: silent, cut, garbled, over a limit | what came before is kept, it goes alone | nobody |
 | the same with an item alone, while the reader answers | later again: 5 s, doubling to 10 min | the item |
 | so for 24 h of attempts | it rests as failed, with the reason | |
+| the file system is silent for one place, while the reader answers | a row says so; further looks go alone | nobody |
 | what may not be read, is gone or has changed | a row of the ledger says so: incomplete | |
 | the same with what an exit record promises | later again until the deadline, then incomplete | nobody |
 | an item that names no place, or an impossible one | it ends at once | |
@@ -107,7 +108,8 @@ class Lane:
         """Write items as they become whole."""
         await self._held.keep([_result(one, self._trips.verdict_of(one)) for one in whole])
         for one in whole:
-            self._stalls.end(one.plan.claim.run_id)
+            if not one.plan.has_stalled:
+                self._stalls.end(one.plan.claim.run_id)
 
     async def _require_reader(self, fault: Fault) -> None:
         """See whether the reader answers at all, when it stopped before it said anything, or was cut.
@@ -148,6 +150,8 @@ class SharedLane(Lane):
         planned, fault = await self._trips.look(wanted)
         if fault is not None and len(planned) < len(wanted):
             await self._stop_at(wanted[len(planned)][0], fault, has_moved=bool(planned))
+        for run_id in sorted({plan.claim.run_id for plan in planned if plan.has_stalled}):
+            self._stalls.note(run_id)
         large = [plan.claim for plan in planned if plan.size_bytes > self._pace.large_bytes]
         await self._held.set_aside(large)
         fitting = [plan for plan in planned if plan.size_bytes <= self._pace.large_bytes]
@@ -194,7 +198,7 @@ class AloneLane(Lane):
         claim, _ = wanted
         planned, fault = await self._trips.look([wanted])
         done = 0
-        if fault is None:
+        if planned:
             await self._collections.show_collecting([claim])
             done, fault = await self._trips.fetch(planned, self._keep)
         if fault is None or done:
@@ -238,5 +242,6 @@ def _result(whole: Whole, verdict: visibility.Verdict) -> Result:
         state=state,
         reason=verdict.note,
         again_s=verdict.again_s,
+        is_alone=plan.has_stalled,
         listing_sha256=verdict.listing_sha256,
     )

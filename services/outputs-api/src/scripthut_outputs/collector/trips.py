@@ -37,7 +37,8 @@ T = TypeVar("T")
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """An item after the first round trip: what to fetch, what is left out, how much fetching it takes at most.
 
-    `refusal` says why nothing of it may be read, which no further attempt changes.
+    `refusal` says why nothing of it may be read, which no further attempt changes; `has_stalled`: the reader waited in
+    vain for some of it.
     """
 
     claim: Claim
@@ -46,6 +47,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     choice: choosing.Choice
     verdict: visibility.Verdict
     size_bytes: int
+    has_stalled: bool = False
     refusal: str | None = None
 
 
@@ -164,7 +166,15 @@ class Trips:
             held=claim.held if claim.looks else {},
         )
         size_bytes = sum(self._limit_bytes(entry) + _FRAME_BYTES for entry in choice.take)
-        return Planned(claim=claim, item=item, owner=found.owner, choice=choice, verdict=verdict, size_bytes=size_bytes)
+        return Planned(
+            claim=claim,
+            item=item,
+            owner=found.owner,
+            choice=choice,
+            verdict=verdict,
+            size_bytes=size_bytes,
+            has_stalled=found.has_stalled,
+        )
 
     def verdict_of(self, whole: Whole) -> visibility.Verdict:
         """Judge an item anew after the second round trip."""
