@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.catalog.retention import Retained
 from scripthut_outputs.catalog.verifying import Scope, Verified
 from scripthut_outputs.ledger import Place, Removal
 from scripthut_outputs.retention.mending import Mender
+from scripthut_outputs.tables import ITEMS
 from scripthut_outputs.verifying import Verifier
 from tests.integration.collector.scene import Scene
 
@@ -118,6 +120,20 @@ async def test_what_is_damaged_is_not_called_gone_while_it_is_looked_for(scene: 
     await scene.let_pass(5)
     await scene.collect()
     assert (await scene.ledger("t1"))[b"a"].reason.endswith("; the cluster has it no longer")
+
+
+async def test_what_is_damaged_and_cannot_be_collected_again_says_so(scene: Scene) -> None:
+    await scene.task("t1", {b"a": b"only here"}, stdout=None, stderr=None)
+    await scene.collect()
+    damage(scene, (await scene.ledger("t1"))[b"a"].sha256)
+    async with scene.database.transaction() as connection:
+        await connection.execute(update(ITEMS).values(output_dir="no/such/place"))
+
+    await repair(scene)
+    await scene.collect()
+
+    assert (await scene.item("t1")).outputs_state == "failed"
+    assert (await scene.ledger("t1"))[b"a"].reason.endswith("; it could not be collected again")
 
 
 async def test_damaged_bytes_are_collected_again_and_heal_the_tasks_that_cannot_be(scene: Scene) -> None:

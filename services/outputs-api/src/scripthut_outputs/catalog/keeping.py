@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Double,
     Integer,
     LargeBinary,
@@ -209,24 +210,38 @@ async def _write_files(connection: AsyncConnection, results: Sequence[Result]) -
     looked = [result.claim for result in results if result.state is not OutputsState.FAILED]
     again = [claim.key for claim in looked if claim.collected_at is not None]
     if again:
-        of_claims = tuple_(FILES.c.run_id, FILES.c.task_id).in_(again)
         never_held = FILES.c.removed_at.is_(None) & (FILES.c.state != FileState.STORED)
-        await connection.execute(delete(FILES).where(of_claims, never_held))
+        await connection.execute(delete(FILES).where(_of_tasks(again), never_held))
     rows = [(*result.claim.key, *(getattr(row, name) for name in _LEDGER)) for result in results for row in result.rows]
     if rows:
         await connection.execute(_upsert(_unnested({**_KEYS, **_LEDGER}, rows)))
+    await _note_vanished(connection, results)
+    await _note_lost(connection, results)
+
+
+async def _note_vanished(connection: AsyncConnection, results: Sequence[Result]) -> None:
+    """Say of what we hold that the cluster has it no longer."""
     vanished = [(*result.claim.key, *file) for result in results for file in sorted(result.vanished)]
     if vanished:
         gone = _unnested({**_KEYS, **_FILE}, vanished)
         of_file = [FILES.c[name] == gone.c[name] for name in (*_KEYS, *_FILE)]
         note = update(FILES).where(*of_file, FILES.c.reason.is_(None))
         await connection.execute(note.values(reason="it is no longer on the cluster"))
-    waiting = {result.claim.key for result in results if result.again_s is not None}
-    ended = [key for key in again if key not in waiting]
-    if ended:
-        lost = (tuple_(FILES.c.run_id, FILES.c.task_id).in_(ended), FILES.c.removal == Removal.DAMAGE)
-        told = func.replace(FILES.c.reason, COLLECTING_AGAIN, "; the cluster has it no longer")
-        await connection.execute(update(FILES).where(*lost).values(reason=told))
+
+
+async def _note_lost(connection: AsyncConnection, results: Sequence[Result]) -> None:
+    """Say of what was damaged in the store, and did not come back, that nothing is to be waited for any more."""
+    ended = [result for result in results if result.again_s is None and result.claim.collected_at is not None]
+    for has_failed, told in ((False, "; the cluster has it no longer"), (True, "; it could not be collected again")):
+        keys = [result.claim.key for result in ended if (result.state is OutputsState.FAILED) is has_failed]
+        if keys:
+            lost = (_of_tasks(keys), FILES.c.removal == Removal.DAMAGE)
+            reason = func.replace(FILES.c.reason, COLLECTING_AGAIN, told)
+            await connection.execute(update(FILES).where(*lost).values(reason=reason))
+
+
+def _of_tasks(keys: Sequence[tuple[str, str]]) -> ColumnElement[bool]:
+    return tuple_(FILES.c.run_id, FILES.c.task_id).in_(keys)
 
 
 def _upsert(rows: Any) -> Any:

@@ -16,7 +16,7 @@ from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.catalog.keeping import Keeping
 from scripthut_outputs.catalog.relying import Relied
 
-from .holding import Holding
+from .leases import Leases
 from .metrics import Metrics
 from .pace import Pace
 from .portions import AloneLane, SharedLane
@@ -84,8 +84,8 @@ class Collector:
         """Make a cluster's lanes; one session at least is left to what is collected together."""
         stalls, metrics = Stalls(self._pace.stalled_s), self._metrics.of(name)
 
-        def parts() -> tuple[str, Trips, Collections, Holding, Stalls]:
-            held = Holding(name, self._collections, self._keeping, self._pace, metrics)
+        def parts() -> tuple[str, Trips, Collections, Leases, Stalls]:
+            held = Leases(name, self._collections, self._keeping, self._pace, metrics)
             return name, self._trips(cluster, shell), self._collections, held, stalls
 
         shared = SharedLane(*parts(), self._pace, metrics)

@@ -29,7 +29,7 @@ from scripthut_outputs.catalog.collections import Claim, Collections
 from scripthut_outputs.catalog.keeping import Result
 from scripthut_outputs.ledger import OutputsState
 
-from .holding import Holding
+from .leases import Leases
 from .metrics import ClusterMetrics
 from .pace import Pace
 from .stalls import Stalls
@@ -54,7 +54,7 @@ class Lane:
         cluster: str,
         trips: Trips,
         collections: Collections,
-        held: Holding,
+        held: Leases,
         stalls: Stalls,
         pace: Pace,
         metrics: ClusterMetrics,

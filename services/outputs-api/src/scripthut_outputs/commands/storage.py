@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from scripthut_common.database import Database
-from scripthut_outputs.catalog.holdings import Holdings
+from scripthut_outputs.catalog.storage import Shares
 from scripthut_outputs.retention.deciding import size
 from scripthut_outputs.settings import DatabaseSettings, load_some
 
@@ -19,7 +19,7 @@ async def storage(environ: Mapping[str, str], *, is_json: bool) -> None:
     """
     database = Database(load_some(DatabaseSettings, environ).database_url)
     try:
-        found = await Holdings(database).read()
+        found = await Shares(database).read()
     finally:
         await database.close()
     if is_json:

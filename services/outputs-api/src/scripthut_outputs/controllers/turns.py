@@ -43,8 +43,9 @@ class Turns:
         """
         own = self._own.setdefault(name, asyncio.Semaphore(self._limits.each))
         self._interested[name] = self._interested.get(name, 0) + 1
+        waits_until = asyncio.get_running_loop().time() + self._limits.wait_s
         try:
-            async with self._taken(own), self._taken(self._all):
+            async with self._taken(own, waits_until), self._taken(self._all, waits_until):
                 yield
         finally:
             self._interested[name] -= 1
@@ -52,9 +53,9 @@ class Turns:
                 del self._interested[name], self._own[name]
 
     @asynccontextmanager
-    async def _taken(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    async def _taken(self, turns: asyncio.Semaphore, waits_until: float) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self._limits.wait_s):
+            async with asyncio.timeout_at(waits_until):
                 await turns.acquire()
         except TimeoutError as error:
             raise TooBusy("too many archives are being downloaded just now: try again when one has ended") from error

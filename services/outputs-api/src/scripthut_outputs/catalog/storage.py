@@ -34,7 +34,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
     blob_bytes: int
 
 
-class Holdings:
+class Shares:
     """The catalog, for those who ask where the space went."""
 
     def __init__(self, database: Database) -> None:

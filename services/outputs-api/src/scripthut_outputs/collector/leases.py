@@ -18,7 +18,7 @@ from .trips import Fault
 log = structlog.get_logger()
 
 
-class Holding:
+class Leases:
     """The claims of one lane."""
 
     def __init__(
