@@ -160,7 +160,7 @@ async def test_hostile_names_and_documents_do_nothing(house: House, address: str
             assert await page.locator("h1").count() == 1
             assert (
                 await page.evaluate(
-                    "document.querySelectorAll('iframe, form:not(.who, .again), input, svg[onload]').length"
+                    "document.querySelectorAll('iframe, form:not(.who, .again, .pin), input, svg[onload]').length"
                 )
                 == 0
             )

@@ -114,7 +114,7 @@ def test_the_clock_of_a_database_is_compared_when_one_is_configured(
     assert checked.lines["database"].startswith("ok | its clock is within 1 s of ours")
     assert without.exit_status == 1
     assert without.lines["database"].startswith("FAIL |")
-    assert "here: 9 fine" in without.text
+    assert "here: 10 fine" in without.text
 
 
 def test_a_machine_without_a_scheduler_is_checked_too(checks: Checks, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ async def test_another_job_with_the_same_id_is_not_taken_for_ours(
             await house.bus.publish(request(part_of_run(wanted, log_dir=cluster.log_dir)))
             await house.until(lambda one: one.type is Type.ITEM_STARTED)
             job_id = house.items(Type.ITEM_STARTED)["ours"].job_id
+            await asyncio.sleep(2)  # jobs are told apart by the second of their submission
             await asyncio.to_thread(_lose_state, own_slurm)
             theirs = await asyncio.to_thread(own_slurm.submit, _OTHERS, "--output=/dev/null")
             assert theirs == job_id

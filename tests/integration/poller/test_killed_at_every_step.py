@@ -5,7 +5,7 @@ import secrets
 import signal
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from scripthut_poller.watchlist.requests import Terms
 from tests.integration.poller.house import running, write_clusters
 from tests.integration.poller.told import events, part_of_run, rows, run_row
 from tests.testbed.accounts import ALICE
+from tests.testbed.processes import wait_until
 from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 
@@ -117,9 +118,22 @@ async def test_a_poller_killed_at_any_step_runs_nothing_twice_and_loses_nothing(
     told = await _told(database)
     expected = {(life.run_id, task_id): 1 for life in lives for task_id in ("parent", "child")}
     assert told[Type.ITEM_SUBMITTED] == told[Type.ITEM_COMPLETED] == expected
-    jobs = await asyncio.to_thread(slurm.run, "sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", "WorkDir,SubmitLine")
-    tags = Counter(word for word in jobs.split() if word.startswith("--comment=scripthut:killed-"))
-    assert {tags[f"--comment=scripthut:{run_id}/{task_id}"] for run_id, task_id in expected} == {1}
+    wanted = {f"--comment=scripthut:{run_id}/{task_id}": 1 for run_id, task_id in expected}
+    assert await asyncio.to_thread(_submitted, slurm, wanted) == wanted
+
+
+def _submitted(slurm: SlurmCluster, tags: Collection[str]) -> dict[str, int]:
+    """Count the jobs of each of these tags by accounting, once that has heard of all."""
+    found: Counter[str] = Counter()
+
+    def are_all_there() -> bool:
+        jobs = slurm.run("sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", "WorkDir,SubmitLine")
+        found.clear()
+        found.update(word for word in jobs.split() if word in tags)
+        return len(found) == len(tags)
+
+    wait_until(are_all_there, "accounting to hear of every job", every_s=0.5)
+    return dict(found)
 
 
 async def _die(life: Life, turns: asyncio.Semaphore, database_uri: str, folder: Path) -> int | None:
