@@ -47,8 +47,8 @@ async def measure() -> list[Row]:
         async with _catalog(postgres) as database:
             what = f"collect {TASKS * FILES_PER_TASK} files of {FILE_BYTES // 1024} KiB, {TASKS} tasks"
             return [
-                *await near_bench.rows(database, f"{what}, loopback SSH", target="≤ 4"),
-                *await far_bench.rows(database, f"{what}, {DELAY_MS} ms each way", target="≤ 2"),
+                *await near_bench.rows(database, f"{what}, loopback SSH", target="≤ 3"),
+                *await far_bench.rows(database, f"{what}, {DELAY_MS} ms each way", target="≤ 1.5"),
             ]
 
 
