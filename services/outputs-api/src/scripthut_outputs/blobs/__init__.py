@@ -6,5 +6,17 @@ after a crash. Equal content is kept once.
 
 from .opening import open_store
 from .ports import ArrivingBlob, Batch, BlobStore, ListedBlob, Readable, StoredBlob, Sweepable
+from .presence import Sized, is_there
 
-__all__ = ["ArrivingBlob", "Batch", "BlobStore", "ListedBlob", "Readable", "StoredBlob", "Sweepable", "open_store"]
+__all__ = [
+    "ArrivingBlob",
+    "Batch",
+    "BlobStore",
+    "ListedBlob",
+    "Readable",
+    "Sized",
+    "StoredBlob",
+    "Sweepable",
+    "is_there",
+    "open_store",
+]

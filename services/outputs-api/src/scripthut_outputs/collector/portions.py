@@ -168,7 +168,6 @@ class SharedLane(Lane):
         Raises:
             Unreachable, TimedOut, BadOutput: nothing can be had of the cluster just now.
         """
-        self._metrics.count_fault(fault)
         if isinstance(fault, NoConnection) or not has_moved:
             await self._require_reader(fault)
         if isinstance(fault, TimedOut):
@@ -176,6 +175,7 @@ class SharedLane(Lane):
         await self._held.set_aside([claim], fault)
         if isinstance(fault, Unreachable):
             raise fault
+        self._metrics.count_fault(fault)
         self._has_more = True
 
 

@@ -12,12 +12,13 @@ from scripthut_common import supervision
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
 from scripthut_common.supervision import Loop
+from scripthut_outputs.blobs import Sized
 from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.catalog.retention import Retained
 from scripthut_outputs.catalog.sweeping import Sweep
 from scripthut_outputs.catalog.verifying import Verified
 
-from .mending import Mender, Sizes
+from .mending import Mender
 from .metrics import Metrics
 from .removing import Remover, Taken
 
@@ -26,7 +27,7 @@ _MEND_S = 60.0
 _LOOK_S = 60.0
 
 
-class Blobs(Sizes, Protocol):
+class Blobs(Sized, Protocol):
     """What clearing away asks of the blob store."""
 
     async def remove(self, sha256: str) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from scripthut_common.errors import NotFound
-from scripthut_outputs.blobs import StoredBlob
+from scripthut_outputs.blobs import StoredBlob, is_there
 from scripthut_outputs.catalog.verifying import Held, Scope, Verified
 
 from .faults import Fault, What
@@ -158,7 +158,7 @@ class Verifier:
         faults = []
         for sha256 in sorted(await self._verified.unknown(portion)):
             # A sweep may have removed it since it was listed.
-            if await self._is_here(sha256):
+            if await is_there(self._blobs, sha256):
                 if self._is_repairing:
                     await self._verified.adopt(sha256, portion[sha256])
                 faults.append(
@@ -170,10 +170,3 @@ class Verifier:
                     )
                 )
         return faults
-
-    async def _is_here(self, sha256: str) -> bool:
-        try:
-            await self._blobs.size(sha256)
-        except NotFound:
-            return False
-        return True
