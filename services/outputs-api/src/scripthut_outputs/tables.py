@@ -36,6 +36,10 @@ RUNS = Table(
     Column("version", BigInteger, nullable=False, server_default="1", comment="raised by every visible change"),
     Column("pinned_at", UtcTime, comment="what is pinned is kept whatever the retention says; null when it is not"),
     Column("pinned_by", Text),
+    Column(
+        "summary_version", BigInteger, nullable=False, server_default="0", comment="at which its summary last changed"
+    ),
+    Column("follow", Boolean, nullable=False, server_default="false", comment="its tasks' outputs, while they run"),
     Index(None, "created_at", "run_id"),
     Index(None, "owner", "cluster"),
 )
@@ -76,8 +80,22 @@ ITEMS = Table(
     Column("extension", Text, comment="of the run by a list that the task generates: pending, done or refused"),
     Column("extension_error", Text, comment="why its list was refused"),
     Column("generated_by", Text, comment="the task whose list it comes from"),
+    Column("version", BigInteger, nullable=False, server_default="0", comment="of the run, when this last changed"),
+    Column(
+        "outputs_version", BigInteger, nullable=False, server_default="0", comment="of the run, when its files last did"
+    ),
+    Column("followed_at", UtcTime, comment="as of when its files are shown while it runs; null once it is collected"),
     ForeignKeyConstraint(["run_id"], ["outputs.runs.run_id"], ondelete="CASCADE"),
     Index(None, "run_id", "position", "task_id"),
+    Index(None, "run_id", "version"),
+)
+
+WATCHED = Table(
+    "watched",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("until", UtcTime, nullable=False, comment="somebody has it open; said again while they have"),
+    ForeignKeyConstraint(["run_id"], ["outputs.runs.run_id"], ondelete="CASCADE"),
 )
 
 COLLECTIONS = Table(
@@ -135,6 +153,7 @@ FILES = Table(
     Column("collected_at", UtcTime, nullable=False, server_default=func.now()),
     Column("removed_at", UtcTime, comment="when what had been stored was removed; hash and size stay"),
     Column("removal", Text, comment="why it was: age, total_size or damage"),
+    Column("followed_at", UtcTime, comment="when it was read while its task ran; null once it is collected"),
     ForeignKeyConstraint(["run_id", "task_id"], ["outputs.items.run_id", "outputs.items.task_id"], ondelete="CASCADE"),
 )
 Index("ix_files_sha256", FILES.c.sha256)

@@ -82,7 +82,7 @@ async def _apply_item(connection: AsyncConnection, item: ItemEvent) -> None:
     await connection.execute(_UPDATE, {"_run": item.run_id, "_task": item.task_id} | _columns(item))
     if _is_to_be_collected(item, held):
         await want(connection, item.run_id, item.task_id, item.attempt, item.cluster)
-    await touch(connection, item.run_id)
+    await touch(connection, item.run_id, items=[item.task_id])
 
 
 async def _ensure_run(connection: AsyncConnection, item: ItemEvent) -> None:

@@ -1,14 +1,14 @@
 """Tell readers that a run or a cluster has changed, and keep what they read of it until it does."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import ARRAY, Boolean, Text, any_, bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
-from scripthut_outputs.tables import RUNS
+from scripthut_outputs.tables import ITEMS, RUNS
 
 CHANNEL = "outputs_runs"
 # No run can have this id.
@@ -16,20 +16,60 @@ CLUSTERS = "*clusters"
 _ASSUMED_BYTES = 1024
 T = TypeVar("T")
 
+_OUTPUTS = bindparam("_outputs", type_=ARRAY(Text))
 _RAISED = (
     update(RUNS)
     .where(RUNS.c.run_id == bindparam("_run"))
-    .values(version=RUNS.c.version + 1)
-    .returning(RUNS.c.run_id)
+    .values(
+        version=RUNS.c.version + 1,
+        summary_version=case(
+            (bindparam("_is_summary", type_=Boolean), RUNS.c.version + 1), else_=RUNS.c.summary_version
+        ),
+    )
+    .returning(RUNS.c.run_id, RUNS.c.version)
     .cte("raised")
 )
-_TOUCH = select(func.pg_notify(CHANNEL, _RAISED.c.run_id))
+_MARKED = (
+    update(ITEMS)
+    .where(ITEMS.c.run_id == _RAISED.c.run_id, ITEMS.c.task_id == any_(bindparam("_items", type_=ARRAY(Text))))
+    .values(
+        version=_RAISED.c.version,
+        outputs_version=case((ITEMS.c.task_id == any_(_OUTPUTS), _RAISED.c.version), else_=ITEMS.c.outputs_version),
+    )
+    .returning(ITEMS.c.task_id)
+    .cte("marked")
+)
+_TOUCH = select(func.pg_notify(CHANNEL, _RAISED.c.run_id)).add_cte(_MARKED)
 _TOUCH_CLUSTERS = select(func.pg_notify(CHANNEL, CLUSTERS))
 
 
-async def touch(connection: AsyncConnection, run_id: str) -> None:
-    """Raise the run's version and tell every reader, when the caller's transaction commits."""
-    await connection.execute(_TOUCH, {"_run": run_id})
+async def touch(
+    connection: AsyncConnection,
+    run_id: str,
+    *,
+    items: Collection[str] = (),
+    outputs: Collection[str] = (),
+    is_summary: bool = False,
+) -> None:
+    """Raise the run's version and tell every reader, when the caller's transaction commits.
+
+    Args:
+        connection: of the caller's transaction, which holds the locks of all items named.
+        run_id: the run.
+        items: tasks that are no longer what they were.
+        outputs: tasks whose files or documents are not.
+        is_summary: the run's summary is not.
+    """
+    named = {"_items": sorted({*items, *outputs}), "_outputs": sorted(outputs)}
+    await connection.execute(_TOUCH, {"_run": run_id, "_is_summary": is_summary, **named})
+
+
+def by_run(keys: Iterable[Any]) -> dict[str, list[str]]:
+    """Group tasks by run, given as pairs or rows; runs in the order in which all lock them."""
+    grouped: dict[str, list[str]] = {}
+    for run_id, task_id in sorted(set(map(tuple, keys))):
+        grouped.setdefault(run_id, []).append(task_id)
+    return grouped
 
 
 async def touch_clusters(connection: AsyncConnection) -> None:

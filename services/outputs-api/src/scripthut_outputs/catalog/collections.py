@@ -37,7 +37,7 @@ from scripthut_outputs.ledger import HeldFiles, OutputsState
 from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
 
 from . import claiming, clusters
-from .changes import touch
+from .changes import by_run, touch
 from .holding import read_held
 
 CHANNEL = "outputs_collections"
@@ -111,8 +111,8 @@ async def want(connection: AsyncConnection, run_id: str, task_id: str, attempt: 
     await _ask(connection, (ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id), attempt, cluster)
 
 
-async def want_incomplete(connection: AsyncConnection, run_id: str, cluster: str) -> int:
-    """Ask again for the outputs of all ended tasks of a run that are not there whole; tell how many they are."""
+async def want_incomplete(connection: AsyncConnection, run_id: str, cluster: str) -> Sequence[str]:
+    """Ask again for the outputs of all ended tasks of a run that are not there whole; tell which they are."""
     in_trouble = exists().where(_same_item(), COLLECTIONS.c.failures > 0)
     is_wanting = or_(ITEMS.c.outputs_state.in_([OutputsState.FAILED, OutputsState.INCOMPLETE]), in_trouble)
     is_there = (ITEMS.c.run_id == run_id, ITEMS.c.state == ItemState.FINAL, ITEMS.c.output_dir.is_not(None))
@@ -121,7 +121,7 @@ async def want_incomplete(connection: AsyncConnection, run_id: str, cluster: str
     if task_ids:
         ids = bindparam("task_ids", list(task_ids), type_=ARRAY(Text))
         await _ask(connection, (ITEMS.c.run_id == run_id, ITEMS.c.task_id == any_(ids)), ITEMS.c.attempt, cluster)
-    return len(task_ids)
+    return task_ids
 
 
 async def _ask(
@@ -353,9 +353,8 @@ async def _show(connection: AsyncConnection, keys: Sequence[Key], before: Output
     held = shown.order_by(*named).with_for_update().cte("held")
     same = (ITEMS.c.run_id == held.c.run_id) & (ITEMS.c.task_id == held.c.task_id)
     change = update(ITEMS).where(same).values(outputs_state=after)
-    changed = set(await connection.scalars(change.returning(ITEMS.c.run_id)))
-    for run_id in sorted(changed):
-        await touch(connection, run_id)
+    for run_id, task_ids in by_run(await connection.execute(change.returning(*named))).items():
+        await touch(connection, run_id, items=task_ids)
 
 
 def of_items(claims: Sequence[Claim]) -> ColumnElement[bool]:

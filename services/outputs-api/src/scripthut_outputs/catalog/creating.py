@@ -93,7 +93,7 @@ class Creating:
             if item.output_dir is None:
                 raise Conflict("the task was not submitted yet: there is nothing to collect")
             await want(connection, run_id, task_id, item.attempt, item.cluster)
-            await touch(connection, run_id)
+            await touch(connection, run_id, items=[task_id])
         self._cache.drop(run_id)
 
     async def collect_run_again(self, run_id: str) -> int:
@@ -104,11 +104,11 @@ class Creating:
         """
         async with self._database.transaction() as connection:
             run = await runs.read_head(connection, run_id)
-            count = await want_incomplete(connection, run_id, run.cluster)
-            if count:
-                await touch(connection, run_id)
+            wanted = await want_incomplete(connection, run_id, run.cluster)
+            if wanted:
+                await touch(connection, run_id, items=wanted)
         self._cache.drop(run_id)
-        return count
+        return len(wanted)
 
 
 def new_run_id() -> str:

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
 from scripthut_common.errors import LeaseLost
-from scripthut_outputs.ledger import FileState, Kind
-from scripthut_outputs.tables import DOCUMENTS, FILES
+from scripthut_outputs.ledger import FileState, Kind, Place
+from scripthut_outputs.tables import DOCUMENTS, FILES, ITEMS
 
-from .changes import touch
+from .changes import by_run, touch
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,13 +97,18 @@ class Documents:
         Raises:
             LeaseLost: somebody else has it now.
         """
-        shows = select(FILES.c.run_id).where(FILES.c.sha256 == claimed.sha256, FILES.c.kind == Kind.MARKDOWN)
+        key = (ITEMS.c.run_id, ITEMS.c.task_id)
+        shown = (FILES.c.sha256 == claimed.sha256, FILES.c.kind == Kind.MARKDOWN)
+        shows = select(*key, FILES.c.place).join(FILES, (FILES.c.run_id == key[0]) & (FILES.c.task_id == key[1]))
         async with self._database.transaction() as connection:
             await self._write(
                 connection, claimed, state="escaped" if reason else "rendered", html=html, reason=reason, due_at=None
             )
-            for run_id in await connection.scalars(shows.distinct().order_by(FILES.c.run_id)):
-                await touch(connection, run_id)
+            locked = shows.where(*shown).order_by(*key).with_for_update(of=ITEMS)
+            rows = (await connection.execute(locked)).all()
+            summarised = {run_id for run_id, _, place in rows if place == Place.RUN_SUMMARY}
+            for run_id, task_ids in by_run(row[:2] for row in rows).items():
+                await touch(connection, run_id, outputs=task_ids, is_summary=run_id in summarised)
 
     async def postpone(self, claimed: Claimed, reason: str, *, delay_s: float) -> None:
         """Give a document back, due again after `delay_s`.

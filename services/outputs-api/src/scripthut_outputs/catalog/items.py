@@ -38,6 +38,9 @@ _PLAIN = (
     ITEMS.c.collected_at,
     ITEMS.c.extension_error,
     ITEMS.c.generated_by,
+    ITEMS.c.version,
+    ITEMS.c.outputs_version,
+    ITEMS.c.followed_at,
 )
 _WORDS = (ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.evidence, ITEMS.c.outputs_state, ITEMS.c.extension)
 

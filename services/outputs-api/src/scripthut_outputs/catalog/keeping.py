@@ -37,7 +37,7 @@ from scripthut_outputs.ledger import COLLECTING_AGAIN, FileState, Kind, LedgerRo
 from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, OUTBOX
 
 from . import documents
-from .changes import touch
+from .changes import by_run, touch
 from .collections import Claim, of_items
 from .creating import SOURCE
 
@@ -144,8 +144,9 @@ class Keeping:
             await documents.want(connection, [str(row.sha256) for row in stored], self._renderer)
             at = await now(connection)
             await self._outbox.add(connection, [_event(result, at) for result in ours if result.again_s is None])
-            for run_id in sorted({result.claim.run_id for result in ours}):
-                await touch(connection, run_id)
+            summarised = {result.claim.run_id for result in ours if any(_is_fragment(row) for row in result.rows)}
+            for run_id, task_ids in by_run(result.claim.key for result in ours).items():
+                await touch(connection, run_id, outputs=task_ids, is_summary=run_id in summarised)
         kept = {result.claim.key for result in ours}
         return [result.claim for result in results if result.claim.key not in kept]
 
@@ -182,6 +183,10 @@ class Keeping:
         )
         held = {(run_id, task_id) for run_id, task_id in await connection.execute(end)}
         return [result for result in results if result.claim.key in held]
+
+
+def _is_fragment(row: LedgerRow) -> bool:
+    return row.place is Place.RUN_SUMMARY
 
 
 def _next_look(wishes: Any) -> dict[str, Any]:
@@ -276,7 +281,7 @@ async def _write_items(connection: AsyncConnection, results: Sequence[Result]) -
 
 def _item_row(result: Result) -> tuple[object, ...]:
     has_outputs = any(row.place is Place.OUTPUT for row in result.rows)
-    fragments = [row for row in result.rows if row.place is Place.RUN_SUMMARY]
+    fragments = [row for row in result.rows if _is_fragment(row)]
     has_run_summary = any(row.stored_bytes or row.state is not FileState.STORED for row in fragments)
     state = result.shown_state
     is_empty_so_far = state is OutputsState.PARTIAL and not result.rows

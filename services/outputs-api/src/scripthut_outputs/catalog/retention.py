@@ -131,12 +131,12 @@ async def _remove(
     )
     same = and_(FILES.c.run_id == run_id, *(column == due.c[column.name] for column in key))
     purged = {"state": FileState.PURGED, "removed_at": func.now(), "removal": removal, "reason": reason}
-    remove = update(FILES).where(same, _STORED).values(purged).returning(FILES.c.stored_bytes)
-    sizes = (await connection.scalars(remove)).all()
-    if sizes:
+    remove = update(FILES).where(same, _STORED).values(purged).returning(FILES.c.stored_bytes, FILES.c.task_id)
+    removed = (await connection.execute(remove)).all()
+    if removed:
         await _require_unpinned(connection, run_id)
-        await touch(connection, run_id)
-    return sizes
+        await touch(connection, run_id, outputs={task_id for _, task_id in removed})
+    return [size_bytes for size_bytes, _ in removed]
 
 
 async def _require_unpinned(connection: AsyncConnection, run_id: str) -> None:

@@ -10,7 +10,7 @@ from scripthut_common.database import Database
 from scripthut_outputs.ledger import COLLECTING_AGAIN, FileState, Removal
 from scripthut_outputs.tables import BLOBS, FILES, ITEMS, RUNS
 
-from .changes import touch
+from .changes import by_run, touch
 from .collections import want
 
 _STORED = FILES.c.state == FileState.STORED
@@ -97,9 +97,10 @@ class Verified:
         keys = select(ITEMS.c.run_id).join(FILES, _OF_FILE).where(is_wrong, _STORED)
         async with self._database.transaction() as connection:
             await connection.execute(keys.order_by(ITEMS.c.run_id, ITEMS.c.task_id).with_for_update(of=ITEMS))
-            wrong = update(FILES).where(is_wrong, _STORED).values(stored_bytes=size_bytes).returning(FILES.c.run_id)
-            for run_id in sorted(set(await connection.scalars(wrong))):
-                await touch(connection, run_id)
+            wrong = update(FILES).where(is_wrong, _STORED).values(stored_bytes=size_bytes)
+            changed = await connection.execute(wrong.returning(FILES.c.run_id, FILES.c.task_id))
+            for run_id, task_ids in by_run(changed).items():
+                await touch(connection, run_id, outputs=task_ids)
 
     async def give_up(self, sha256: str, reason: str) -> int:
         """Note for some files that refer to a lost blob that it is, and want their tasks again; say how many.
@@ -124,8 +125,8 @@ class Verified:
                 await connection.execute(update(FILES).where(*of_task).values(**purged, reason=told))
                 if task.output_dir:
                     await want(connection, run_id, task_id, task.attempt, task.cluster)
-            for run_id in sorted({run_id for run_id, _ in tasks}):
-                await touch(connection, run_id)
+            for run_id, task_ids in by_run(tasks).items():
+                await touch(connection, run_id, outputs=task_ids)
         return len(tasks)
 
     async def healable(self, *, after: str = "", limit: int = 100) -> dict[str, int]:
@@ -149,11 +150,10 @@ class Verified:
         stored = {"state": FileState.STORED, "removed_at": None, "removal": None, "reason": None}
         async with self._database.transaction() as connection:
             await connection.execute(keys.with_for_update(of=ITEMS))
-            healed = (
-                await connection.scalars(update(FILES).where(lost).values(stored).returning(FILES.c.run_id))
-            ).all()
-            for run_id in sorted(set(healed)):
-                await touch(connection, run_id)
+            heal = update(FILES).where(lost).values(stored).returning(FILES.c.run_id, FILES.c.task_id)
+            healed = (await connection.execute(heal)).all()
+            for run_id, task_ids in by_run(healed).items():
+                await touch(connection, run_id, outputs=task_ids)
         return len(healed)
 
 

@@ -12,6 +12,7 @@ from scripthut_outputs.ledger import FileState, LedgerRow, OutputsState
 class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     """A run without its items: what decides who may see it. `version` is raised by every visible change.
 
+    `summary_version`: at which its summary last changed. `follow`: its tasks' outputs are read while they run.
     `pinned_at`: since then its files are kept whatever the retention says; `None` when they are not.
     """
 
@@ -21,6 +22,8 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     created_at: datetime
     version: int
+    summary_version: int = 0
+    follow: bool = False
     pinned_at: datetime | None = None
     pinned_by: str | None = None
 
@@ -58,7 +61,9 @@ class RunList(msgspec.Struct, frozen=True, kw_only=True):
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One task's place in a run and all that is known of it. `definition` has no env values.
 
-    `extension` says what became of the list that it generates, `None` where it generates none.
+    `extension` says what became of the list that it generates, `None` where it generates none. `version` and
+    `outputs_version` are those of the run at which it, or its files, last changed. `followed_at`: its files are shown
+    as of then, while it runs.
     """
 
     run_id: str
@@ -90,6 +95,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     extension: Extension | None = None
     extension_error: str | None = None
     generated_by: str | None = None
+    version: int = 0
+    outputs_version: int = 0
+    followed_at: datetime | None = None
     collection_reason: str | None = None
     definition: dict[str, object] | None = None
 
