@@ -1,12 +1,15 @@
 """A viewer of a run's events, as browsers read them."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import msgspec
+
+_LINE_END = re.compile(rb"\r\n|\n|\r(?!$)")
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -31,7 +34,7 @@ class Stream:
         self.version: int | None = None
         self.comments = 0
         self.retry_ms: int | None = None
-        self._lines = answer.aiter_lines()
+        self._lines = _lines(answer.aiter_bytes())
 
     async def next(self) -> Told:
         """Wait for an event.
@@ -61,9 +64,9 @@ class Stream:
                     return seen
 
     async def _next(self) -> Told:
-        name, lines, version = "message", [], None
+        name, lines, version = "message", list[str](), None
         async for line in self._lines:
-            field, _, value = line.partition(":")
+            field, _, value = line.decode().partition(":")
             value = value.removeprefix(" ")
             if not line:
                 if lines:
@@ -81,6 +84,15 @@ class Stream:
             elif field == "retry":
                 self.retry_ms = int(value)
         raise StopAsyncIteration
+
+
+async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    kept = b""
+    async for piece in pieces:
+        # A CR at the very end may be half of a line end.
+        *whole, kept = _LINE_END.split(kept + piece)
+        for line in whole:
+            yield line
 
 
 def _says(told: Told, said: dict[str, Any]) -> bool:

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from scripthut_outputs.catalog.updates import END, Updates, after
+from scripthut_outputs.catalog.updates import END, after
 from scripthut_outputs.catalog.views import RunOverview
 
 from .metrics import Metrics
-from .telling import Batch, Voice
+from .telling import Batch, Source, Voice
 from .tempo import Tempo
 from .viewer import Viewer
 
@@ -25,7 +25,7 @@ class Channel:
         is_called, is_stale: it is to be read; it has changed since that reading began.
     """
 
-    def __init__(self, run_id: str, updates: Updates, voice: Voice, tempo: Tempo, metrics: Metrics) -> None:
+    def __init__(self, run_id: str, source: Source, voice: Voice, tempo: Tempo, metrics: Metrics) -> None:
         self.run_id = run_id
         self.users = 0
         self.cluster = b""
@@ -33,7 +33,7 @@ class Channel:
         self.is_called = self.is_stale = False
         self._is_ended = False
         self._run: RunOverview | None = None
-        self._updates = updates
+        self._source = source
         self._voice = voice
         self._tempo = tempo
         self._metrics = metrics
@@ -60,7 +60,7 @@ class Channel:
         """
         async with self._reading:
             if self._run is None:
-                run = (await self._updates.read(self.run_id, END, limit=1)).run
+                run = (await self._source.read(self.run_id, END, limit=1)).run
                 self.cluster = await say_cluster(run.cluster)
                 self._run = run
 
@@ -73,7 +73,7 @@ class Channel:
         async with self._reading:
             before, mark, pieces = self.run, after(self.run.version), list[bytes]()
             while True:
-                update = await self._updates.read(self.run_id, mark, limit=self._tempo.max_items)
+                update = await self._source.read(self.run_id, mark, limit=self._tempo.max_items)
                 if update.items:
                     pieces.append(self._voice.items(update.items, before.version, None))
                 if update.next is None:
@@ -97,7 +97,7 @@ class Channel:
         """
         run, mark = self.run, after(version)
         while True:
-            update = await self._updates.read(self.run_id, mark, limit=self._tempo.max_items)
+            update = await self._source.read(self.run_id, mark, limit=self._tempo.max_items)
             if update.items:
                 yield Batch(update.run, (self._voice.items(update.items, version, run.version),))
             if update.next is None:

@@ -8,13 +8,12 @@ from time import monotonic
 from scripthut_common.errors import NotFound, TransientError
 from scripthut_common.events import RunState
 from scripthut_outputs.catalog.changes import CLUSTERS
-from scripthut_outputs.catalog.updates import Updates
 from scripthut_outputs.catalog.views import ClusterView
 
 from .channel import Channel
 from .framing import HEARTBEAT
 from .metrics import Metrics
-from .telling import Batch, Voice
+from .telling import Batch, Source, Voice
 from .tempo import Tempo
 
 _READERS = 4
@@ -26,7 +25,7 @@ class Hub:
     """Hears of changes, reads what they are and gives it to whoever has the run open.
 
     Args:
-        updates: where changes are read.
+        source: where changes are read.
         clusters: how every cluster does, by name.
         voice: makes events of it.
         tempo: how often, how much.
@@ -36,8 +35,8 @@ class Hub:
         opened: set whenever a run is opened that nobody had open.
     """
 
-    def __init__(self, updates: Updates, clusters: Clusters, voice: Voice, tempo: Tempo, metrics: Metrics) -> None:
-        self._updates = updates
+    def __init__(self, source: Source, clusters: Clusters, voice: Voice, tempo: Tempo, metrics: Metrics) -> None:
+        self._source = source
         self._clusters = clusters
         self._voice = voice
         self._tempo = tempo
@@ -47,6 +46,10 @@ class Hub:
         self._due: asyncio.Queue[Channel] = asyncio.Queue()
         self._clusters_changed = asyncio.Event()
         self._is_closed = False
+
+    def open_runs(self) -> list[str]:
+        """The runs that somebody has open."""
+        return list(self._channels)
 
     def alive_runs(self) -> list[str]:
         """The open runs of which something may still change by itself."""
@@ -125,7 +128,7 @@ class Hub:
     async def _opened(self, run_id: str) -> AsyncIterator[Channel]:
         channel = self._channels.get(run_id)
         if channel is None:
-            channel = Channel(run_id, self._updates, self._voice, self._tempo, self.metrics)
+            channel = Channel(run_id, self._source, self._voice, self._tempo, self.metrics)
             self._channels[run_id] = channel
         channel.users += 1
         try:

@@ -1,10 +1,11 @@
-"""What is said of a run, and who puts it into words."""
+"""What is said of a run: where it is read, and who puts it into words."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
+from scripthut_outputs.catalog.updates import Mark, Update
 from scripthut_outputs.catalog.views import ClusterView, Item, RunOverview
 
 
@@ -18,6 +19,17 @@ class Batch(msgspec.Struct, frozen=True):
     def size_bytes(self) -> int:
         """How much it is."""
         return sum(map(len, self.pieces))
+
+
+class Source(Protocol):
+    """Where it is read what changed."""
+
+    async def read(self, run_id: str, mark: Mark, *, limit: int) -> Update:
+        """A run and up to `limit` of its items that changed after `mark`, all of one moment.
+
+        Raises:
+            NotFound: there is no such run.
+        """
 
 
 class Voice(Protocol):
