@@ -61,7 +61,8 @@ async def main(arguments: Sequence[str]) -> None:
     door = Door(Lanes(litestar, files, archives, live), house.parts.tokens, house.sessions, rules)
     print(READY, flush=True)
     async with asyncio.TaskGroup() as group:
-        group.create_task(Listener(database, house.cache).step())
+        group.create_task(Listener(database, house.cache, house.hub).step())
+        group.create_task(house.hub.step())
         group.create_task(serve(door, "127.0.0.1", port))
 
 
