@@ -5,8 +5,10 @@ from html.parser import HTMLParser
 
 import msgspec
 
-from . import targets
-from .converting import to_html
+from . import grammar, targets
+from .converting import decode
+from .cutting import cut
+from .pieces import Pieces
 from .sanitising import TAGS, is_allowed
 
 
@@ -20,7 +22,7 @@ class Stripped(msgspec.Struct, frozen=True, kw_only=True):
 def stripped(document: bytes, max_bytes: int) -> tuple[Stripped, ...]:
     """List what a reader will not get of the first `max_bytes` of a document, in the order of first appearance."""
     reader = _Reader()
-    reader.feed(to_html(document, max_bytes))
+    reader.feed(grammar.to_html(decode(cut(document, max_bytes)), Pieces()))
     reader.close()
     return tuple(Stripped(what=what, count=count) for what, count in reader.found.items())
 
