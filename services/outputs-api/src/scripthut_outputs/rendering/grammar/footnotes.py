@@ -1,10 +1,10 @@
 """Footnotes, with ids that no heading has, and without those that nothing refers to. Pure."""
 
 import re
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Markdown
-from markdown.extensions.footnotes import FootnoteExtension
+from markdown.extensions.footnotes import FN_BACKLINK_TEXT, FootnoteExtension
 from markdown.treeprocessors import Treeprocessor
 
 from scripthut_outputs.rendering.marks import OPEN, OURS
@@ -19,11 +19,36 @@ class Footnotes(FootnoteExtension):
 
     def __init__(self) -> None:
         super().__init__(USE_DEFINITION_ORDER=False, PLACE_MARKER=OPEN)
+        self._is_complete = False
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
         """Rename what the library names after authors' labels, when it has done all else."""
         super().extendMarkdown(md)
         md.treeprocessors.register(_Naming(md, self), "footnote_names", 14)
+
+    def setFootnote(self, id: str, text: str) -> None:  # noqa: A002, N802
+        """Keep a footnote; one inside of another comes too late for the library."""
+        if not self._is_complete:
+            super().setFootnote(id, text)
+
+    def unique_ref(self, reference: str, found: bool = False) -> str:  # noqa: FBT001, FBT002
+        """Number what refers to one footnote again and again; the library counts from the start each time."""
+        if not found:
+            return reference
+        count = self.found_refs[reference] = self.found_refs.get(reference, 0) + 1
+        name, separator, label = reference.partition(":")
+        return reference if count == 1 else f"{name}{count}{separator}{label}"
+
+    def makeFootnotesDiv(self, root: Element) -> Element | None:  # noqa: N802
+        """Give an empty footnote its way back too: the library takes it for granted."""
+        self._is_complete = True
+        made: Element | None = super().makeFootnotesDiv(root)
+        for entry in made.iter("li") if made is not None else ():
+            if not len(entry) and "id" in entry.attrib:
+                back = SubElement(SubElement(entry, "p"), "a", {"class": "footnote-backref"})
+                back.set("href", "#" + self.makeFootnoteRefId(entry.attrib["id"].partition(":")[2]))
+                back.text = FN_BACKLINK_TEXT
+        return made
 
 
 class _Naming(Treeprocessor):

@@ -4,6 +4,7 @@ import re
 
 FENCE = re.compile(r"(`{3,})(?=[^`]*$)|(~{3,})")
 HEADING = re.compile(r"#{1,6}(?: |$)")
+FOOTNOTE = re.compile(r"\[\^[^\]]*\]:")
 DELIMITERS = re.compile(r"\|?[ ]*:?-+:?[ ]*(?:\|[ ]*:?-+:?[ ]*)*\|?[ ]*$")
 _RAW = "script|pre|style|textarea"
 _BLOCKS = """

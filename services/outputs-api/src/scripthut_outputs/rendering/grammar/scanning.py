@@ -7,8 +7,8 @@ on as the library reads it: finished, or indented in its way and between blank l
 import re
 
 from .finishing import Finisher
-from .lists import Lists, entry
-from .openings import BLANK, DELIMITERS, FENCE, HEADING, html_end
+from .lists import STEP, Lists, entry
+from .openings import BLANK, DELIMITERS, FENCE, FOOTNOTE, HEADING, html_end
 
 MAX_QUOTES = 30
 CODE_INDENT = 4
@@ -22,6 +22,9 @@ class Scan:
         lines: without tabs; blank ones are empty.
         finisher: takes what needs no Markdown.
         quotes: how many quotes are around these lines.
+
+    Attributes:
+        is_text: whether the line that was read last is text, which the next one may go on with.
     """
 
     def __init__(self, lines: list[str], finisher: Finisher, *, quotes: int = 0) -> None:
@@ -31,11 +34,13 @@ class Scan:
         self._lists = Lists()
         self._position = 0
         self._no_formula_before = 0
-        self._is_text = False
+        self.is_text = False
         self._written: list[str] = []
 
     def read(self) -> list[str]:
         """Give the lines for the library."""
+        while self._lines and not self._lines[-1].strip():
+            self._lines.pop()
         while self._position < len(self._lines):
             line = self._lines[self._position]
             content = line.lstrip(" ")
@@ -55,12 +60,12 @@ class Scan:
         """Write a blank line; the last one of several is as good as all."""
         if self._written and self._written[-1]:
             self._written.append("")
-        self._is_text = False
+        self.is_text = False
 
     def _indented(self, column: int, content: str) -> None:
         """Write a line that is indented like code: that it is, or goes on with the text before it."""
-        beyond = 0 if self._is_text else self._lists.beyond(column)
-        if not self._is_text:
+        beyond = 0 if self.is_text else self._lists.beyond(column)
+        if not self.is_text:
             self._lists.leave(column)
         self._written.append(self._lists.indent + " " * beyond + content)
         self._position += 1
@@ -75,6 +80,7 @@ class Scan:
         if not marker:
             self._lists.leave(column)
             self._blank()
+        is_text = False
         if fence:
             found = [self._fenced(fence[0], content[fence.end() :], column)]
         elif end:
@@ -82,11 +88,11 @@ class Scan:
         elif formula is not None:
             found = [self._finisher.formula(formula)]
         else:
-            found = self._quoted()
+            found, is_text = self._quoted()
         before = marker or self._lists.indent
         self._written.extend(f"{before if at == 0 else self._lists.indent}{line}" for at, line in enumerate(found))
-        self._is_text = is_quote and found[-1] != ">"
-        if not self._is_text:
+        self.is_text = is_text
+        if not is_text:
             self._blank()
         return True
 
@@ -132,14 +138,14 @@ class Scan:
         self._position = position
         return latex
 
-    def _quoted(self) -> list[str]:
-        """Take all lines of a quote and read them by themselves."""
+    def _quoted(self) -> tuple[list[str], bool]:
+        """Take all lines of a quote and read them by themselves; say whether it ends in text."""
         inner = []
         while self._position < len(self._lines) and (mark := _QUOTE.match(self._lines[self._position])):
             inner.append(self._lines[self._position][mark.end() :])
             self._position += 1
-        read = Scan(inner, self._finisher, quotes=self._quotes + 1).read()
-        return [f"> {line}" if line else ">" for line in read] or [">"]
+        scan = Scan(inner, self._finisher, quotes=self._quotes + 1)
+        return [f"> {line}" if line else ">" for line in scan.read()] or [">"], scan.is_text
 
     def _line(self, column: int, content: str) -> None:
         """Write a line that the library reads: an entry of a list, a heading, a row of a table, text."""
@@ -147,27 +153,29 @@ class Scan:
         if found and self._may_begin(found, column, content):
             self._entry(found, column, content)
             return
-        is_heading = HEADING.match(content) is not None
-        if is_heading or not self._is_text:
+        is_heading, is_footnote = bool(HEADING.match(content)), bool(FOOTNOTE.match(content))
+        if is_heading or is_footnote or not self.is_text:
             self._lists.leave(column)
         if is_heading:
             self._blank()
         elif "|" in content and "-" in content and DELIMITERS.match(content):
             self._part_table()
         self._written.append(self._lists.indent + content)
-        self._is_text = not is_heading
+        self.is_text = not is_heading
         self._position += 1
+        if is_footnote and not self._lists.is_open:
+            self._lists.enter(STEP)
 
     def _may_begin(self, found: re.Match[str], column: int, content: str) -> bool:
         """Say whether a list may begin here: in the midst of text it must begin with 1, and with words."""
-        if not self._is_text or self._lists.is_open:
+        if not self.is_text or self._lists.is_open:
             return True
         return column < CODE_INDENT and len(content) > found.end() and (found[1] in "-+*" or found[1][:-1] == "1")
 
     def _entry(self, found: re.Match[str], column: int, content: str) -> None:
         was_open = self._lists.is_open
         self._lists.leave(column)
-        if self._is_text and not was_open:
+        if self.is_text and not was_open:
             self._blank()
         marker = f"{self._lists.indent}{found[1].replace(')', '.')} "
         rest = content[found.end() :]
@@ -176,7 +184,7 @@ class Scan:
         if rest and self._block(text_at, rest, marker):
             return
         self._written.append(marker + rest)
-        self._is_text = True
+        self.is_text = True
         self._position += 1
 
     def _part_table(self) -> None:
