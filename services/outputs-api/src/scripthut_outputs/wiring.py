@@ -45,6 +45,7 @@ from .controllers.standing import Bounds
 from .controllers.turns import Limits
 from .documents.loop import Renderer
 from .documents.press import Press
+from .following import Followers
 from .intake import Intake
 from .migrations import MIGRATIONS
 from .rendering import RENDERER
@@ -86,6 +87,7 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
     """What a process in the role `collector` holds: ways to the clusters, workers that render."""
 
     collector: Collector
+    followers: Followers
     renderer: Renderer
     keeper: Keeper
     press: Press
@@ -94,13 +96,14 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def loops(self) -> list[Loop]:
         """What is to run."""
-        return [*self.collector.loops(), *self.renderer.loops(), *self.keeper.loops()]
+        return [*self.collector.loops(), *self.followers.loops(), *self.renderer.loops(), *self.keeper.loops()]
 
     async def close(self) -> None:
         """Let go of everything."""
         for shell in self.shells.values():
             await shell.close()
         await asyncio.to_thread(self.collector.close)
+        await asyncio.to_thread(self.followers.close)
         await asyncio.to_thread(self.press.close)
 
 
@@ -217,6 +220,14 @@ class _Plan:
                 renderer=RENDERER,
                 pace=Pace(lease_s=self._settings.collection_lease_s),
                 registry=registry,
+            ),
+            followers=Followers(
+                self._database,
+                self._blobs,
+                self._clusters,
+                shells,
+                renderer=RENDERER,
+                grace_s=self._settings.sweep_grace_s,
             ),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
             keeper=Keeper(self._database, self._blobs, self._clusters, self._terms(), registry),
