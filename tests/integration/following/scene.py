@@ -1,12 +1,15 @@
 """A cluster on which tasks run, a run that somebody has open, and a process that follows it."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.events import ItemState
 from scripthut_outputs.catalog.changes import Cache
@@ -16,6 +19,7 @@ from scripthut_outputs.tables import ITEMS, RUNS, WATCHED
 from tests.integration.collector.scene import Scene
 
 GRACE_S = 86_400.0
+_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 class FollowedScene(Scene):
@@ -23,7 +27,7 @@ class FollowedScene(Scene):
 
     followers: Followers
 
-    def follow(self, **settings: Any) -> Followers:
+    def follow(self, *, max_names: int = 20_000, lease_s: float = 30.0, **settings: Any) -> Followers:
         """Begin to follow, as another process would; `settings` are of the cluster."""
         self.cluster = msgspec.structs.replace(self.cluster, **{"follow_interval_s": 1e-6, **settings})
         return Followers(
@@ -33,7 +37,7 @@ class FollowedScene(Scene):
             {self.name: self.shell},
             renderer="test-1",
             grace_s=GRACE_S,
-            pace=Pace(spacing_s=0.0),
+            pace=Pace(spacing_s=0.0, max_names=max_names, lease_s=lease_s),
         )
 
     async def runs(
@@ -75,6 +79,12 @@ class FollowedScene(Scene):
         (loop,) = [loop for loop in followers.loops() if loop.name == f"outputs.follow.{self.name}"]
         await loop.step()
 
+    async def is_shown(self, task_id: str, run_id: str = "r1") -> None:
+        """Return once another task has followed it."""
+        async with asyncio.timeout(20):
+            while (await self.item(task_id, run_id)).followed_at is None:  # noqa: ASYNC110  rows set no event
+                await asyncio.sleep(0.02)
+
     async def change(self, task_id: str, run_id: str = "r1", **columns: Any) -> None:
         """Have an item be what events would have made it."""
         async with self.database.transaction() as connection:
@@ -97,3 +107,26 @@ class FollowedScene(Scene):
     def reading(self) -> Reading:
         """What readers are given."""
         return Reading(self.database, Cache(), renderer="test-1")
+
+    @asynccontextmanager
+    async def ending(self, task_id: str) -> AsyncIterator[None]:
+        """Let somebody be in the middle of noting that the task has ended."""
+        of_item = (ITEMS.c.run_id == "r1", ITEMS.c.task_id == task_id)
+        async with self.database.transaction() as connection:
+            await connection.execute(update(ITEMS).where(*of_item).values(state=ItemState.FINAL))
+            yield
+
+    @staticmethod
+    async def hold_item(connection: AsyncConnection, task_id: str) -> None:
+        """Lock an item, as everybody does who writes its files."""
+        await connection.execute(select(ITEMS.c.task_id).where(ITEMS.c.task_id == task_id).with_for_update())
+
+    async def somebody_waits(self) -> None:
+        """Return once somebody waits for a lock."""
+        async with asyncio.timeout(20):
+            while not await self._waits():  # noqa: ASYNC110  locks set no event
+                await asyncio.sleep(0.02)
+
+    async def _waits(self) -> bool:
+        async with self.database.transaction() as connection:
+            return bool(await connection.scalar(text(_WAITS)))

@@ -187,7 +187,7 @@ class Follower:
     def _note(self, glanced: Glanced) -> Seen:
         key = glanced.running.key
         ledger = self._ledgers[key][1]
-        sent = {file: row.size_bytes or 0 for file, row in glanced.sent.items()}
+        sent = {file: row.stored_bytes or row.size_bytes or 0 for file, row in glanced.sent.items()}
         has_stalled = glanced.found.has_stalled
         self._turns.note(key, sent, passed_over(glanced, ledger), has_stalled=has_stalled)
         return compare(glanced, ledger)
