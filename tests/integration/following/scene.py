@@ -15,7 +15,7 @@ from scripthut_common.events import ItemState
 from scripthut_outputs.catalog.changes import Cache
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.following import Followers, Pace
-from scripthut_outputs.tables import ITEMS, RUNS, WATCHED
+from scripthut_outputs.tables import FOLLOWERS, ITEMS, RUNS, WATCHED
 from tests.integration.collector.scene import Scene
 
 GRACE_S = 86_400.0
@@ -130,3 +130,13 @@ class FollowedScene(Scene):
     async def _waits(self) -> bool:
         async with self.database.transaction() as connection:
             return bool(await connection.scalar(text(_WAITS)))
+
+    async def lease_renewed(self, times: int) -> bool:
+        """Return once the lease was renewed so often."""
+        seen: set[object] = set()
+        async with asyncio.timeout(20):
+            while len(seen) <= times:
+                async with self.database.transaction() as connection:
+                    seen.add(await connection.scalar(select(FOLLOWERS.c.lease_until)))
+                await asyncio.sleep(0.02)
+        return True

@@ -1,6 +1,7 @@
 """The collection at its end replaces what was seen while a task ran, and nothing that comes late undoes that."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -125,7 +126,7 @@ def _seen(item: Running) -> Seen:
 
 
 @pytest.mark.parametrize("now", [{"state": ItemState.FINAL}, {"attempt": 2}, {"state": ItemState.QUEUED, "attempt": 2}])
-async def test_a_look_that_comes_late_writes_nothing(scene: FollowedScene, now: dict[str, object]) -> None:
+async def test_a_look_that_comes_late_writes_nothing(scene: FollowedScene, now: dict[str, Any]) -> None:
     await scene.runs("t1")
     seen, lease = _seen(await _running(scene)), uuid4()
     following = Following(scene.database, "test-1", grace_s=GRACE_S)

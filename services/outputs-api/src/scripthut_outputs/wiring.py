@@ -25,7 +25,7 @@ from scripthut_common.shell import RemoteShell
 from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
-from . import app
+from . import app, following
 from .access.sessions import Sessions
 from .access.tokens import Tokens, read_key
 from .blobs import open_store
@@ -45,7 +45,6 @@ from .controllers.standing import Bounds
 from .controllers.turns import Limits
 from .documents.loop import Renderer
 from .documents.press import Press
-from .following import Followers
 from .intake import Intake
 from .migrations import MIGRATIONS
 from .rendering import RENDERER
@@ -87,7 +86,7 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
     """What a process in the role `collector` holds: ways to the clusters, workers that render."""
 
     collector: Collector
-    followers: Followers
+    followers: following.Followers
     renderer: Renderer
     keeper: Keeper
     press: Press
@@ -221,13 +220,14 @@ class _Plan:
                 pace=Pace(lease_s=self._settings.collection_lease_s),
                 registry=registry,
             ),
-            followers=Followers(
+            followers=following.Followers(
                 self._database,
                 self._blobs,
                 self._clusters,
                 shells,
                 renderer=RENDERER,
                 grace_s=self._settings.sweep_grace_s,
+                pace=following.Pace(lease_s=self._settings.collection_lease_s),
             ),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
             keeper=Keeper(self._database, self._blobs, self._clusters, self._terms(), registry),
