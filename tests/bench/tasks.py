@@ -102,7 +102,7 @@ async def catalog_at(uri: str) -> AsyncIterator[Database]:
 
 async def want(database: Database, log_dir: Path, count: int) -> None:
     """Have nothing in the catalog but so many ended tasks, all of them wanted."""
-    items = [_item(str(log_dir), f"t{number}", number) for number in range(count)]
+    items = [item(str(log_dir), f"t{number}", number) for number in range(count)]
     async with database.transaction() as connection:
         await connection.execute(delete(RUNS))
         await connection.execute(insert(RUNS).values(run_id=RUN, name=RUN, cluster=CLUSTER, owner="bench"))
@@ -114,7 +114,8 @@ async def want(database: Database, log_dir: Path, count: int) -> None:
         await connection.execute(insert(COLLECTIONS).from_select(columns, wanted))
 
 
-def _item(log_dir: str, task_id: str, position: int) -> dict[str, object]:
+def item(log_dir: str, task_id: str, position: int) -> dict[str, object]:
+    """The row of an item that has ended."""
     return {
         "run_id": RUN,
         "task_id": task_id,

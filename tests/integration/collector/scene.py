@@ -151,26 +151,29 @@ class Scene:
 
     async def want(self, run_id: str, task_id: str, *, attempt: int = 1, **columns: object) -> None:
         """Have an ended item in the catalog whose outputs are wanted."""
+        item = self.item_of(run_id, task_id) | {"attempt": attempt, **columns}
+        async with self.database.transaction() as connection:
+            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice"}
+            await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
+            await connection.execute(insert(ITEMS).values(item).on_conflict_do_nothing())
+            await want(connection, run_id, task_id, attempt, self.name)
+
+    def item_of(self, run_id: str, task_id: str) -> dict[str, object]:
+        """The row of an item whose task has ended."""
         log_dir = str(self.log_dir)
-        item = {
+        return {
             "run_id": run_id,
             "task_id": task_id,
             "task_name": task_id,
             "position": 0,
-            "attempt": attempt,
+            "attempt": 1,
             "state": ItemState.FINAL,
             "outcome": Outcome.SUCCEEDED,
             "output_dir": layout.output_dir(log_dir, run_id, task_id),
             "run_summary_path": layout.run_summary_path(log_dir, run_id, task_id),
             "stdout_path": layout.stdout_path(log_dir, run_id, task_id),
             "stderr_path": layout.stderr_path(log_dir, run_id, task_id),
-            **columns,
         }
-        async with self.database.transaction() as connection:
-            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice"}
-            await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
-            await connection.execute(insert(ITEMS).values(item).on_conflict_do_nothing())
-            await want(connection, run_id, task_id, attempt, self.name)
 
     @property
     def step(self) -> Step:

@@ -42,6 +42,34 @@ async def test_a_run_is_created_with_its_items_and_the_command_that_starts_it(ho
     assert requested.tasks[0] == TaskSpec(id="a", command="make a", env={"SECRET": "hunter2"})
 
 
+async def test_a_run_may_ask_to_be_followed_whether_somebody_looks_or_not(house: House) -> None:
+    await house.post("/runs", document(run_id="plain"))
+    answer = await house.post("/runs", document(run_id="asks", follow=True))
+
+    rows = await house.rows("SELECT run_id, follow FROM outputs.runs ORDER BY run_id")
+    assert answer.status_code == 201
+    assert [tuple(row) for row in rows] == [("asks", True), ("plain", False)]
+
+
+async def test_a_run_that_does_not_ask_to_be_followed_is_the_same_document_as_before(house: House) -> None:
+    await house.post("/runs", document(run_id="r1"))
+
+    same = await house.post("/runs", document(run_id="r1", follow=False))
+    other = await house.post("/runs", document(run_id="r1", follow=True))
+
+    (row,) = await house.rows("SELECT document_sha256 FROM outputs.runs")
+    assert row.document_sha256 == "2b190f8e77d82149e1540b14a15a95b4e9350937d5e2a8ccaf7cf3872bdff648"
+    assert (same.status_code, other.status_code) == (200, 409)
+
+
+async def test_whether_a_run_is_followed_is_true_or_false(house: House) -> None:
+    answer = await house.post("/runs", document(follow="yes"))
+    unknown = await house.post("/runs", document(folow=True))
+
+    assert answer.json()["errors"] == [{"field": "follow", "message": "Expected `bool`, got `str`"}]
+    assert unknown.json()["errors"][0]["message"].endswith("there are name, cluster, tasks, run_id, log_dir, follow")
+
+
 async def test_values_of_the_environment_are_never_given_back(house: House) -> None:
     await house.post("/runs", document({"id": "a", "command": "x", "env": {"SECRET": "hunter2"}}, run_id="r1"))
 

@@ -7,7 +7,7 @@ import pytest
 from scripthut_common.errors import BadOutput
 from scripthut_outputs import listing, reader
 from scripthut_outputs.blobs.disk import DiskBlobs
-from scripthut_outputs.collector.receiving import Asked, Receiver
+from scripthut_outputs.fetching.receiving import Asked, Receiver
 from scripthut_outputs.ledger import FileState, Place
 
 

@@ -103,6 +103,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     does. `commands_per_minute` bounds what the scheduler is asked, submissions apart. `adopt` names the accounts whose
     tagged jobs are watched though nobody announced them; their outputs lie below `adopt_log_dir`, where `~` is the
     job owner's. Other programs may announce items that lie below `log_dir` or one of the `announced_roots`.
+    While somebody has a run open, what its running tasks have written is read every `follow_interval_s`, with one
+    command for up to `follow_max_items` of them and up to `follow_max_bytes` of what has changed; 0 or `off`: never.
     """
 
     scheduler: SchedulerKind
@@ -127,6 +129,9 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     transfer_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
     max_sessions: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     spool_dir: str | None = None
+    follow_interval_s: Literal["off"] | Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    follow_max_items: Annotated[int, msgspec.Meta(ge=1)] = 200
+    follow_max_bytes: Annotated[int, msgspec.Meta(ge=1)] = 32 * MIB
     collection: CollectionLimits = CollectionLimits()
     visibility: Visibility = Visibility()
     retention: Retention = Retention()
@@ -136,6 +141,11 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def adopted_users(self) -> tuple[str, ...]:
         """The accounts whose jobs are adopted; empty where adoption is off."""
         return () if self.adopt == "off" else self.adopt
+
+    @property
+    def follow_every_s(self) -> float | None:
+        """How often outputs of running tasks are read; `None`: never."""
+        return None if self.follow_interval_s == "off" else self.follow_interval_s or None
 
 
 def load(path: Path) -> dict[str, Cluster]:

@@ -112,7 +112,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `size_bytes` is what the cluster said, `stored_bytes` what we hold (a log's tail is shorter);
     `sha256` is of the stored bytes; `modified_at` is epoch seconds by the cluster's clock. `removed_at`: we held it
-    until then; hash and size stay.
+    until then; hash and size stay. `followed_at`: it was read then, while its task ran.
     """
 
     place: Place
@@ -129,3 +129,4 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     collected_at: datetime | None = None
     removed_at: datetime | None = None
+    followed_at: datetime | None = None

@@ -146,13 +146,23 @@ class Answer:
             BadOutput: it is not an answer of the reader.
         """
         for record in self._records.feed(piece):
-            if record.subject != self._index:
-                raise BadOutput("the reader's answer is garbled: an item out of turn")
-            if record.tag == b"E":
-                yield self._current
-                self._current, self._index = Listing(), self._index + 1
-            else:
-                self._take(record)
+            found = self.take(record)
+            if found is not None:
+                yield found
+
+    def take(self, record: reader.Record) -> Listing | None:
+        """Take the next record; give the listing that it completes.
+
+        Raises:
+            BadOutput: it is none of a listing.
+        """
+        if record.subject != self._index:
+            raise BadOutput("the reader's answer is garbled: an item out of turn")
+        if record.tag != b"E":
+            self._take(record)
+            return None
+        found, self._current, self._index = self._current, Listing(), self._index + 1
+        return found
 
     def _take(self, record: reader.Record) -> None:
         listing = self._current

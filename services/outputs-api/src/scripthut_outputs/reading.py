@@ -11,7 +11,7 @@ import msgspec
 from scripthut_common.clusters import CollectionLimits
 from scripthut_common.manifest import MAX_BYTES
 
-from . import listing, reader, transfer
+from . import listing, reader, transfer, updates
 from .reader import floor
 
 NEITHER = (
@@ -81,7 +81,7 @@ class Strict:
     name = "python3"
 
     def __init__(self, *, timeout_s: float, patience_s: float) -> None:
-        self._text = reader.program_text()
+        self._text, self._following = reader.program_text(), reader.program_text(follows=True)
         # It ends itself too, should its connection be lost unnoticed.
         self._bounds = (str(int(timeout_s) + 60), str(int(patience_s * 1000)))
 
@@ -92,6 +92,18 @@ class Strict:
     def to_send(self, parts: Sequence[transfer.Part]) -> Question:
         """See `Way`."""
         return self._ask("send", transfer.request(parts))
+
+    def to_follow(
+        self,
+        items: Sequence[listing.Item],
+        known: Sequence[updates.Files],
+        limits: CollectionLimits,
+        budget: updates.Budget,
+    ) -> Question:
+        """Ask what running items hold, and at once for what of it is not as it is known."""
+        argv = (self._following, "follow", *self._bounds)
+        stdin = updates.request(items, known, limits, budget)
+        return Question(text=reader.SH, argv=argv, stdin=stdin, answer=Plain())
 
     def _ask(self, mode: str, stdin: bytes) -> Question:
         return Question(text=reader.SH, argv=(self._text, mode, *self._bounds), stdin=stdin, answer=Plain())

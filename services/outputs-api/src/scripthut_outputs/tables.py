@@ -13,11 +13,13 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from scripthut_common import dead_letters, inbox, outbox
 from scripthut_common.database import UtcTime, metadata
+from scripthut_common.events import ItemState
 
 METADATA = metadata("outputs")
 OUTBOX = outbox.define(METADATA)
@@ -89,6 +91,8 @@ ITEMS = Table(
     Index(None, "run_id", "position", "task_id"),
     Index(None, "run_id", "version"),
 )
+RUNNING = ITEMS.c.state.in_([literal_column(f"'{state}'") for state in (ItemState.RUNNING, ItemState.SETTLING)])
+Index("ix_items_running", ITEMS.c.run_id, postgresql_where=RUNNING)
 
 WATCHED = Table(
     "watched",
@@ -96,6 +100,14 @@ WATCHED = Table(
     Column("run_id", Text, primary_key=True),
     Column("until", UtcTime, nullable=False, comment="somebody has it open; said again while they have"),
     ForeignKeyConstraint(["run_id"], ["outputs.runs.run_id"], ondelete="CASCADE"),
+)
+
+FOLLOWERS = Table(
+    "followers",
+    METADATA,
+    Column("cluster", Text, primary_key=True),
+    Column("lease", Uuid, nullable=False, comment="of the process that follows what runs there"),
+    Column("lease_until", UtcTime, nullable=False),
 )
 
 COLLECTIONS = Table(

@@ -84,19 +84,29 @@ class Stream:
             BadOutput: it is not an answer of the reader.
         """
         for record in self._records.feed(piece):
-            match record.tag:
-                case b"S" if self._open is None:
-                    self._open = record.subject
-                    yield Started(record.subject, record.number, record.time)
-                case b"D" if self._open == record.subject:
-                    yield Content(record.subject, record.body)
-                case b"E" if self._open in {None, record.subject}:
-                    state = reader.state_of(record.state)
-                    if state is None and self._open is None:
-                        raise BadOutput("the reader's answer is garbled: a file ends that never began")
-                    self._open = None
-                    yield Ended(record.subject, state, reader.silence(record))
-                case b"A":
-                    pass
-                case _:
-                    raise BadOutput(f"the reader's answer is garbled at a record {record.tag!r}")
+            step = self.take(record)
+            if step is not None:
+                yield step
+
+    def take(self, record: reader.Record) -> Step | None:
+        """Take the next record; give what it tells, if anything.
+
+        Raises:
+            BadOutput: it is none of a file.
+        """
+        match record.tag:
+            case b"S" if self._open is None:
+                self._open = record.subject
+                return Started(record.subject, record.number, record.time)
+            case b"D" if self._open == record.subject:
+                return Content(record.subject, record.body)
+            case b"E" if self._open in {None, record.subject}:
+                state = reader.state_of(record.state)
+                if state is None and self._open is None:
+                    raise BadOutput("the reader's answer is garbled: a file ends that never began")
+                self._open = None
+                return Ended(record.subject, state, reader.silence(record))
+            case b"A":
+                return None
+            case _:
+                raise BadOutput(f"the reader's answer is garbled at a record {record.tag!r}")

@@ -25,7 +25,7 @@ from scripthut_common.shell import RemoteShell
 from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
-from . import app
+from . import app, following
 from .access.sessions import Sessions
 from .access.tokens import Tokens, read_key
 from .blobs import open_store
@@ -92,6 +92,7 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
     """What a process in the role `collector` holds: ways to the clusters, workers that render."""
 
     collector: Collector
+    followers: following.Followers
     renderer: Renderer
     keeper: Keeper
     press: Press
@@ -100,13 +101,14 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def loops(self) -> list[Loop]:
         """What is to run."""
-        return [*self.collector.loops(), *self.renderer.loops(), *self.keeper.loops()]
+        return [*self.collector.loops(), *self.followers.loops(), *self.renderer.loops(), *self.keeper.loops()]
 
     async def close(self) -> None:
         """Let go of everything."""
         for shell in self.shells.values():
             await shell.close()
         await asyncio.to_thread(self.collector.close)
+        await asyncio.to_thread(self.followers.close)
         await asyncio.to_thread(self.press.close)
 
 
@@ -225,6 +227,15 @@ class _Plan:
                 renderer=RENDERER,
                 pace=Pace(lease_s=self._settings.collection_lease_s),
                 registry=registry,
+            ),
+            followers=following.Followers(
+                self._database,
+                self._blobs,
+                self._clusters,
+                shells,
+                renderer=RENDERER,
+                grace_s=self._settings.sweep_grace_s,
+                pace=following.Pace(lease_s=self._settings.collection_lease_s),
             ),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
             keeper=Keeper(self._database, self._blobs, self._clusters, self._terms(), registry),

@@ -133,7 +133,8 @@ async def _earlier(connection: AsyncConnection, owner: str, key: str, run_id: st
 
 async def _add_run(connection: AsyncConnection, document: RunDocument, run_id: str, owner: str, sha256: str) -> bool:
     run = {"run_id": run_id, "name": document.name, "cluster": document.cluster, "owner": owner}
-    added = insert(RUNS).values({**run, "document_sha256": sha256}).on_conflict_do_nothing().returning(RUNS.c.run_id)
+    more = {"document_sha256": sha256, "follow": document.follow}
+    added = insert(RUNS).values({**run, **more}).on_conflict_do_nothing().returning(RUNS.c.run_id)
     if (await connection.execute(added)).first() is not None:
         return True
     query = select(RUNS.c.owner, RUNS.c.document_sha256).where(RUNS.c.run_id == run_id)

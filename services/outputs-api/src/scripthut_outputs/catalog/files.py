@@ -26,6 +26,7 @@ ROW = (
     FILES.c.reason,
     FILES.c.collected_at,
     FILES.c.removed_at,
+    FILES.c.followed_at,
 )
 WORDS = (FILES.c.place, FILES.c.kind, FILES.c.state)
 RENDERED = (DOCUMENTS.c.state.label("document_state"), DOCUMENTS.c.html, DOCUMENTS.c.reason.label("document_reason"))

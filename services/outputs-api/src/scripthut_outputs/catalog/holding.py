@@ -1,4 +1,7 @@
-"""What was stored of items already, read beside their claims: what has not changed is not fetched twice."""
+"""What was collected of items already, read beside their claims: what has not changed is not fetched twice.
+
+What was seen while a task ran is not among it: the collection replaces it.
+"""
 
 from collections.abc import Collection
 
@@ -32,6 +35,7 @@ async def read_held(
     stored = select(*_ROW).where(
         tuple_(FILES.c.run_id, FILES.c.task_id).in_(keys),
         or_(FILES.c.state == FileState.STORED, FILES.c.removed_at.is_not(None)),
+        FILES.c.followed_at.is_(None),
         func.num_nonnulls(FILES.c.size_bytes, FILES.c.modified_at, FILES.c.stored_bytes) == 3,
     )
     for (

@@ -6,26 +6,21 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
-    BigInteger,
     Boolean,
-    ColumnElement,
     Double,
     Integer,
     LargeBinary,
     Text,
-    bindparam,
     case,
-    column,
     delete,
     func,
     literal,
     null,
     or_,
     select,
-    tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.type_api import TypeEngine
 
@@ -40,30 +35,17 @@ from . import documents
 from .changes import by_run, touch
 from .collections import Claim, of_items
 from .creating import SOURCE
+from .rows import KEYS, LEDGER, has_fragment, has_output, of_tasks, unnested
 
-_LEDGER: dict[str, TypeEngine[Any]] = {
-    "place": Text(),
-    "path": LargeBinary(),
-    "kind": Text(),
-    "state": Text(),
-    "count": Integer(),
-    "size_bytes": BigInteger(),
-    "modified_at": Double(),
-    "sha256": Text(),
-    "stored_bytes": BigInteger(),
-    "remote_path": Text(),
-    "reason": Text(),
-    "attempt": Integer(),
-}
-_KEYS: dict[str, TypeEngine[Any]] = {"run_id": Text(), "task_id": Text()}
 _FILE: dict[str, TypeEngine[Any]] = {"place": Text(), "path": LargeBinary()}
 _WORDS: dict[str, TypeEngine[Any]] = {"said": Text(), "again_s": Double(), "stalls": Boolean(), "seen": Text()}
 _ITEM: dict[str, TypeEngine[Any]] = {
-    **_KEYS,
+    **KEYS,
     "outputs_state": Text(),
     "has_outputs": Boolean(),
     "has_run_summary": Boolean(),
     "is_collected": Boolean(),
+    "is_over": Boolean(),
 }
 
 
@@ -91,6 +73,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     again_s: float | None = None
     is_alone: bool = False
     listing_sha256: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the collection rests with all that it could have."""
+        return self.again_s is None and self.state is not OutputsState.FAILED
 
     @property
     def stored(self) -> list[LedgerRow]:
@@ -154,8 +141,8 @@ class Keeping:
         """Lock the items, end the collections that are still ours, and give their results."""
         lock = select(ITEMS.c.run_id).where(of_items([result.claim for result in results]))
         await connection.execute(lock.order_by(ITEMS.c.run_id, ITEMS.c.task_id).with_for_update())
-        wishes = _unnested(
-            {**_KEYS, "lease": COLLECTIONS.c.lease.type, "wanted": Integer(), **_WORDS},
+        wishes = unnested(
+            {**KEYS, "lease": COLLECTIONS.c.lease.type, "wanted": Integer(), **_WORDS},
             [
                 (
                     *(*result.claim.key, result.claim.lease, result.claim.wanted),
@@ -216,20 +203,30 @@ async def _write_files(connection: AsyncConnection, results: Sequence[Result]) -
     again = [claim.key for claim in looked if claim.collected_at is not None]
     if again:
         never_held = FILES.c.removed_at.is_(None) & (FILES.c.state != FileState.STORED)
-        await connection.execute(delete(FILES).where(_of_tasks(again), never_held))
-    rows = [(*result.claim.key, *(getattr(row, name) for name in _LEDGER)) for result in results for row in result.rows]
+        await connection.execute(delete(FILES).where(of_tasks(again), never_held))
+    rows = [(*result.claim.key, *(getattr(row, name) for name in LEDGER)) for result in results for row in result.rows]
     if rows:
-        await connection.execute(_upsert(_unnested({**_KEYS, **_LEDGER}, rows)))
+        await connection.execute(_upsert(unnested({**KEYS, **LEDGER}, rows)))
+    await _drop_followed(connection, results)
     await _note_vanished(connection, results)
     await _note_lost(connection, results)
+
+
+async def _drop_followed(connection: AsyncConnection, results: Sequence[Result]) -> None:
+    """Forget what was seen while a task ran and is not there at its end; of whom nothing could be had, it stays."""
+    ended = [
+        result.claim.key for result in results if result.again_s is None and result.state is not OutputsState.FAILED
+    ]
+    if ended:
+        await connection.execute(delete(FILES).where(of_tasks(ended), FILES.c.followed_at.is_not(None)))
 
 
 async def _note_vanished(connection: AsyncConnection, results: Sequence[Result]) -> None:
     """Say of what we hold that the cluster has it no longer."""
     vanished = [(*result.claim.key, *file) for result in results for file in sorted(result.vanished)]
     if vanished:
-        gone = _unnested({**_KEYS, **_FILE}, vanished)
-        of_file = [FILES.c[name] == gone.c[name] for name in (*_KEYS, *_FILE)]
+        gone = unnested({**KEYS, **_FILE}, vanished)
+        of_file = [FILES.c[name] == gone.c[name] for name in (*KEYS, *_FILE)]
         note = update(FILES).where(*of_file, FILES.c.reason.is_(None))
         await connection.execute(note.values(reason="it is no longer on the cluster"))
 
@@ -240,40 +237,46 @@ async def _note_lost(connection: AsyncConnection, results: Sequence[Result]) -> 
     for has_failed, told in ((False, "; the cluster has it no longer"), (True, "; it could not be collected again")):
         keys = [result.claim.key for result in ended if (result.state is OutputsState.FAILED) is has_failed]
         if keys:
-            lost = (_of_tasks(keys), FILES.c.removal == Removal.DAMAGE)
+            lost = (of_tasks(keys), FILES.c.removal == Removal.DAMAGE)
             reason = func.replace(FILES.c.reason, COLLECTING_AGAIN, told)
             await connection.execute(update(FILES).where(*lost).values(reason=reason))
 
 
-def _of_tasks(keys: Sequence[tuple[str, str]]) -> ColumnElement[bool]:
-    return tuple_(FILES.c.run_id, FILES.c.task_id).in_(keys)
-
-
 def _upsert(rows: Any) -> Any:
-    names = [*_KEYS, *_LEDGER]
+    names = [*KEYS, *LEDGER]
     added = insert(FILES).from_select(names, select(*(rows.c[name] for name in names)))
     new = added.excluded
-    # What we hold, or held, stays, whatever became of its source.
+    # What we collected stays, whatever became of its source; what was seen while the task ran gives way.
     is_removed = FILES.c.removed_at.is_not(None)
-    stays = ((FILES.c.state == FileState.STORED) | is_removed) & (new.state != FileState.STORED)
-    changed = {name: case((stays, FILES.c[name]), else_=new[name]) for name in _LEDGER if name not in {"place", "path"}}
+    is_ours = ((FILES.c.state == FileState.STORED) | is_removed) & FILES.c.followed_at.is_(None)
+    stays = is_ours & (new.state != FileState.STORED)
+    changed: dict[str, Any] = {
+        name: case((stays, FILES.c[name]), else_=new[name]) for name in LEDGER if name not in {"place", "path"}
+    }
     no_longer = literal("the cluster has it no longer as it was: ") + new.state
     changed["reason"] = case((stays, case((is_removed, FILES.c.reason), else_=no_longer)), else_=new.reason)
     changed |= {name: case((stays, FILES.c[name]), else_=None) for name in ("removed_at", "removal")}
     changed["collected_at"] = case((stays, FILES.c.collected_at), else_=func.now())
+    changed["followed_at"] = null()
     return added.on_conflict_do_update(index_elements=["run_id", "task_id", "place", "path"], set_=changed)
 
 
 async def _write_items(connection: AsyncConnection, results: Sequence[Result]) -> None:
     if not results:
         return
-    found = _unnested(_ITEM, [_item_row(result) for result in results])
+    found = unnested(_ITEM, [_item_row(result) for result in results])
     write = update(ITEMS).where(ITEMS.c.run_id == found.c.run_id, ITEMS.c.task_id == found.c.task_id)
+    is_over = found.c.is_over
+    # Of what was seen while the task ran, its rows alone tell what is left.
+    is_replaced = is_over & ITEMS.c.followed_at.is_not(None)
     await connection.execute(
         write.values(
             outputs_state=found.c.outputs_state,
-            has_outputs=or_(ITEMS.c.has_outputs, found.c.has_outputs),
-            has_run_summary=or_(ITEMS.c.has_run_summary, found.c.has_run_summary),
+            has_outputs=case((is_replaced, has_output()), else_=or_(ITEMS.c.has_outputs, found.c.has_outputs)),
+            has_run_summary=case(
+                (is_replaced, has_fragment()), else_=or_(ITEMS.c.has_run_summary, found.c.has_run_summary)
+            ),
+            followed_at=case((is_over, None), else_=ITEMS.c.followed_at),
             collected_at=case((found.c.is_collected, func.now()), else_=ITEMS.c.collected_at),
         )
     )
@@ -288,6 +291,7 @@ def _item_row(result: Result) -> tuple[object, ...]:
     return (
         *(*result.claim.key, state, has_outputs, has_run_summary),
         state is not OutputsState.FAILED and not is_empty_so_far,
+        result.is_over,
     )
 
 
@@ -307,12 +311,3 @@ def _event(result: Result, at: datetime) -> CloudEvent:
         stored_bytes=sum(row.stored_bytes or 0 for row in stored) + kept_bytes,
     )
     return events.event(Type.OUTPUTS_COLLECTED, told, source=SOURCE, at=at)
-
-
-def _unnested(types: dict[str, TypeEngine[Any]], rows: Sequence[Sequence[object]]) -> Any:
-    """Many rows as one statement with an array for each column."""
-    arrays = zip(*rows, strict=True)
-    binds = [
-        bindparam(None, list(values), type_=ARRAY(type_)) for type_, values in zip(types.values(), arrays, strict=True)
-    ]
-    return func.unnest(*binds).table_valued(*(column(name, type_) for name, type_ in types.items())).render_derived()

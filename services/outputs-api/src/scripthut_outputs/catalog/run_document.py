@@ -15,13 +15,14 @@ _STAND_IN = "stand-in"
 
 
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A run as asked for."""
+    """A run as asked for. `follow`: its tasks' outputs are read while they run, whether somebody looks or not."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=tasks.MAX_NAME_CHARACTERS)]
     cluster: str
     tasks: tuple[TaskSpec, ...]
     run_id: str | None = None
     log_dir: str | None = None
+    follow: bool = False
 
     @property
     def sha256(self) -> str:

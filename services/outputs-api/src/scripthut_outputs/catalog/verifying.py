@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common.database import Database
@@ -103,9 +103,10 @@ class Verified:
                 await touch(connection, run_id, outputs=task_ids)
 
     async def give_up(self, sha256: str, reason: str) -> int:
-        """Note for some files that refer to a lost blob that it is, and want their tasks again; say how many.
+        """Note for some files that refer to a lost blob that it is, and want their tasks again; say how many tasks.
 
-        Call again until it is 0. A task that names no place on the cluster cannot be wanted.
+        Call again until it is 0. A task that names no place on the cluster cannot be wanted. What was followed while
+        its task ran is forgotten: the next look brings it back.
         """
         lost = (
             select(FILES.c.run_id, FILES.c.task_id, ITEMS.c.attempt, ITEMS.c.output_dir, RUNS.c.cluster)
@@ -122,8 +123,9 @@ class Verified:
             for (run_id, task_id), task in tasks.items():
                 told = reason + COLLECTING_AGAIN if task.output_dir else reason
                 of_task = (FILES.c.run_id == run_id, FILES.c.task_id == task_id, FILES.c.sha256 == sha256, _STORED)
-                await connection.execute(update(FILES).where(*of_task).values(**purged, reason=told))
-                if task.output_dir:
+                await connection.execute(delete(FILES).where(*of_task, FILES.c.followed_at.is_not(None)))
+                noted = await connection.execute(update(FILES).where(*of_task).values(**purged, reason=told))
+                if noted.rowcount and task.output_dir:
                     await want(connection, run_id, task_id, task.attempt, task.cluster)
             for run_id, task_ids in by_run(tasks).items():
                 await touch(connection, run_id, outputs=task_ids)

@@ -9,11 +9,11 @@ from scripthut_common import supervision
 from scripthut_common.errors import DatabaseUnavailable, Error, InvalidInput, LeaseLost
 from scripthut_outputs.catalog.collections import Claim, Collections
 from scripthut_outputs.catalog.keeping import Keeping, Result
+from scripthut_outputs.fetching import Fault
 from scripthut_outputs.ledger import OutputsState
 
 from .metrics import ClusterMetrics
 from .pace import Pace
-from .trips import Fault
 
 log = structlog.get_logger()
 

@@ -27,13 +27,14 @@ from scripthut_common.errors import DatabaseUnavailable, InvalidInput, NoConnect
 from scripthut_outputs import choosing, listing, visibility
 from scripthut_outputs.catalog.collections import Claim, Collections
 from scripthut_outputs.catalog.keeping import Result
+from scripthut_outputs.fetching import Fault
 from scripthut_outputs.ledger import OutputsState
 
 from .leases import Leases
 from .metrics import ClusterMetrics
 from .pace import Pace
 from .stalls import Stalls
-from .trips import Fault, Trips, Whole
+from .trips import Trips, Whole
 
 Wanted = tuple[Claim, listing.Item]
 

@@ -8,29 +8,21 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
-import structlog
 
-from scripthut_common import supervision
 from scripthut_common.clusters import Cluster
-from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreachable
-from scripthut_common.shell import MIB, Program, RemoteShell
+from scripthut_common.errors import BadOutput
+from scripthut_common.shell import MIB, RemoteShell
 from scripthut_outputs import choosing, listing, transfer, visibility
 from scripthut_outputs.blobs import Batch, BlobStore
 from scripthut_outputs.catalog.collections import Claim
 from scripthut_outputs.catalog.relying import Relied
+from scripthut_outputs.fetching import Asked, Asking, Fault, Receiver
 from scripthut_outputs.ledger import LedgerRow, Place
-from scripthut_outputs.reading import NEITHER, STRANGER, Floor, Question, Strict, Way
+from scripthut_outputs.reading import STRANGER
 
-from .receiving import Asked, Receiver
-
-log = structlog.get_logger()
 _MAX_LISTING_BYTES = 1024 * MIB
 # What the records around one file take on the wire, generously.
 _FRAME_BYTES = 256
-# How much of a silence that would end the transfer one file of a file system that hangs may take.
-_PATIENCE = 1 / 3
-Fault = Unreachable | TimedOut | BadOutput | LimitExceeded
-_FAULTS = (Unreachable, TimedOut, BadOutput, LimitExceeded)
 T = TypeVar("T")
 
 
@@ -88,14 +80,10 @@ class Trips:
         self._settle_every_s = settle_every_s
         self._max_batch_bytes = max_batch_bytes
         self._cluster = cluster
-        self._shell = shell
+        self._asking = Asking(cluster, shell)
         self._blobs = blobs
         self._relied = relied
         self._disk = disk
-        patience_s = cluster.command_timeout_s * _PATIENCE
-        self._ways: tuple[Way, ...] = (Strict(timeout_s=cluster.transfer_timeout_s, patience_s=patience_s), Floor())
-        self._way: Way | None = None
-        self._last_way: Way | None = None
 
     async def look(self, wanted: Sequence[tuple[Claim, listing.Item]]) -> tuple[list[Planned], Fault | None]:
         """List items in order; a fault ends the list early."""
@@ -106,7 +94,7 @@ class Trips:
         async def take(piece: bytes) -> None:
             listings.extend(answer.feed(piece))
 
-        question, fault = await self._ask(
+        question, fault = await self._asking.ask(
             "list-outputs", _MAX_LISTING_BYTES, lambda way: way.to_list(items, self._cluster.collection), take
         )
         if fault is None and len(listings) < len(wanted):
@@ -116,43 +104,6 @@ class Trips:
             msgspec.structs.replace(plan, refusal=STRANGER) if at in question.strangers else plan
             for at, plan in enumerate(planned)
         ], fault
-
-    async def _ask(
-        self,
-        name: str,
-        max_stdout_bytes: int,
-        prepare: Callable[[Way], Question],
-        take: Callable[[bytes], Awaitable[None]],
-    ) -> tuple[Question, Fault | None]:
-        """Run one program by the way that this cluster has; which one that is, the first program's answer tells."""
-        for way in (self._way,) if self._way else self._ways:
-            question = prepare(way)
-            fault = await self._run(name, max_stdout_bytes, question, take)
-            if not question.answer.is_lacking:
-                self._keep_to(None if isinstance(fault, Unreachable) else way)
-                return question, fault
-        self._keep_to(None)
-        return question, BadOutput(NEITHER)
-
-    async def _run(
-        self, name: str, max_stdout_bytes: int, question: Question, take: Callable[[bytes], Awaitable[None]]
-    ) -> Fault | None:
-        program = self._program(name, question.text, max_stdout_bytes)
-        try:
-            async with self._shell.stream(program, *question.argv, stdin=question.stdin) as pieces:
-                async for piece in pieces:
-                    await take(question.answer.feed(piece))
-                    supervision.beat()
-        except _FAULTS as error:
-            return error
-        return None
-
-    def _keep_to(self, way: Way | None) -> None:
-        """Keep to a way until the connection is lost."""
-        if way is not None and way is not self._last_way:
-            log.info("reader_chosen", cluster=self._cluster.name, reader=way.name)
-            self._last_way = way
-        self._way = way
 
     def _plan(self, claim: Claim, item: listing.Item, found: listing.Listing) -> Planned:
         verdict = visibility.decide(item, found, claim.held, _past(claim), self._cluster.visibility)
@@ -240,7 +191,7 @@ class Trips:
             await self._on_disk(partial(receiver.feed, piece))
 
         max_stdout_bytes = sum(plan.size_bytes for plan in planned) + MIB
-        _, fault = await self._ask("fetch-outputs", max_stdout_bytes, lambda way: way.to_send(parts), take)
+        _, fault = await self._asking.ask("fetch-outputs", max_stdout_bytes, lambda way: way.to_send(parts), take)
         if fault is not None:
             return fault
         return None if receiver.is_complete else BadOutput("the reader ended before the last file")
@@ -257,15 +208,6 @@ class Trips:
                     )
                     number += 1
                 yield transfer.Part(base=base, owner=plan.owner, files=tuple(files))
-
-    def _program(self, name: str, text: str, max_stdout_bytes: int) -> Program:
-        return Program(
-            name=name,
-            text=text,
-            timeout_s=self._cluster.transfer_timeout_s,
-            idle_timeout_s=self._cluster.command_timeout_s,
-            max_stdout_bytes=max_stdout_bytes,
-        )
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)

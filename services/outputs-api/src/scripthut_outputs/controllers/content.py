@@ -22,10 +22,11 @@ _CAGE_OF_DRAWINGS = _CAGE + b"; style-src 'unsafe-inline'; img-src data:; font-s
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def headers_for(path: bytes) -> list[tuple[bytes, bytes]]:
+def headers_for(path: bytes, *, is_followed: bool = False) -> list[tuple[bytes, bytes]]:
     """Content type, disposition and policy for a file of this name.
 
-    Images and text are shown, text only ever as plain text; everything else is saved.
+    Images and text are shown, text only ever as plain text; everything else is saved. What is followed while its task
+    runs may be another one in a moment, and is asked for each time.
     """
     suffix = path[path.rfind(b".") :].lower() if b"." in path.rpartition(b"/")[2] else b""
     kind, is_shown, cage = b"application/octet-stream", False, _CAGE
@@ -43,7 +44,7 @@ def headers_for(path: bytes) -> list[tuple[bytes, bytes]]:
         (b"x-content-type-options", b"nosniff"),
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"referrer-policy", b"same-origin"),
-        (b"cache-control", b"private, max-age=60"),
+        (b"cache-control", b"private, no-cache" if is_followed else b"private, max-age=60"),
     ]
 
 

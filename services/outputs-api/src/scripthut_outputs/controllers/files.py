@@ -156,7 +156,8 @@ def _describe(row: LedgerRow) -> _Served:
         more = f": {row.reason}" if row.reason else ""
         raise LeftOut(f"this file was left out ({row.state}){more}")
     etag = f'"{row.sha256}"'.encode()
-    headers = [*headers_for(row.path), (b"etag", etag), (b"accept-ranges", b"bytes")]
+    shown = headers_for(row.path, is_followed=row.followed_at is not None)
+    headers = [*shown, (b"etag", etag), (b"accept-ranges", b"bytes")]
     length = (b"content-length", str(row.stored_bytes).encode())
     whole = {"type": "http.response.start", "status": 200, "headers": [*headers, length]}
     return _Served(sha256=row.sha256, size_bytes=row.stored_bytes, etag=etag, headers=headers, whole=whole)

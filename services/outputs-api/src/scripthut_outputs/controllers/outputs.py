@@ -133,6 +133,7 @@ def _outputs(found: TaskOutputs, allowance: Allowance) -> OutputsJson:
         has_outputs=item.has_outputs,
         truncated=any(state is not FileState.STORED and count for state, count in found.counts.items()),
         collected_at=item.collected_at,
+        followed_at=item.followed_at,
         collection_reason=item.collection_reason,
         counts=found.counts,
         outputs=tuple(_with_html(file, item.run_id, item.task_id, allowance) for file in found.files),

@@ -69,7 +69,8 @@ class ItemJson(msgspec.Struct, frozen=True, kw_only=True):
     """One task of a run.
 
     `extension`: what became of the list of tasks that it generates, `null` where it generates none; `extension_error`:
-    why that list was refused; `generated_by`: the task whose list it comes from.
+    why that list was refused; `generated_by`: the task whose list it comes from. `followed_at`: its files are shown
+    as of then, while it runs; `null` once they are collected.
     """
 
     task_id: str
@@ -90,6 +91,7 @@ class ItemJson(msgspec.Struct, frozen=True, kw_only=True):
     has_outputs: bool
     has_run_summary: bool
     outputs_state: OutputsState
+    followed_at: datetime | None
     extension: Extension | None
     extension_error: str | None
     generated_by: str | None
@@ -148,7 +150,8 @@ class TaskJson(ItemJson, frozen=True, kw_only=True):
 class OutputJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One output file, stored or left out. `count`: how many files a row without name speaks for.
 
-    `removed_at`: it was stored until then; `sha256` and `size` are of what was removed.
+    `removed_at`: it was stored until then; `sha256` and `size` are of what was removed. `followed_at`: it was read
+    then, while the task ran.
     """
 
     path: str
@@ -160,6 +163,7 @@ class OutputJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None
     url: str | None
     removed_at: datetime | None = None
+    followed_at: datetime | None = None
     count: int = 1
     rendered_html: str | None = None
     html_url: str | None = None
@@ -169,7 +173,8 @@ class OutputsJson(msgspec.Struct, frozen=True, kw_only=True):
     """A task's output files.
 
     `truncated`: something was left out; `counts`: all files of the task by state, those of other pages too;
-    `collection_reason`: why not all is here yet, or never will be.
+    `collection_reason`: why not all is here yet, or never will be; `followed_at`: what is here is as of then, while the
+    task runs.
     """
 
     run_id: str
@@ -182,6 +187,7 @@ class OutputsJson(msgspec.Struct, frozen=True, kw_only=True):
     has_outputs: bool
     truncated: bool
     collected_at: datetime | None
+    followed_at: datetime | None
     collection_reason: str | None
     counts: Mapping[FileState, int]
     outputs: tuple[OutputJson, ...]
@@ -277,6 +283,7 @@ class ArchivedFileJson(msgspec.Struct, frozen=True, kw_only=True):
     modified_at: float | None
     collected_at: datetime | None
     removed_at: datetime | None
+    followed_at: datetime | None
     attempt: int
 
 
@@ -323,6 +330,7 @@ def output_json(run_id: str, task_id: str, row: LedgerRow) -> OutputJson:
         state=row.state,
         reason=row.reason,
         removed_at=row.removed_at,
+        followed_at=row.followed_at,
         count=row.count,
         url=file_url(run_id, task_id, row.path) if row.state is FileState.STORED else None,
     )
@@ -344,6 +352,7 @@ def archived_file_json(row: LedgerRow, removed_at: datetime | None, entry: str |
         modified_at=row.modified_at,
         collected_at=row.collected_at,
         removed_at=removed_at,
+        followed_at=row.followed_at,
         attempt=row.attempt,
     )
 

@@ -35,9 +35,10 @@ STATES: tuple[FileState | None, ...] = (
 HUNG = 8
 
 
-def program_text() -> str:
-    """The program, to be given to python3 on the cluster."""
-    return files(__name__).joinpath("program.py").read_text("utf-8")
+def program_text(*, follows: bool = False) -> str:
+    """The program, to be given to python3 on the cluster; what only those need who follow is in none but theirs."""
+    parts = ("program.py", "follower.py") if follows else ("program.py",)
+    return "\n\n".join((*(files(__name__).joinpath(part).read_text("utf-8") for part in parts), "main()\n"))
 
 
 def number(value: int) -> bytes:

@@ -3,6 +3,8 @@
     python3 -I -S -c TEXT list SECONDS PATIENCE_MS  < request      everything that items hold, in one answer
     python3 -I -S -c TEXT send SECONDS PATIENCE_MS  < request      chosen files, in one stream
 
+A third mode, `follow`, is in `follower`, whose text is sent after this one.
+
 What it reads and writes is described in `listing` and `transfer`. It opens every component below a base directory
 by directory descriptor with O_NOFOLLOW, so that no symlink leads out, looks at a file before and after reading it,
 and opens nothing but regular files, without blocking. A fault of one file is a status, never the end of the program.
@@ -21,7 +23,7 @@ import time
 
 TYPE_CHECKING = False  # the real one would load all of typing at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     Found = tuple[bytes, int, int, float]  # path, state, size, modified
@@ -247,9 +249,9 @@ class Lister:
             owner = NOBODY if item.owner is None else item.owner
             self.report(worker, number, owner, [*found, (path, HUNG, seconds, 0.0)], 0)
         elif place == MANIFEST:
-            worker.tell(b"F", number, OUTPUT << 4 | HUNG, seconds, 0.0, b".")
+            self.name(worker, number, OUTPUT, (b".", HUNG, seconds, 0.0))
         elif place != END:
-            worker.tell(b"F", number, place << 4 | HUNG, seconds, 0.0, path)
+            self.name(worker, number, place, (path, HUNG, seconds, 0.0))
 
     def outputs(self, worker: Worker, number: int, item: Item) -> None:
         """List the output directory, and say whose it is: where there is none, whose the nearest above it is."""
@@ -275,13 +277,18 @@ class Lister:
         """Write what was found: by name as far as allowed, and how many more there are, by state."""
         worker.tell(b"O", number, 0, owner)
         found.sort(key=lambda entry: (entry[0] != SUMMARY, entry[1] not in (REGULAR, HUNG), entry[0]))
-        for name, state, size, modified in found[: self.max_named]:
-            worker.tell(b"F", number, OUTPUT << 4 | state, size, modified, name)
+        for entry in found[: self.max_named]:
+            self.name(worker, number, OUTPUT, entry)
         counts = {REGULAR: unseen} if unseen else {}
         for _, state, _, _ in found[self.max_named :]:
             counts[state] = counts.get(state, 0) + 1
         for state in sorted(counts):
             worker.tell(b"C", number, state, counts[state])
+
+    def name(self, worker: Worker, number: int, place: int, found: "Found") -> None:
+        """Write one file that was found."""
+        path, state, size, modified = found
+        worker.tell(b"F", number, place << 4 | state, size, modified, path)
 
     def single(self, worker: Worker, number: int, place: int, item: Item) -> None:
         """List one file outside the output directory."""
@@ -296,10 +303,10 @@ class Lister:
                 os.close(fd)
         except OSError as fault:
             if state_of(fault) != MISSING:
-                worker.tell(b"F", number, place << 4 | state_of(fault), 0, 0.0, name)
+                self.name(worker, number, place, (name, state_of(fault), 0, 0.0))
             return
         state = judge(found, NOBODY if item.owner is None else item.owner)
-        worker.tell(b"F", number, place << 4 | state, found.st_size, found.st_mtime, name)
+        self.name(worker, number, place, (name, state, found.st_size, found.st_mtime))
 
     def manifest(self, worker: Worker, number: int, place: int, item: Item) -> None:
         """Write the exit record's content, if there is one, or the state that says why it cannot be read."""
@@ -467,7 +474,7 @@ class Sender:
     def do(self, worker: Worker, task: "tuple[int, bytes, int, bytes, int, int, bool]") -> None:
         """Send one file and its last state; items leave as soon as they are complete."""
         number, base, owner, path, is_tail, limit, is_last = task
-        worker.tell(b"E", number, self.file(worker, number, base, owner, path, is_tail, limit))
+        worker.tell(b"E", number, send(worker, number, base, owner, path, is_tail, limit))
         if is_last:
             worker.flush()
 
@@ -475,42 +482,44 @@ class Sender:
         """End a file that does not answer."""
         worker.tell(b"E", task[0], HUNG, s)
 
-    def file(self, worker: Worker, number: int, base: bytes, owner: int, path: bytes, is_tail: int, limit: int) -> int:
-        """Send one file's content; give its last state."""
-        parents, name = split(path)
-        worker.ask(path)
-        try:
-            fd = os.open(name, OPEN_FILE, dir_fd=worker.last.open(base, parents))
-        except OSError as fault:
-            return state_of(fault)
-        with os.fdopen(fd, "rb", buffering=0) as file:
-            before = os.fstat(fd)
-            state = judge(before, owner)
-            if state != REGULAR:
-                return state
-            if before.st_size > limit and not is_tail:
-                return TOO_LARGE
-            worker.tell(b"S", number, 0, before.st_size, before.st_mtime)
-            try:
-                if before.st_size > limit:
-                    file.seek(before.st_size - limit)
-                is_whole = self.content(worker, number, file, min(limit, before.st_size))
-                after = os.fstat(fd)
-            except OSError:
-                return UNREADABLE
-            # A log may grow on while its end is read: what was read is still its end as it was.
-            is_same = is_tail or marks(before) == marks(after)
-            return REGULAR if is_whole and is_same else CHANGED
 
-    def content(self, worker: Worker, number: int, file: "BinaryIO", left: int) -> bool:
-        """Send so many bytes; say whether they were there."""
-        while left:
-            piece = file.read(min(left, PIECE_BYTES))
-            if not piece:
-                return False
-            left -= len(piece)
-            worker.tell(b"D", number, 0, 0, 0.0, piece)
-        return True
+def send(worker: Worker, number: int, base: bytes, owner: int, path: bytes, is_tail: int, limit: int) -> int:
+    """Send one file's content; give its last state."""
+    parents, name = split(path)
+    worker.ask(path)
+    try:
+        fd = os.open(name, OPEN_FILE, dir_fd=worker.last.open(base, parents))
+    except OSError as fault:
+        return state_of(fault)
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        before = os.fstat(fd)
+        state = judge(before, owner)
+        if state != REGULAR:
+            return state
+        if before.st_size > limit and not is_tail:
+            return TOO_LARGE
+        worker.tell(b"S", number, 0, before.st_size, before.st_mtime)
+        try:
+            if before.st_size > limit:
+                file.seek(before.st_size - limit)
+            is_whole = send_content(worker, number, file, min(limit, before.st_size))
+            after = os.fstat(fd)
+        except OSError:
+            return UNREADABLE
+        # A log may grow on while its end is read: what was read is still its end as it was.
+        is_same = is_tail or marks(before) == marks(after)
+        return REGULAR if is_whole and is_same else CHANGED
+
+
+def send_content(worker: Worker, number: int, file: "BinaryIO", left: int) -> bool:
+    """Send so many bytes; say whether they were there."""
+    while left:
+        piece = file.read(min(left, PIECE_BYTES))
+        if not piece:
+            return False
+        left -= len(piece)
+        worker.tell(b"D", number, 0, 0, 0.0, piece)
+    return True
 
 
 def marks(found: os.stat_result) -> "tuple[int, int, int]":
@@ -533,6 +542,9 @@ def read_whole(file: "BinaryIO", size: int, limit: int) -> "tuple[int, bytes]":
         pieces.append(piece)
         size -= len(piece)
     return REGULAR, b"".join(pieces)
+
+
+MODES: "dict[str, Callable[[Request], Lister | Sender]]" = {"list": Lister, "send": Sender}
 
 
 class Crew:
@@ -584,7 +596,7 @@ def answer(done: int) -> None:
     """
     signal.alarm(int(sys.argv[2]))
     request = Request(sys.stdin.buffer.read())
-    mode = Lister(request) if sys.argv[1] == "list" else Sender(request)
+    mode = MODES[sys.argv[1]](request)
     out = os.fdopen(os.dup(1), "wb", 1024 * 1024)
     status = Crew(out, mode, int(sys.argv[3]) / 1000).run()
     out.close()
@@ -609,7 +621,3 @@ def main() -> None:
         os._exit(said[0])
     _, status = os.waitpid(child, 0)
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What changed with which version of its run, which runs are open, what was read while a task ran."""
+"""What changed with which version of its run, which runs are open, what was read while a task ran, and by whom."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -41,9 +41,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_watched")),
         schema="outputs",
     )
+    running = sa.text("state IN ('running', 'settling')")
+    op.create_index("ix_items_running", "items", ["run_id"], schema="outputs", postgresql_where=running)
+    follower = "of the process that follows what runs there"
+    op.create_table(
+        "followers",
+        sa.Column("cluster", sa.Text(), nullable=False),
+        sa.Column("lease", sa.Uuid(), nullable=False, comment=follower),
+        sa.Column("lease_until", _UTC, nullable=False),
+        sa.PrimaryKeyConstraint("cluster", name=op.f("pk_followers")),
+        schema="outputs",
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("followers", schema="outputs")
+    op.drop_index("ix_items_running", table_name="items", schema="outputs")
     op.drop_table("watched", schema="outputs")
     op.drop_index(op.f("ix_items_run_id_version"), table_name="items", schema="outputs")
     op.drop_column("runs", "follow", schema="outputs")

@@ -9,7 +9,7 @@ from scripthut_outputs.blobs import ArrivingBlob, Batch
 from scripthut_outputs.choosing import row_of
 from scripthut_outputs.ledger import FileState, LedgerRow
 from scripthut_outputs.listing import Entry, Item
-from scripthut_outputs.transfer import Content, Ended, Started, Stream
+from scripthut_outputs.transfer import Content, Ended, Started, Step, Stream
 
 _WORDS = {
     FileState.PURGED: "it vanished between listing and reading",
@@ -54,16 +54,20 @@ class Receiver:
             StoreUnavailable: the blob store is full or away.
         """
         for step in self._stream.feed(piece):
-            match step:
-                case Started(number=number) | Ended(number=number) if number not in self._asked or number in self.rows:
-                    raise BadOutput(f"the reader's answer is garbled: the file {number} out of turn")
-                case Started():
-                    self._blob, self._started = self._batch.begin(), step
-                case Content(body=body):
-                    if self._blob is not None:
-                        self._blob.write(body)
-                case Ended():
-                    self.rows[step.number] = self._end(step)
+            self.take(step)
+
+    def take(self, step: Step) -> None:
+        """Take what a stream tells; raises as `feed` does."""
+        match step:
+            case Started(number=number) | Ended(number=number) if number not in self._asked or number in self.rows:
+                raise BadOutput(f"the reader's answer is garbled: the file {number} out of turn")
+            case Started():
+                self._blob, self._started = self._batch.begin(), step
+            case Content(body=body):
+                if self._blob is not None:
+                    self._blob.write(body)
+            case Ended():
+                self.rows[step.number] = self._end(step)
 
     def portion(self) -> Batch:
         """Give the blobs that are whole as a batch of their own, to settle once the catalog was told of them."""

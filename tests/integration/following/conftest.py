@@ -1,0 +1,64 @@
+"""Scenes for every test of following."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from scripthut_common import migrating
+from scripthut_common.clusters import Cluster, SchedulerKind
+from scripthut_common.database import Database
+from scripthut_common.shell.local import LocalShell
+from scripthut_common.shell.ssh import SshShell
+from scripthut_outputs.migrations import MIGRATIONS
+from tests.integration.collector.scene import CLUSTER
+from tests.integration.collector.shells import Interrupted
+from tests.integration.following.scene import FollowedScene
+from tests.testbed.accounts import ALICE
+from tests.testbed.sshd import Sshd
+
+
+@pytest.fixture
+async def database(database_uri: str) -> AsyncIterator[Database]:
+    """An empty catalog."""
+    database = Database(database_uri)
+    await migrating.upgrade(database, MIGRATIONS)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def shell() -> Interrupted:
+    """This machine's shell, with something to happen between commands."""
+    return Interrupted(LocalShell())
+
+
+@pytest.fixture
+async def scene(database: Database, tmp_path: Path, shell: Interrupted) -> AsyncIterator[FollowedScene]:
+    """Tasks on this machine."""
+    scene = FollowedScene(database, tmp_path, shell)
+    scene.followers = scene.follow()
+    yield scene
+    scene.followers.close()
+    scene.collector.close()
+
+
+@pytest.fixture
+async def far_scene(database: Database, own_sshd: Sshd) -> AsyncIterator[FollowedScene]:
+    """Tasks of an unprivileged account behind a real sshd."""
+    cluster = Cluster(
+        name=CLUSTER,
+        scheduler=SchedulerKind.SLURM,
+        host=own_sshd.host,
+        port=own_sshd.port,
+        user=ALICE,
+        key_file=str(own_sshd.key(ALICE)),
+        known_hosts_file=str(own_sshd.known_hosts),
+    )
+    shell = SshShell(cluster)
+    scene = FollowedScene(database, own_sshd.directory / "scene", shell, owner=ALICE)
+    scene.followers = scene.follow()
+    yield scene
+    scene.followers.close()
+    scene.collector.close()
+    await shell.close()
