@@ -1,13 +1,15 @@
 """Open each page as a reader would and keep what they see, at one fixed moment and in one time zone."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from tests.integration.outputs.exhibition import Exhibition
 from tests.integration.outputs.exhibits import NOW
+from tests.pictures.shrinking import shrink
 
 _PHONE_WIDTH, _DESK_WIDTH, _WALL_WIDTH = 390, 1280, 3840
 
@@ -54,10 +56,11 @@ async def take(exhibition: Exhibition, folder: Path) -> AsyncIterator[Path]:
 
 
 async def _take(exhibition: Exhibition, shot: Shot, path: Path) -> None:
-    profile = {"locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce", "device_scale_factor": shot.scale}
-    size = {"width": shot.width, "height": shot.height or 800}
-    async with exhibition.visit(is_signed_in=shot.is_signed_in, color_scheme=shot.scheme, **size, **profile) as visit:
+    profile: dict[str, Any] = {"locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce"}
+    profile |= {"device_scale_factor": shot.scale, "width": shot.width, "height": shot.height or 800}
+    async with exhibition.visit(is_signed_in=shot.is_signed_in, color_scheme=shot.scheme, **profile) as visit:
         await visit.page.clock.set_fixed_time(NOW)
         await visit.page.goto(exhibition.address + shot.path)
         await visit.page.wait_for_load_state("networkidle")
-        await visit.page.screenshot(path=path, full_page=shot.height is None, animations="disabled")
+        taken = await visit.page.screenshot(full_page=shot.height is None, animations="disabled")
+    await asyncio.to_thread(path.write_bytes, shrink(taken))

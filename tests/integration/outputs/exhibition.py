@@ -33,15 +33,15 @@ class Exhibition:
         self.browser = browser
 
     @asynccontextmanager
-    async def visit(self, *, is_signed_in: bool = True, **profile: Any) -> AsyncIterator[Visit]:
-        """Come with a new browser profile, as ada or as a stranger."""
+    async def visit(self, *, is_signed_in: bool = True, actor: str = "ada", **profile: Any) -> AsyncIterator[Visit]:
+        """Come with a new browser profile, as somebody or as a stranger."""
         async with self.browser.visit(**profile) as visit:
             if is_signed_in:
-                await self._sign_in(visit)
+                await self._sign_in(visit, actor)
             yield visit
 
-    async def _sign_in(self, visit: Visit) -> None:
-        cookie = SimpleCookie(self.house.sessions.cookie("ada"))
+    async def _sign_in(self, visit: Visit, actor: str) -> None:
+        cookie = SimpleCookie(self.house.sessions.cookie(actor))
         named = [{"name": name, "value": morsel.value, "url": self.address} for name, morsel in cookie.items()]
         await visit.page.context.add_cookies(named)  # type: ignore[arg-type]  # a list of its own dictionary type
 
