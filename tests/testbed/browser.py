@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from playwright import async_api
 
@@ -63,17 +63,19 @@ class Browser:
         color_scheme: Literal["light", "dark"] = "light",
         width: int = 1200,
         height: int = 900,
+        **profile: Any,
     ) -> AsyncIterator[Visit]:
-        """Open an empty page in a new profile: no cookies, no cache."""
-        profile = await self._chromium.new_context(
+        """Open an empty page in a new profile: no cookies, no cache; `profile` goes to playwright's `new_context`."""
+        context = await self._chromium.new_context(
             java_script_enabled=javascript,
             color_scheme=color_scheme,
             viewport={"width": width, "height": height},
+            **profile,
         )
         try:
-            yield Visit(await profile.new_page())
+            yield Visit(await context.new_page())
         finally:
-            await profile.close()
+            await context.close()
 
 
 @asynccontextmanager

@@ -314,7 +314,8 @@ async def test_what_is_not_there_and_what_is_not_mine_look_the_same(house: House
 
     assert page.status_code == 404
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "404 Not Found there is no such thing here, or none that you may see" in text_of(page)
+    told = "Nothing is here There is no such thing here, or none that you may see. Go to the list of runs."
+    assert told in text_of(page)
 
 
 async def test_a_wrong_cursor_is_refused_in_words(house: House) -> None:

@@ -20,6 +20,8 @@ from scripthut_outputs.controllers.pages import text
         ("\u202egnp.exe", "\ufffdgnp.exe"),
         ("a\u200bb\ufeff", "a\ufffdb\ufffd"),
         ("<script>", "<script>"),
+        ("  ", "␣␣"),
+        ("", ""),
     ],
 )
 def test_a_name_hides_nothing(name: bytes | str, shown: str) -> None:

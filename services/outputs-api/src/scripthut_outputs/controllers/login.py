@@ -42,7 +42,7 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
     then = form.get("next", [HOME])[0]
     actor = parts.tokens.actor_of(form.get("token", [""])[0].strip().encode())
     if actor is None:
-        return _form("This token is not known here.", then, 403)
+        return _form("This token is not known here. Look whether all of it was copied.", then, 403)
     return _welcome(parts.sessions, actor.name, then)
 
 

@@ -10,6 +10,18 @@ from scripthut_outputs.controllers import problems
 
 from . import templating
 
+# What an HTTP status means to somebody who reads; others keep the words of the standard.
+_TITLES = {
+    403: "You may not do this",
+    404: "Nothing is here",
+    409: "Not as things are now",
+    413: "That is too much",
+    422: "That cannot be done",
+    429: "Too much at once",
+    500: "This went wrong",
+    503: "Not just now",
+}
+
 
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer an error of a page; who has no session is led to where one begins."""
@@ -19,13 +31,18 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     html = templating.write(
         "error.html",
         status=problem.status,
-        title=problem.title,
-        detail=problem.detail,
+        title=_TITLES.get(problem.status, problem.title),
+        detail=_sentence(problem.detail),
         path=_address(request),
         can_retry=problem.status >= 500,
         viewer=getattr(request.scope.get("user"), "name", None),
     )
     return templating.answer(html, status=problem.status)
+
+
+def _sentence(words: str) -> str:
+    """Let what a program is told begin and end as people write."""
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '!', '?')) else '.'}"
 
 
 def _address(request: Request[Any, Any, Any]) -> str:

@@ -12,7 +12,8 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB")
 def name(path: bytes | str) -> str:
     """Show a name whole: what is invisible or would turn the text around it gets a visible stand-in."""
     text = path.decode("utf-8", "replace") if isinstance(path, bytes) else path
-    return _INVISIBLE.sub(_stand_in, text.replace("\t", "\u2409").replace("\n", "\u240a"))
+    shown = _INVISIBLE.sub(_stand_in, text.replace("\t", "\u2409").replace("\n", "\u240a"))
+    return shown if shown.strip() else "\u2423" * len(shown)
 
 
 def line(text: str) -> str:
