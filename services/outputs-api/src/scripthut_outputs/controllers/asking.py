@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from litestar.params import QueryParameter
 
 from scripthut_common.events import RunState
-from scripthut_outputs.catalog.asked import MAX_TEXT_CHARACTERS, RunsAsked, RunSort
+from scripthut_outputs.catalog.asked import MAX_TEXT_CHARACTERS, ItemSort, RunsAsked, RunSort
 
 # PostgreSQL keeps no NUL in a text.
 _TEXT: dict[str, Any] = {"max_length": MAX_TEXT_CHARACTERS, "pattern": r"^[^\x00]*$"}
@@ -15,6 +15,8 @@ State = Annotated[
     Literal["", "pending", "running", "succeeded", "failed", "unknown"],
     QueryParameter(name="state", description="only runs in this state"),
 ]
+RunOrder = Annotated[RunSort, QueryParameter(name="sort", description="in which order")]
+ItemOrder = Annotated[ItemSort, QueryParameter(name="sort", description="in which order")]
 Text = Annotated[
     str, QueryParameter(name="q", **_TEXT, description="only what has this in its name or id, in any case")
 ]

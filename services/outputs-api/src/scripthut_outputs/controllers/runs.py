@@ -19,7 +19,7 @@ from scripthut_outputs.catalog.asked import RunSort
 from scripthut_outputs.catalog.views import ClusterView
 
 from .answers import Cursor, Limit, encoded, kept
-from .asking import Cluster, Owner, State, Text, runs_asked
+from .asking import Cluster, Owner, RunOrder, State, Text, runs_asked
 from .parts import Parts
 from .routing import asks
 from .shapes import AskedJson, RunJson, RunListJson, RunWithItemsJson, item_json, run_json
@@ -110,7 +110,7 @@ class Runs(Controller):
         owner: Owner = "",
         in_state: State = "",
         text: Text = "",
-        sort: RunSort = RunSort.NEWEST,
+        sort: RunOrder = RunSort.NEWEST,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Response[RunListJson]:

@@ -12,7 +12,17 @@ from scripthut_outputs.access.may import may, visible_owner
 from scripthut_outputs.catalog.asked import ItemsAsked, ItemSort, RunSort
 from scripthut_outputs.catalog.views import RunHead
 from scripthut_outputs.controllers.answers import Cursor
-from scripthut_outputs.controllers.asking import Cluster, Owner, State, Text, Under, Word, runs_asked
+from scripthut_outputs.controllers.asking import (
+    Cluster,
+    ItemOrder,
+    Owner,
+    RunOrder,
+    State,
+    Text,
+    Under,
+    Word,
+    runs_asked,
+)
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
 from scripthut_outputs.ledger import Place
@@ -45,7 +55,7 @@ async def runs(
     owner: Owner = "",
     in_state: State = "",
     text: Text = "",
-    sort: RunSort = RunSort.NEWEST,
+    sort: RunOrder = RunSort.NEWEST,
     cursor: Cursor = None,
 ) -> Response[str]:
     """List the runs that the reader may see."""
@@ -75,7 +85,7 @@ async def run(
     under: Under = "",
     word: Word = "",
     text: Text = "",
-    sort: ItemSort = ItemSort.ORDER,
+    sort: ItemOrder = ItemSort.ORDER,
     cursor: Cursor = None,
     since: Since = None,
     pressed: Pressed = "",

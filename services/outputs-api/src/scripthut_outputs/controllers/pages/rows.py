@@ -27,6 +27,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     duration: str
     is_running: bool
+    is_over: bool
     node: str
     job_id: str
     attempt: int
@@ -50,6 +51,7 @@ def row(item: Item, *, has_panel: bool) -> Row:
         ended_at=item.ended_at,
         duration=text.duration(lasted) if lasted is not None else "",
         is_running=is_running,
+        is_over=item.outcome is not None,
         node=text.name(item.node or ""),
         job_id=text.name(item.job_id or ""),
         attempt=item.attempt,
