@@ -4,15 +4,19 @@ import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import scripthut_outputs
 from scripthut_common.errors import NotFound
 from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_outputs.catalog.asked import ItemsAsked
+from scripthut_outputs.catalog.views import Chosen, Group
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
-from scripthut_outputs.controllers.pages import assets, showing, templating
+from scripthut_outputs.controllers.pages import assets, filters, showing, templating
 from scripthut_outputs.controllers.pages.banners import Banner
+from scripthut_outputs.controllers.pages.cards import RunCard, run_card
 from scripthut_outputs.ledger import FileState, OutputsState, Place
 
 from . import samples
@@ -50,18 +54,51 @@ def hostile_run_page() -> str:
     )
     allowance = Allowance(MaxInline(size_bytes=100_000))
     panel = showing.panel(item, found, {Place.STDERR: name}, allowance, is_open=True)
-    return templating.write(
-        "run.html",
-        run=showing.run_card(samples.run(name=HOSTILE, owner=HOSTILE, state=RunState.FAILED, counts={"failed": 1})),
+    overview = samples.run(
+        name=HOSTILE, owner=HOSTILE, state=RunState.RUNNING, counts={"failed": 1, "running": 1, HOSTILE: 2},
+        is_unfinished=True,
+    )  # fmt: skip
+    sections = showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], allowance)
+    return run_page(
+        run=run_card(overview),
+        bar=bar(run_card(overview), under=HOSTILE, word=HOSTILE, text=HOSTILE),
         rows=(panel.row,),
-        panels=(panel,),
-        sections=showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], allowance),
+        panels={panel.row.task_id: panel},
+        sections=sections,
         banners=(Banner(title=HOSTILE, detail=HOSTILE, note=HOSTILE, since=samples.AT),),
         is_later=True,
         next_url="/ui/runs/r1?cursor=x",
         viewer=HOSTILE,
         refresh_s=3,
     )
+
+
+def bar(run: RunCard, count: int = 1, **asked: Any) -> filters.ItemsBar:
+    """How the tasks of a run are seen; one group."""
+    group = Group(prefix="train.", counts={"failed": 1, HOSTILE: 1})
+    return filters.items_bar(run, ItemsAsked(**asked), Chosen(count=count, groups=(group,)))
+
+
+def run_page(**shown: object) -> str:
+    """The page of a run that is waiting and has nothing, but for what is given."""
+    card = run_card(samples.run(state=RunState.PENDING))
+    empty = {
+        "run": card,
+        "bar": filters.items_bar(card, ItemsAsked(), Chosen(count=0)),
+        "rows": (),
+        "panels": {},
+        "sections": (),
+        "is_summary_same": False,
+        "banners": (),
+        "is_later": False,
+        "next_url": None,
+        "since": -1,
+        "pressed": "",
+        "may_cancel": True,
+        "events": "/runs/r1/events",
+        "version": 7,
+    }
+    return templating.write("run.html", **(empty | shown))
 
 
 def test_no_name_breaks_out_of_its_place() -> None:
@@ -130,12 +167,13 @@ def test_a_panel_of_a_task_that_left_nothing_is_an_empty_page() -> None:
 
     page = templating.write(
         "task.html",
-        run=showing.run_card(samples.run()),
+        run=run_card(samples.run()),
         panel=panel,
         facts=(),
         command="",
         banners=(),
         is_later=False,
+        is_same=False,
         next_url=None,
     )
 

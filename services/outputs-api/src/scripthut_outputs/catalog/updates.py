@@ -82,6 +82,6 @@ class Updates:
 
 
 def _overview(row: Row[*tuple[Any, ...]]) -> RunOverview:
-    counts = msgspec.json.decode(row.counts, type=list[tuple[str, bool, str | None, int, bool]])
+    counts = msgspec.json.decode(row.counts, type=list[Counted])
     head = RunHead(**{name: getattr(row, f"run_{name}") for name in _HEAD})
-    return runs.overview(head, [Counted(*count) for count in counts])
+    return runs.overview(head, counts)
