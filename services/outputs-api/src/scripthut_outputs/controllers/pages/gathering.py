@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.errors import NotFound, StoreUnavailable
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item, Panel
@@ -13,7 +14,7 @@ from scripthut_outputs.controllers.problems import LeftOut
 from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
 
-from . import showing, text
+from . import showing
 
 ITEMS_A_PAGE = 50
 MAX_OPEN_PANELS = 12

@@ -6,6 +6,7 @@ from signal import Signals
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.events import ItemState, Outcome
 from scripthut_common.layout import TASK_SUMMARY_NAME
 from scripthut_outputs.catalog.views import (
@@ -19,7 +20,7 @@ from scripthut_outputs.controllers.inlining import Allowance
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
 from scripthut_outputs.rendering import file_url, fill, for_our_pages
 
-from . import banners, text, words
+from . import banners, words
 from .words import Chip
 
 MAX_LOG_LINES = 200
