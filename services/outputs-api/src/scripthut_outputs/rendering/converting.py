@@ -34,10 +34,15 @@ def render(document: bytes, *, size_bytes: int, max_bytes: int) -> Rendered:
         max_bytes: how much of it is shown; the rest is cut off with a notice in that place.
     """
     kept = cut(document, max_bytes)
-    html = sanitise(_markdown().convert(decode(kept)))
+    html = sanitise(to_html(kept, max_bytes))
     if len(html) > MAX_GROWTH * max_bytes:
         return escape(document, size_bytes=size_bytes, max_bytes=max_bytes, reason="it unfolds to too much HTML")
     return Rendered(html=html + _cut_notice(len(kept), size_bytes))
+
+
+def to_html(document: bytes, max_bytes: int) -> str:
+    """Turn the first `max_bytes` into HTML that is not safe yet: the author's own stands in it as written."""
+    return _markdown().convert(decode(cut(document, max_bytes)))
 
 
 def escape(document: bytes, *, size_bytes: int, max_bytes: int, reason: str) -> Rendered:

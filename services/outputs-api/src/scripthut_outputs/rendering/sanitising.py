@@ -106,7 +106,7 @@ def sanitise(html: str) -> str:
     """Give the safe part of `html`, balanced."""
     cleaner = Cleaner(
         tags=TAGS,
-        attributes=_is_allowed,
+        attributes=is_allowed,
         protocols={"http", "https", "mailto"},
         strip=True,
         filters=[_Placed, _Canonical],
@@ -115,7 +115,8 @@ def sanitise(html: str) -> str:
     return cleaner.clean(_without_unshown(html))
 
 
-def _is_allowed(tag: str, name: str, value: str) -> bool:
+def is_allowed(tag: str, name: str, value: str) -> bool:
+    """Say whether an attribute may stay."""
     check = ATTRIBUTES.get(tag, {}).get(name)
     return check is not None and bool(check(value))
 
