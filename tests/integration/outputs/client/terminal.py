@@ -3,9 +3,10 @@
 import asyncio
 import json
 import os
+import pty
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Terminal:
 
     async def run(self, *arguments: str, actor: str | None = "ada", stdin: bytes = b"", **variables: str) -> Ended:
         """Run one command to its end."""
-        process = await self.start(*arguments, actor=actor, **variables)
+        process = await self.start(*arguments, actor=actor, variables=variables)
         async with asyncio.timeout(90):
             out, err = await process.communicate(stdin)
         assert process.returncode is not None
@@ -58,18 +59,39 @@ class Terminal:
         return ended
 
     async def start(
-        self, *arguments: str, actor: str | None = "ada", out: int = asyncio.subprocess.PIPE, **variables: str
+        self,
+        *arguments: str,
+        actor: str | None = "ada",
+        variables: Mapping[str, str] | None = None,
+        out: int = asyncio.subprocess.PIPE,
     ) -> asyncio.subprocess.Process:
         """Start one command."""
         return await asyncio.create_subprocess_exec(
             *PROGRAM,
             *arguments,
             cwd=self.folder,
-            env=self.environment(actor) | variables,
+            env=self.environment(actor) | dict(variables or {}),
             stdin=asyncio.subprocess.PIPE,
             stdout=out,
             stderr=asyncio.subprocess.PIPE,
         )
+
+    @asynccontextmanager
+    async def screen(self, *arguments: str, columns: int, **variables: str) -> AsyncIterator["Shown"]:
+        """Start one command on a real terminal of this width."""
+        near, far = pty.openpty()
+        sized = {"COLUMNS": str(columns), "TERM": "xterm-256color"} | variables
+        process = await asyncio.create_subprocess_exec(
+            *PROGRAM, *arguments, env=self.environment() | sized, stdin=far, stdout=far, stderr=far
+        )
+        os.close(far)
+        shown = Shown(near, process)
+        try:
+            yield shown
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await shown.code()
 
     def environment(self, actor: str | None = "ada") -> dict[str, str]:
         """What the program sees of the world."""
@@ -77,6 +99,31 @@ class Terminal:
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         environment |= {"SCRIPTHUT_URL": self.url, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         return environment | ({"SCRIPTHUT_TOKEN": TOKENS[actor]} if actor else {})
+
+
+class Shown:
+    """A terminal with a program in it; `said` is all that it was told to show."""
+
+    def __init__(self, near: int, process: asyncio.subprocess.Process) -> None:
+        self.said = ""
+        self._near, self._process = near, process
+        self._reading = asyncio.ensure_future(asyncio.to_thread(self._read))
+
+    def type(self, keys: str) -> None:
+        os.write(self._near, keys.encode())
+
+    async def code(self) -> int:
+        """Wait for the program's end."""
+        async with asyncio.timeout(90):
+            await self._reading
+            return await self._process.wait()
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while piece := os.read(self._near, 65536):
+                self.said += piece.decode("utf-8", "replace")
+        with suppress(OSError):
+            os.close(self._near)
 
 
 @asynccontextmanager

@@ -42,6 +42,13 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     is_number: bool = False
 
 
+class _Console(Console):
+    """A console that leaves it to the program what to do when its reader has left."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Screen:
     """Standard output for what was asked, standard error for what is said about it."""
 
@@ -49,7 +56,7 @@ class Screen:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         self.is_json = is_json
-        self.console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.console = _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.is_terminal = self.console.is_terminal and not is_json
         self.is_plain_text = not (self.console.encoding or "").lower().startswith("utf")
 
