@@ -1,5 +1,6 @@
 """What goes wrong is told: what, where, and what to do; and nothing else is."""
 
+import asyncio
 import ssl
 import subprocess
 import sys
@@ -76,7 +77,7 @@ async def with_tls(folder: Path) -> AsyncIterator[tuple[str, Path]]:
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
     made = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *subject)
-    subprocess.run(made, check=True, capture_output=True)
+    await asyncio.to_thread(subprocess.run, made, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
 

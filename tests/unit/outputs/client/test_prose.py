@@ -1,7 +1,7 @@
 """A rendered document reads well as text, and a terminal obeys nothing of it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripthut_outputs.client import prose
@@ -30,6 +30,7 @@ def test_html_is_read_as_text(html: str, text: str) -> None:
     assert prose.read(html) == text
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab |-*#>`[]()!<>&;\n\x1b1.", max_size=60))
 def test_whatever_was_rendered_can_be_read_and_holds_no_escape(document: str) -> None:
     html = render(document.encode(), size_bytes=len(document.encode()), max_bytes=1000).html

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from scripthut_common.errors import TransientError
 from scripthut_outputs.client.streaming import Event, Reader
 
-STREAM = 'retry: 3000\n\n: heartbeat\n\nevent: item\ndata: {"a": "größe 🎈"}\n\nevent: run\nid: 7\ndata: {}\n\ndata: x\ndata: y\n\n"
+STREAM = (
+    'retry: 3000\n\n: heartbeat\n\nevent: item\ndata: {"a": "größe 🎈"}\n\n'
+    "event: run\nid: 7\ndata: {}\n\ndata: x\ndata: y\n\n"
+)
 EVENTS = [
     Event(name="item", data='{"a": "größe 🎈"}'),
     Event(name="run", data="{}"),

@@ -75,7 +75,7 @@ def _is_wanted(run: Run, wanted: Wanted) -> bool:
 
 
 def _is_found(run: Run, query: str | None) -> bool:
-    sought = (query or "").casefold()
+    sought = (query or "").strip().casefold()
     return any(sought in field.casefold() for field in (run.run_id, run.name))
 
 
