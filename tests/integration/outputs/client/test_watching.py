@@ -51,6 +51,7 @@ async def test_a_submission_that_is_waited_for_ends_as_its_run(house: House, ter
     process.stdin.close()
 
     assert await process.stdout.readline() == b"r1\n"
+    assert b"0 of 1 ended" in await process.stdout.readline()
     await house.apply(ended(outcome=Outcome.FAILED, exit_code=7))
     out, _ = await process.communicate()
 

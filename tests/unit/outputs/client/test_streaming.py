@@ -37,6 +37,16 @@ def test_events_come_out_whole_wherever_the_bytes_are_cut(newline: str, cuts: li
     assert (reader.last_id, reader.retry_ms) == ("7", 3000)
 
 
+def test_what_a_connection_left_unfinished_is_forgotten() -> None:
+    reader = Reader("3")
+
+    read(reader, b"id: 9\nevent: item\ndata: {")
+    reader.begin()
+
+    assert read(reader, b"data: {}\n\n") == [Event(name="message", data="{}")]
+    assert reader.last_id == "3"
+
+
 def test_an_id_counts_only_when_its_event_is_whole() -> None:
     reader = Reader("3")
 

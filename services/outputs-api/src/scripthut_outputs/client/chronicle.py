@@ -97,7 +97,8 @@ class Chronicle:
     def end(self) -> Exit:
         """Say how it ended."""
         self._screen.say(f"{text.name(self.run_id)} {word_of(self.state)}")
-        return exits.of_run(self.state) or Exit.ERROR
+        code = exits.of_run(self.state)
+        return Exit.ERROR if code is None else code
 
     def _item(self, item: Item) -> None:
         """A line when it runs, and one when it has ended; other steps only move the bar."""

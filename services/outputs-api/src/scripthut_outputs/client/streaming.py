@@ -33,9 +33,13 @@ class Reader:
     def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
         self.retry_ms: int | None = None
-        self._rest = b""
-        self._name, self._id = "", last_id
         self._lines: list[str] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Take the pieces of a new connection; what the one before left unfinished is told again."""
+        self._rest = b""
+        self._name, self._id, self._lines = "", self.last_id, []
         self._held_bytes = 0
 
     def feed(self, piece: bytes) -> Iterator[Event]:

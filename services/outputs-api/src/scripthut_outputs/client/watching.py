@@ -83,6 +83,7 @@ async def _events(api: Api, run_id: str, reader: Reader) -> AsyncGenerator[Event
         async with api.stream(path, sent, timeout_s=_SILENT_S) as answer:
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                 raise _NoStream
+            reader.begin()
             async for piece in answer.aiter_raw():
                 for event in reader.feed(piece):
                     yield event
