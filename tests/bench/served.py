@@ -19,6 +19,7 @@ from scripthut_outputs.controllers.archives import Archives
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
 from scripthut_outputs.controllers.lanes import Lanes
+from scripthut_outputs.controllers.live import Live
 from scripthut_outputs.controllers.routing import Guard, asks
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.migrations import MIGRATIONS
@@ -56,7 +57,8 @@ async def main(arguments: Sequence[str]) -> None:
     rules = Rules(allowed_hosts=frozenset({"127.0.0.1"}), cors_origins=frozenset())
     files = Files(house.reading, house.blobs, guard)
     archives = Archives(house.reading, house.blobs, guard, house.parts.archive_limits)
-    door = Door(Lanes(litestar, files, archives), house.parts.tokens, house.sessions, rules)
+    live = Live(house.hub, guard, house.parts.stream_limits)
+    door = Door(Lanes(litestar, files, archives, live), house.parts.tokens, house.sessions, rules)
     print(READY, flush=True)
     async with asyncio.TaskGroup() as group:
         group.create_task(Listener(database, house.cache).step())

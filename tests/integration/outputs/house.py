@@ -26,11 +26,15 @@ from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
 from scripthut_outputs.catalog.pinning import Pins
 from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.catalog.updates import Updates
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.standing import Bounds
+from scripthut_outputs.controllers.telling import Telling
 from scripthut_outputs.ledger import FileState, Place, kind_of
+from scripthut_outputs.live import Hub, Tempo
+from scripthut_outputs.live.metrics import Metrics
 from scripthut_outputs.rendering import RENDERER, render
 from scripthut_outputs.tables import DOCUMENTS, FILES
 
@@ -41,7 +45,9 @@ ORIGIN = "http://localhost:8080"
 class House:
     """Everything behind the door, and short words for filling and asking it."""
 
-    def __init__(self, database: Database, folder: Path, blobs: BlobStore | None = None) -> None:
+    def __init__(
+        self, database: Database, folder: Path, blobs: BlobStore | None = None, tempo: Tempo | None = None
+    ) -> None:
         self.database = database
         self.tokens_file = folder / "tokens"
         lines = [f"{name} {'admin' if name == 'root' else 'user'} {token}\n" for name, token in TOKENS.items()]
@@ -53,6 +59,8 @@ class House:
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
         self.creating = Creating(database, self.cache)
+        self.live_metrics = Metrics(CollectorRegistry())
+        self.hub = Hub(Updates(database), self.reading.clusters, Telling(Bounds()), tempo or Tempo(), self.live_metrics)
         self.parts = Parts(
             reading=self.reading,
             creating=self.creating,
@@ -66,6 +74,7 @@ class House:
             max_inline=MaxInline(size_bytes=2 * 1024 * 1024),
             bus_fault=lambda: None,
             bounds=Bounds(),
+            hub=self.hub,
         )
         self.rules = Rules(
             allowed_hosts=frozenset({"localhost"}), cors_origins=frozenset({b"https://friend.example.org"})

@@ -14,6 +14,8 @@ from .errors import SettingsError
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _CLOSE_TIMEOUT_S = 5.0
+# Every open page holds one; granian alone would leave those beyond 128 waiting without a word.
+_MAX_CONNECTIONS = 4096
 # Granian's own messages go the way of all others; `telemetry` decides what is shown.
 _LOGGING = {"loggers": {"_granian": {"propagate": True}}, "handlers": {}}
 
@@ -32,6 +34,7 @@ async def serve(app: App, host: str, port: int, *, grace_s: float = 3.0) -> None
         port=port,
         interface=Interfaces.ASGINL,
         websockets=False,
+        backpressure=_MAX_CONNECTIONS,
         log_level=LogLevels.error,
         log_dictconfig=_LOGGING,
     )

@@ -12,6 +12,7 @@ from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
 from scripthut_outputs.controllers.lanes import Lanes
+from scripthut_outputs.controllers.live import Live, Streamed
 from scripthut_outputs.controllers.outputs import Outputs
 from scripthut_outputs.controllers.pages import errors, routes
 from scripthut_outputs.controllers.parts import Parts
@@ -23,13 +24,14 @@ _MAX_BODY_BYTES = 64 * 1024
 
 
 def build(parts: Parts, rules: Rules) -> ASGIApp:
-    """Make the application: the door, files and archives as plain ASGI, everything else by Litestar."""
+    """Make the application: the door, files, archives and streams as plain ASGI, everything else by Litestar."""
     guard = Guard(parts.reading)
     litestar = build_litestar(parts, guard)
     lanes = Lanes(
         litestar,
         Files(parts.reading, parts.blobs, guard),
         Archives(parts.reading, parts.blobs, guard, parts.archive_limits),
+        Live(parts.hub, guard, parts.stream_limits),
     )
     return Door(lanes, parts.tokens, parts.sessions, rules)
 
@@ -38,7 +40,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
     """Make the routes; every one asks the guard."""
     return Litestar(
         [
-            *(Runs, Details, Outputs, Archived, Summaries),
+            *(Runs, Streamed, Details, Outputs, Archived, Summaries),
             *(login.enter, login.log_in, login.log_out, login.home),
             *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,

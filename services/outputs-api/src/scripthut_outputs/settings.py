@@ -84,6 +84,10 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     for `render_timeout_s` and fill by `render_memory_bytes`.
     `archives_at_once`: so many archives are made at the same time, `archives_each` of them for one person; others wait
     for `archive_wait_s`. Who takes nothing of an archive for `archive_stalled_s` is cut off.
+    `streams_at_once`: so many streams of events are open at the same time, `streams_each` of them of one person; who
+    takes nothing of one for `stream_stalled_s`, or lets more than `live_waiting_bytes` wait, is cut off and may come
+    back. A run that somebody has open is read at most every `live_spacing_s`; a stream is silent for
+    `live_heartbeat_s` at most.
     `retention_interval_s`: so often what is too old is removed, for the first time `retention_delay_s` after the start;
     blobs that nobody refers to go once no collection has touched them for `sweep_grace_s`.
     `collection_lease_s`: so long after a collector died others take over what it had begun.
@@ -105,6 +109,12 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     archives_each: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     archive_wait_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     archive_stalled_s: Annotated[float, msgspec.Meta(gt=0)] = 120.0
+    streams_at_once: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    streams_each: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
+    stream_stalled_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    live_waiting_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 * MIB
+    live_spacing_s: Annotated[float, msgspec.Meta(gt=0)] = 0.25
+    live_heartbeat_s: Annotated[float, msgspec.Meta(gt=0)] = 15.0
     retention_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
     retention_delay_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     sweep_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0

@@ -37,15 +37,21 @@ from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
 from .catalog.pinning import Pins
 from .catalog.reading import Reading
+from .catalog.updates import Updates
+from .catalog.watching import Watching
 from .collector import Collector, Pace
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
 from .controllers.parts import Parts
+from .controllers.places import StreamLimits
 from .controllers.standing import Bounds
+from .controllers.telling import Telling
 from .controllers.turns import Limits
 from .documents.loop import Renderer
 from .documents.press import Press
 from .intake import Intake
+from .live import Hub, Noting, Tempo
+from .live.metrics import Metrics as LiveMetrics
 from .migrations import MIGRATIONS
 from .rendering import RENDERER
 from .retention import Keeper, Terms
@@ -186,8 +192,10 @@ class _Plan:
         served = collecting = None
         if Role.API in self._roles:
             cache = Cache()
-            served = self._app(health, cache)
-            loops += self._api_loops(served, cache)
+            reading = Reading(self._database, cache, renderer=RENDERER)
+            hub = self._hub(reading, registry)
+            served = self._app(health, cache, reading, hub)
+            loops += self._api_loops(served, cache, hub)
         if Role.COLLECTOR in self._roles:
             collecting = self._collecting(registry)
             loops += collecting.loops
@@ -232,12 +240,21 @@ class _Plan:
             grace_s=settings.sweep_grace_s,
         )
 
-    def _app(self, health: Health, cache: Cache) -> App:
+    def _hub(self, reading: Reading, registry: CollectorRegistry) -> Hub:
+        settings = self._settings
+        tempo = Tempo(
+            spacing_s=settings.live_spacing_s,
+            heartbeat_s=settings.live_heartbeat_s,
+            max_waiting_bytes=settings.live_waiting_bytes,
+        )
+        return Hub(Updates(self._database), reading.clusters, Telling(self._bounds), tempo, LiveMetrics(registry))
+
+    def _app(self, health: Health, cache: Cache, reading: Reading, hub: Hub) -> App:
         settings = self._settings
         tokens_file = Path(settings.tokens_file)
         key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
         parts = Parts(
-            reading=Reading(self._database, cache, renderer=RENDERER),
+            reading=reading,
             creating=Creating(self._database, cache),
             pins=Pins(self._database, cache),
             blobs=self._blobs,
@@ -248,21 +265,30 @@ class _Plan:
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),
             bus_fault=lambda: self._bus.fault,
-            bounds=Bounds(
-                silent_after_s=settings.cluster_silent_after_s, unseen_after_s=settings.cluster_unseen_after_s
-            ),
+            bounds=self._bounds,
+            hub=hub,
             archive_limits=Limits(
                 at_once=settings.archives_at_once,
                 each=settings.archives_each,
                 wait_s=settings.archive_wait_s,
                 stalled_after_s=settings.archive_stalled_s,
             ),
+            stream_limits=StreamLimits(
+                at_once=settings.streams_at_once,
+                each=settings.streams_each,
+                stalled_after_s=settings.stream_stalled_s,
+            ),
         )
         return app.build(parts, _rules(settings))
 
-    def _api_loops(self, served: App, cache: Cache) -> list[Loop]:
+    @property
+    def _bounds(self) -> Bounds:
+        settings = self._settings
+        return Bounds(silent_after_s=settings.cluster_silent_after_s, unseen_after_s=settings.cluster_unseen_after_s)
+
+    def _api_loops(self, served: App, cache: Cache, hub: Hub) -> list[Loop]:
         intake = Intake(self._bus, Applying(self._intake_database))
-        listener = Listener(self._database, cache)
+        listener = Listener(self._database, cache, hub)
 
         async def answer() -> None:
             await serve(served, self._settings.listen_host, self._settings.listen_port)
@@ -271,6 +297,8 @@ class _Plan:
             Loop(name="outputs.http", step=answer, interval_s=1.0, is_server=True),
             Loop(name="outputs.intake", step=intake.step, interval_s=1.0, is_server=True),
             Loop(name="outputs.changes", step=listener.step, interval_s=1.0, is_server=True),
+            Loop(name="outputs.live", step=hub.step, interval_s=1.0, is_server=True),
+            Noting(hub, Watching(self._database)).loop,
             *Inbox(INBOX).loops(self._database),
         ]
 

@@ -14,6 +14,7 @@ import msgspec
 
 from scripthut_common.serving import serve
 from scripthut_outputs import app
+from scripthut_outputs.catalog.changes import Listener
 from scripthut_outputs.controllers.door import Rules
 from tests.integration.outputs.house import TOKENS, House
 from tests.testbed.ports import reserve_port
@@ -131,7 +132,9 @@ async def served(house: House) -> AsyncIterator[str]:
     """The application on a real port, by the real server; yields its address."""
     port = reserve_port()
     rules = Rules(allowed_hosts=frozenset({"localhost", HOST}), cors_origins=frozenset())
-    serving = asyncio.ensure_future(serve(app.build(house.parts, rules), HOST, port))
+    listener = Listener(house.database, house.cache, house.hub)
+    steps = (serve(app.build(house.parts, rules), HOST, port), listener.step(), house.hub.step())
+    serving = asyncio.gather(*steps)
     try:
         async with asyncio.timeout(30):
             while not await _answers(port):  # noqa: ASYNC110  what is waited for sets no event

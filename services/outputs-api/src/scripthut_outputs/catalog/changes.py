@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ARRAY, Boolean, Text, any_, bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -120,6 +120,20 @@ class Cache:
             self._keep(entry, key, value)
         return value
 
+    def begin(self) -> None:
+        """Keep what is read from now on."""
+        self.clear()
+        self.is_listening = True
+
+    def hear(self, run_id: str) -> None:
+        """Forget what has changed."""
+        self.drop(run_id)
+
+    def end(self) -> None:
+        """Keep nothing."""
+        self.is_listening = False
+        self.clear()
+
     def drop(self, run_id: str) -> None:
         """Forget a run; values of it that are being loaded will not be kept either."""
         entry = self._entries.pop(run_id, None)
@@ -140,28 +154,47 @@ class Cache:
             self.drop(next(iter(self._entries)))
 
 
-class Listener:
-    """Hears of changes and drops what the cache holds of them."""
+class Hearer(Protocol):
+    """Somebody to be told of changes."""
 
-    def __init__(self, database: Database, cache: Cache) -> None:
+    def begin(self) -> None:
+        """From now on changes are heard; what happened before is to be read from the tables."""
+
+    def hear(self, run_id: str) -> None:
+        """A run has changed; `CLUSTERS`: a cluster has."""
+
+    def end(self) -> None:
+        """Changes are not heard until `begin`."""
+
+
+class Listener:
+    """Hears of changes, over one connection for all who want to know.
+
+    Args:
+        database: the catalog.
+        hearers: told in this order; the cache comes before those who read through it.
+    """
+
+    def __init__(self, database: Database, *hearers: Hearer) -> None:
         self._database = database
-        self._cache = cache
+        self._hearers = hearers
 
     async def step(self) -> None:
         """Listen until cancelled.
 
         Raises:
-            DatabaseUnavailable: the connection is lost; nothing is kept until `step` is called again.
+            DatabaseUnavailable: the connection is lost; nothing is heard until `step` is called again.
         """
         try:
-            await self._database.listen(CHANNEL, self._start, self._drop)
+            await self._database.listen(CHANNEL, self._begin, self._hear)
         finally:
-            self._cache.is_listening = False
-            self._cache.clear()
+            for hearer in self._hearers:
+                hearer.end()
 
-    async def _start(self) -> None:
-        self._cache.clear()
-        self._cache.is_listening = True
+    async def _begin(self) -> None:
+        for hearer in self._hearers:
+            hearer.begin()
 
-    async def _drop(self, run_id: str) -> None:
-        self._cache.drop(run_id)
+    async def _hear(self, run_id: str) -> None:
+        for hearer in self._hearers:
+            hearer.hear(run_id)

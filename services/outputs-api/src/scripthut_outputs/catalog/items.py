@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, null, select, tuple_
+from sqlalchemy import Row, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.errors import NotFound
@@ -45,8 +45,7 @@ _PLAIN = (
 _WORDS = (ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.evidence, ITEMS.c.outputs_state, ITEMS.c.extension)
 
 
-def _query(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
-    return select(*_PLAIN, *_WORDS, *more).join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
+LISTED = (*_PLAIN, *_WORDS, null().label("definition"), null().label("collection_reason"))
 
 
 async def read_item(connection: AsyncConnection, run_id: str, task_id: str) -> Item:
@@ -56,22 +55,23 @@ async def read_item(connection: AsyncConnection, run_id: str, task_id: str) -> I
         NotFound: there is no such item.
     """
     same = (COLLECTIONS.c.run_id == ITEMS.c.run_id) & (COLLECTIONS.c.task_id == ITEMS.c.task_id)
-    query = _query(ITEMS.c.definition, COLLECTIONS.c.reason.label("collection_reason")).outerjoin(COLLECTIONS, same)
+    whole = select(*_PLAIN, *_WORDS, ITEMS.c.definition, COLLECTIONS.c.reason.label("collection_reason"))
+    query = whole.join(RUNS, RUNS.c.run_id == ITEMS.c.run_id).outerjoin(COLLECTIONS, same)
     found = await connection.execute(query.where(ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id))
     row = found.one_or_none()
     if row is None:
         raise NotFound("there is no such task in this run")
-    return _item(row)
+    return item_of(row)
 
 
 async def read_items(connection: AsyncConnection, run_id: str, *, limit: int, cursor: str | None) -> ItemList:
     """Read a page of a run's items, in submission order."""
-    query = _query(null().label("definition"), null().label("collection_reason")).where(ITEMS.c.run_id == run_id)
+    query = select(*LISTED).join(RUNS, RUNS.c.run_id == ITEMS.c.run_id).where(ITEMS.c.run_id == run_id)
     place = tuple_(ITEMS.c.position, ITEMS.c.task_id)
     if cursor is not None:
         query = query.where(place > cursors.read(cursor, tuple[int, str]))
     found = await connection.execute(query.order_by(ITEMS.c.position, ITEMS.c.task_id).limit(limit + 1))
-    items = [_item(row) for row in found]
+    items = [item_of(row) for row in found]
     last = items[:limit][-1:]
     more = cursors.write(last[0].position, last[0].task_id) if len(items) > limit else None
     return ItemList(items=tuple(items[:limit]), next=more)
@@ -83,7 +83,8 @@ async def read_generated(connection: AsyncConnection, run_id: str, task_id: str)
     return [(id_, name) for id_, name in await connection.execute(query.order_by(ITEMS.c.position, ITEMS.c.task_id))]
 
 
-def _item(row: Row[*tuple[Any, ...]]) -> Item:
+def item_of(row: Row[*tuple[Any, ...]]) -> Item:
+    """Read a row of `LISTED`, or a whole one."""
     return Item(
         **{column.name: getattr(row, column.name) for column in _PLAIN},
         state=wording.read(ItemState, row.state),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import Row, func, select, tuple_
+from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.errors import NotFound
@@ -65,7 +65,7 @@ async def read_list(connection: AsyncConnection, *, owner: str | None, limit: in
     return RunList(runs=tuple(await _overviews(connection, heads)), next=more)
 
 
-def state_of(alive: Collection[str], ended: Collection[str], extensions: Collection[str] = ()) -> RunState:
+def state_of(alive: Collection[str], ended: Collection[str], extensions: Collection[str | None] = ()) -> RunState:
     """What a run is. An outcome that this version does not know is neither success nor failure.
 
     Args:
@@ -82,26 +82,37 @@ def state_of(alive: Collection[str], ended: Collection[str], extensions: Collect
     return RunState.SUCCEEDED if set(ended) == {Outcome.SUCCEEDED} else RunState.UNKNOWN
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """How many items have this word, an outcome or the state of one that is alive; a row of `counted`."""
+
+    word: str
+    is_alive: bool
+    extension: str | None
+    items: int
+    is_collecting: bool
+
+
+def counted() -> Select[*tuple[Any, ...]]:
+    """Count items as `overview` wants them."""
+    return select(
+        func.coalesce(ITEMS.c.outcome, ITEMS.c.state).label("word"),
+        ITEMS.c.outcome.is_(None).label("is_alive"),
+        ITEMS.c.extension,
+        func.count().label("items"),
+        func.bool_or(ITEMS.c.outputs_state.in_(list(MOVING))).label("is_collecting"),
+    ).group_by("word", "is_alive", ITEMS.c.extension)
+
+
 async def _overviews(connection: AsyncConnection, heads: Sequence[RunHead]) -> list[RunOverview]:
-    query = (
-        select(
-            ITEMS.c.run_id,
-            func.coalesce(ITEMS.c.outcome, ITEMS.c.state).label("word"),
-            ITEMS.c.outcome.is_(None).label("is_alive"),
-            ITEMS.c.extension,
-            func.count().label("items"),
-            func.bool_or(ITEMS.c.outputs_state.in_(list(MOVING))).label("is_collecting"),
-        )
-        .where(ITEMS.c.run_id.in_([head.run_id for head in heads]))
-        .group_by(ITEMS.c.run_id, "word", "is_alive", ITEMS.c.extension)
-    )
-    found: dict[str, list[Row[*tuple[Any, ...]]]] = {}
-    for row in await connection.execute(query):
-        found.setdefault(row.run_id, []).append(row)
-    return [_overview(head, found.get(head.run_id, [])) for head in heads]
+    found: dict[str, list[Counted]] = {}
+    query = counted().add_columns(ITEMS.c.run_id).group_by(ITEMS.c.run_id)
+    for row in await connection.execute(query.where(ITEMS.c.run_id.in_([head.run_id for head in heads]))):
+        found.setdefault(row.run_id, []).append(Counted(*row[:-1]))
+    return [overview(head, found.get(head.run_id, [])) for head in heads]
 
 
-def _overview(head: RunHead, rows: Sequence[Row[*tuple[Any, ...]]]) -> RunOverview:
+def overview(head: RunHead, rows: Sequence[Counted]) -> RunOverview:
+    """A run as a whole, of what was counted of its items."""
     counts: Counter[str] = Counter()
     for row in rows:
         counts[row.word] += row.items
@@ -116,6 +127,8 @@ def _overview(head: RunHead, rows: Sequence[Row[*tuple[Any, ...]]]) -> RunOvervi
             {row.word for row in rows if row.is_alive}, {row.word for row in rows if not row.is_alive}, extensions
         ),
         counts=dict(counts),
+        version=head.version,
+        summary_version=head.summary_version,
         is_collecting=any(row.is_collecting for row in rows),
         pinned_at=head.pinned_at,
         pinned_by=head.pinned_by,

@@ -31,7 +31,7 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
 class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
     """A run with what became of its items: `counts` by state, or by outcome once final.
 
-    `is_collecting`: outputs of some wait to be collected, or are.
+    `is_collecting`: outputs of some wait to be collected, or are. `version` and `summary_version` as in `RunHead`.
     """
 
     run_id: str
@@ -41,6 +41,8 @@ class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     state: RunState
     counts: dict[str, int]
+    version: int = 0
+    summary_version: int = 0
     is_collecting: bool = False
     pinned_at: datetime | None = None
     pinned_by: str | None = None

@@ -5,7 +5,6 @@ unpacker takes it for whole.
 """
 
 import re
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -24,7 +23,7 @@ from scripthut_outputs.zipping import zipped
 from .packing import Members, Packing
 from .problems import send_problem
 from .routing import Guard, asks, require_ids
-from .sending import HungUp, send_pieces
+from .sending import HungUp, begun, send_pieces
 from .small import Blobs
 from .turns import Limits, Turns
 
@@ -80,7 +79,7 @@ class Archives:
                 first = await anext(pieces)
                 has_started = True
                 await send_pieces(
-                    receive, send, start, _both(first, pieces), stalled_after_s=self._limits.stalled_after_s
+                    receive, send, start, begun(first, pieces), stalled_after_s=self._limits.stalled_after_s
                 )
         except HungUp as hung_up:
             log.info("archive_left", path=scope["path"], reason=str(hung_up))
@@ -124,9 +123,3 @@ def _start(*ids: str) -> dict[str, Any]:
 def _name(scope: HTTPScope) -> str:
     actor: Actor = scope["user"]
     return actor.name
-
-
-async def _both(first: bytes, following: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    yield first
-    async for piece in following:
-        yield piece

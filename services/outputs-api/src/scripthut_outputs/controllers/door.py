@@ -4,6 +4,9 @@ Plain ASGI, since it stands before files too. It says who asks (`scope["user"]`)
 """
 
 import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast
 
 import msgspec
 from litestar.enums import ScopeType
@@ -20,9 +23,13 @@ from .problems import send_problem
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READ = frozenset({b"host", b"origin", b"authorization", b"cookie", b"access-control-request-method"})
+_ASKS_AGAIN = "scripthut.asks_again"
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE"),
-    (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, range, if-none-match"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, idempotency-key, range, if-none-match, last-event-id",
+    ),
     (b"access-control-max-age", b"600"),
     (b"content-length", b"0"),
 ]
@@ -75,13 +82,11 @@ class Door:
             raise WrongHost(
                 detail=f"{host[:200]!r} is not a name of this service; its setting `allowed_hosts` has them"
             )
-        authorization = headers.get(b"authorization")
-        if authorization is not None:
-            scope["user"] = self._bearer(authorization)
-        else:
-            scope["user"] = self._session(headers.get(b"cookie"))
+        scope["user"] = self._actor(headers)
+        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, headers)
         if scope["method"] not in _SAFE_METHODS:
-            self._check_origin(headers.get(b"origin"), host, needs_one=bool(scope["user"]) and authorization is None)
+            is_asked_by_page = bool(scope["user"]) and b"authorization" not in headers
+            self._check_origin(headers.get(b"origin"), host, needs_one=is_asked_by_page)
 
     def _check_origin(self, origin: bytes | None, host: str, *, needs_one: bool) -> None:
         """Refuse what another site's page made a browser send; browsers add cookies unasked, tokens never."""
@@ -90,6 +95,10 @@ class Door:
                 raise NotAllowed("a request that changes something needs a token, or must come from our own page")
         elif not is_own_origin(origin.decode("latin-1"), host) and origin not in self._rules.cors_origins:
             raise NotAllowed("a page of another site may not do this")
+
+    def _actor(self, headers: Mapping[bytes, bytes]) -> Actor | None:
+        authorization = headers.get(b"authorization")
+        return self._session(headers.get(b"cookie")) if authorization is None else self._bearer(authorization)
 
     def _bearer(self, authorization: bytes) -> Actor:
         scheme, _, token = authorization.partition(b" ")
@@ -107,6 +116,16 @@ class Door:
                 name = self._sessions.actor_name(name_and_value[len(self._cookie_prefix) :], time.time())
                 return None if name is None else self._tokens.actor_named(name)
         return None
+
+
+def actor_now(scope: HTTPScope) -> Actor | None:
+    """Who asks, looked up anew, for answers that take long: a token may be taken away, a session end.
+
+    Raises:
+        NotAuthenticated: the token is no longer known.
+    """
+    found: Actor | None = cast("dict[str, Any]", scope)[_ASKS_AGAIN]()
+    return found
 
 
 def _with_cors(send: Send, origin: bytes) -> Send:

@@ -1,9 +1,9 @@
-"""Which application answers a request: files and archives are plain ASGI, everything else is Litestar's."""
+"""Which application answers a request: files, archives and streams are plain ASGI, everything else is Litestar's."""
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import archives, files
+from . import archives, files, live
 
 _DEFAULTS = {
     b"x-content-type-options": b"nosniff",
@@ -17,10 +17,13 @@ _DEFAULTS = {
 class Lanes:
     """Sends a request to the application that answers it; what that one says of caching and policy counts."""
 
-    def __init__(self, litestar: ASGIApp, files_app: files.Files, archives_app: archives.Archives) -> None:
+    def __init__(
+        self, litestar: ASGIApp, files_app: files.Files, archives_app: archives.Archives, live_app: live.Live
+    ) -> None:
         self._litestar = litestar
         self._files = files_app
         self._archives = archives_app
+        self._live = live_app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -30,6 +33,8 @@ class Lanes:
             await self._files(scope, receive, send)
         elif archives.is_archive(scope["raw_path"]):
             await self._archives(scope, receive, send)
+        elif live.is_events(scope["raw_path"]):
+            await self._live(scope, receive, send)
         else:
             await self._litestar(scope, receive, _with_defaults(send))
 

@@ -11,8 +11,10 @@ from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
 from scripthut_outputs.catalog.pinning import Pins
 from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.live import Hub
 
 from .inlining import MaxInline
+from .places import StreamLimits
 from .small import Blobs
 from .standing import Bounds
 from .turns import Limits
@@ -37,4 +39,6 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     max_inline: MaxInline
     bus_fault: Callable[[], str | None]
     bounds: Bounds
+    hub: Hub
     archive_limits: Limits = Limits()
+    stream_limits: StreamLimits = StreamLimits()

@@ -26,6 +26,8 @@ from scripthut_common.errors import (
     TransientError,
 )
 
+from .places import TooManyOfYours
+
 MEDIA_TYPE = "application/problem+json"
 _STATUSES: dict[type[Exception], HTTPStatus] = {
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
@@ -35,10 +37,12 @@ _STATUSES: dict[type[Exception], HTTPStatus] = {
     LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     PermanentError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyOfYours: HTTPStatus.TOO_MANY_REQUESTS,
     TransientError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"www-authenticate": 'Bearer realm="scripthut"'},
+    HTTPStatus.TOO_MANY_REQUESTS: {"retry-after": "5"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"retry-after": "5"},
 }
 # One text for all that is not there and all that is not yours: the answers must not tell them apart.

@@ -8,7 +8,7 @@ from litestar.handlers import BaseRouteHandler
 from scripthut_common import layout
 from scripthut_common.errors import NotAllowed, NotAuthenticated, NotFound
 from scripthut_outputs.access import Action, Actor
-from scripthut_outputs.access.may import may
+from scripthut_outputs.access.may import Owned, may
 from scripthut_outputs.catalog.reading import Reading
 
 _ACTION = "action"
@@ -72,5 +72,13 @@ class Guard:
                 raise NotAllowed(f"{actor.name if actor else 'nobody'} may not {action}")
             return
         require_ids(run_id)
-        if not may(actor, action, await self._reading.head(run_id)):
+        self.ask_of(actor, action, await self._reading.head(run_id))
+
+    def ask_of(self, actor: Actor | None, action: Action, run: Owned) -> None:
+        """Ask about a run that was read already.
+
+        Raises:
+            NotFound: it is not the actor's to see.
+        """
+        if not may(actor, action, run):
             raise NotFound("there is no such run")

@@ -11,11 +11,16 @@ from scripthut_outputs.access import Action
 from scripthut_outputs.catalog.run_document import RunDocument
 
 from .answers import JSON
+from .live import MEDIA_TYPE as EVENTS
 from .problems import MEDIA_TYPE, ProblemDocument
 from .routing import asks
+from .shapes import ClusterToldJson, ItemJson, OutputsToldJson, RunToldJson
 
 _BEARER = {"type": "http", "scheme": "bearer", "description": "a token of the service's tokens file"}
 _TEXT = {"type": "string"}
+_NOTHING = {"type": "object", "maxProperties": 0}
+_REF = "#/components/schemas/{name}"
+_TOLD = ("run", "item", "outputs", "cluster")
 _BYTES = {"type": "string", "format": "binary"}
 _EMPTY = {"200": {"description": "the headers of GET"}, "default": {"description": "an error"}}
 
@@ -34,8 +39,8 @@ class _Json(JsonRenderPlugin):
     """Adds what Litestar cannot see: bodies that we read and answer ourselves, and how errors look."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        ours = (RunDocument, ProblemDocument)
-        (document, problem), structs = msgspec.json.schema_components(ours, ref_template="#/components/schemas/{name}")
+        ours = (RunDocument, ProblemDocument, RunToldJson, ItemJson, OutputsToldJson, ClusterToldJson)
+        (document, problem, *told), structs = msgspec.json.schema_components(ours, ref_template=_REF)
         components = openapi_schema.setdefault("components", {})
         components.setdefault("schemas", {}).update(structs)
         components["securitySchemes"] = {"token": _BEARER}
@@ -53,6 +58,7 @@ class _Json(JsonRenderPlugin):
         _describe_file(paths["/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"])
         for archive in ("/runs/{run_id}/archive", "/runs/{run_id}/tasks/{task_id}/outputs/archive"):
             _describe_archive(paths[archive])
+        _describe_events(paths["/runs/{run_id}/events"], dict(zip(_TOLD, told, strict=True)))
         return super().render(request, openapi_schema)
 
 
@@ -75,6 +81,15 @@ def _describe_archive(path: dict[str, Any]) -> None:
         "200": _answer("a zip; cut where it cannot be made to its end", {"application/zip": _BYTES}),
         "default": read["responses"]["default"],
     }
+    path["head"] = {**read, "operationId": f"{read['operationId']}Head", "responses": _EMPTY}
+
+
+def _describe_events(path: dict[str, Any], told: dict[str, Any]) -> None:
+    read = path["get"]
+    stream = _answer("server-sent events without an end; `data` of each is one line of JSON", {EVENTS: _TEXT})
+    # No version of OpenAPI that our readers have can say what one event of a stream looks like.
+    stream["x-events"] = {**told, "summary": _NOTHING, "reset": _NOTHING}
+    read["responses"] = {"200": stream, "default": read["responses"]["default"]}
     path["head"] = {**read, "operationId": f"{read['operationId']}Head", "responses": _EMPTY}
 
 

@@ -15,6 +15,10 @@ class HungUp(Exception):
     """The receiver went away, or takes nothing any more."""
 
 
+class Stalled(HungUp):
+    """The receiver takes nothing any more."""
+
+
 async def send_pieces(
     receive: Receive,
     send: Send,
@@ -56,6 +60,13 @@ async def send_pieces(
         del fault
 
 
+async def begun(first: bytes, following: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Yield pieces of which the first was taken before the answer began, to see whether there is one."""
+    yield first
+    async for piece in following:
+        yield piece
+
+
 @asynccontextmanager
 async def closing(pieces: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
     """Close what a generator holds open at the end of the block, not when its memory is tidied up."""
@@ -71,7 +82,7 @@ async def _within(seconds: float | None, sending: Awaitable[None]) -> None:
         async with asyncio.timeout(seconds):
             await sending
     except TimeoutError as error:
-        raise HungUp(f"the receiver took nothing for {seconds:g} s") from error
+        raise Stalled(f"the receiver took nothing for {seconds:g} s") from error
 
 
 async def _watch(receive: Receive) -> None:

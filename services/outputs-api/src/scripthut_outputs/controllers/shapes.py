@@ -15,7 +15,10 @@ from .standing import Bounds, is_stale
 
 
 class RunJson(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in a list. `pinned`: its files are kept whatever the retention says."""
+    """A run in a list. `pinned`: its files are kept whatever the retention says.
+
+    `version`: raised by every change; its stream of events tells what changed since.
+    """
 
     run_id: str
     name: str
@@ -24,6 +27,7 @@ class RunJson(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     state: RunState
     counts: dict[str, int]
+    version: int
     pinned: bool
     pinned_at: datetime | None
     pinned_by: str | None
@@ -99,6 +103,33 @@ class RunWithItemsJson(RunJson, frozen=True, kw_only=True):
 
     items: tuple[ItemJson, ...]
     next: str | None
+
+
+class RunToldJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in an event. `is_collecting`: outputs of some tasks wait to be collected, or are."""
+
+    run_id: str
+    state: RunState
+    counts: dict[str, int]
+    version: int
+    is_collecting: bool
+
+
+class OutputsToldJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A task whose files changed, in an event. `followed_at`: they are shown as of then, while it runs."""
+
+    task_id: str
+    outputs_state: OutputsState
+    has_outputs: bool
+    followed_at: datetime | None
+
+
+class ClusterToldJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster in an event. `stale`: what is shown of its jobs may be out of date."""
+
+    name: str
+    state: str
+    stale: bool
 
 
 class TaskJson(ItemJson, frozen=True, kw_only=True):

@@ -1,0 +1,147 @@
+"""What changes of a run, told while it happens: plain ASGI, since the answer has no end of its own."""
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, cast
+from urllib.parse import parse_qs
+
+from litestar import Controller, Response, get
+from litestar.exceptions import MethodNotAllowedException
+from litestar.params import FromPath, FromQuery, HeaderParameter
+from litestar.types import HTTPScope, Message, Receive, Send
+
+from scripthut_common.errors import NotAuthenticated, NotFound, TransientError
+from scripthut_outputs.access import Action
+from scripthut_outputs.live import RETRY, Hub
+
+from .door import actor_now
+from .places import Places, StreamLimits
+from .problems import send_problem
+from .routing import Guard, asks
+from .sending import HungUp, Stalled, begun, send_pieces
+
+ACTION = Action.READ_RUN
+MEDIA_TYPE = "text/event-stream"
+_ROUTE = re.compile(rb"/runs/([A-Za-z0-9._-]+)/events")
+_METHODS = frozenset({"GET", "HEAD"})
+_VERSION = re.compile(r"[0-9]{1,18}")
+_NO_VERSION = -1
+_LastEventId = Annotated[str | None, HeaderParameter(name="last-event-id")]
+_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"cache-control", b"no-store"),
+        # A proxy that gathers an answer before it passes it on would tell nothing at all.
+        (b"x-accel-buffering", b"no"),
+        (b"content-security-policy", b"sandbox; default-src 'none'"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"referrer-policy", b"same-origin"),
+    ],
+}
+
+
+class Streamed(Controller):
+    """Stands for the stream in the schema; `Live` answers it."""
+
+    path = "/runs/{run_id:str}"
+    tags = ("runs",)
+
+    @get("/events", opt=asks(ACTION), summary="What changes of a run, while it happens")
+    async def events(
+        self,
+        run_id: FromPath[str],  # noqa: ARG002  for the schema
+        since: FromQuery[str | None] = None,  # noqa: ARG002  for the schema
+        last_event_id: _LastEventId = None,  # noqa: ARG002  for the schema
+    ) -> Response[bytes]:
+        """Everything after the version `since`, or after the header `Last-Event-ID`; without either, from now on."""
+        raise NotFound("there is no such run")
+
+
+def is_events(raw_path: bytes) -> bool:
+    """Tell addresses of streams from others."""
+    return raw_path.endswith(b"/events") and _ROUTE.fullmatch(raw_path) is not None
+
+
+class Live:
+    """Answers GET and HEAD of a run's events.
+
+    Args:
+        hub: knows what changes.
+        guard: is asked before each batch again.
+        limits: how many may listen at once, and for how long without taking anything.
+    """
+
+    def __init__(self, hub: Hub, guard: Guard, limits: StreamLimits) -> None:
+        self._hub = hub
+        self._guard = guard
+        self._places = Places(limits)
+        self._stalled_after_s = limits.stalled_after_s
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Serve one request whose raw path `is_events`."""
+        is_head, has_started = scope["method"] == "HEAD", False
+        try:
+            run_id = await self._find(scope)
+            if is_head:
+                await send(cast("Message", _START))
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            with self._places.one(scope["user"].name):
+                async with aclosing(self._pieces(scope, run_id)) as pieces:
+                    first = await anext(pieces)
+                    has_started = True
+                    with self._hub.metrics.streams.track_inprogress():
+                        await send_pieces(
+                            receive, send, _START, begun(first, pieces), stalled_after_s=self._stalled_after_s
+                        )
+        except Stalled:
+            self._hub.metrics.dropped.labels("stalled").inc()
+        except HungUp:
+            pass
+        except Exception as error:
+            if has_started:
+                raise
+            await send_problem(send, error, scope["path"], is_head=is_head)
+
+    async def _find(self, scope: HTTPScope) -> str:
+        """Give the run whose events are asked for by somebody who may have them."""
+        found = _ROUTE.fullmatch(scope["raw_path"])
+        if found is None:
+            raise NotFound("there is no such stream")
+        run_id = found[1].decode("ascii")
+        await self._guard.ask(scope.get("user"), ACTION, run_id)
+        if scope["method"] not in _METHODS:
+            raise MethodNotAllowedException(headers={"allow": "GET, HEAD"})
+        return run_id
+
+    async def _pieces(self, scope: HTTPScope, run_id: str) -> AsyncGenerator[bytes, None]:
+        """Yield the stream; what it raises before its first piece is a fault of the request, later it is an end."""
+        began = False
+        async with aclosing(self._hub.view(run_id, _since(scope))) as batches:
+            try:
+                async for batch in batches:
+                    self._guard.ask_of(actor_now(scope), ACTION, batch.run)
+                    for piece in batch.pieces:
+                        yield piece if began else RETRY + piece
+                        began = True
+            except (NotFound, NotAuthenticated, TransientError):
+                # Gone, no longer theirs, or not to be read just now: the browser asks again and is told which.
+                if not began:
+                    raise
+
+
+def _since(scope: HTTPScope) -> int | None:
+    """The version that the caller holds; a negative one when it says something else; `None` when it says nothing."""
+    header = next((value for name, value in scope["headers"] if name == b"last-event-id" and value), None)
+    if header is not None:
+        return _version(header.decode("latin-1"))
+    asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100).get("since")
+    return None if asked is None else _version(asked[0])
+
+
+def _version(text: str) -> int:
+    return int(text) if _VERSION.fullmatch(text) else _NO_VERSION
