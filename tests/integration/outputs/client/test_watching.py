@@ -18,6 +18,7 @@ ASKED_OFTEN = ("--poll", "0.1")
 async def test_a_run_is_followed_to_its_end_and_tells_by_its_status(
     house: House, terminal: Terminal, outcome: Outcome, code: int
 ) -> None:
+    await house.observe()
     await house.apply(item())
 
     process = await terminal.start("watch", "r1", *ASKED_OFTEN)
@@ -145,6 +146,7 @@ async def test_a_service_that_goes_away_for_a_while_is_waited_for(house: House, 
 
 
 async def test_an_interrupted_watch_says_so_by_its_status_alone(house: House, terminal: Terminal) -> None:
+    await house.observe()
     await house.apply(item())
     process = await terminal.start("watch", "r1", *ASKED_OFTEN)
     assert process.stdout is not None
