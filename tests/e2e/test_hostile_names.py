@@ -13,8 +13,8 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 import msgspec
 import pytest
 
+from scripthut_common import text
 from scripthut_common.events import RunState
-from scripthut_outputs.controllers.pages import text
 from scripthut_outputs.controllers.shapes import ArchivedLedgerJson
 from scripthut_outputs.ledger import FileState, Place
 from tests.e2e import hostile, running

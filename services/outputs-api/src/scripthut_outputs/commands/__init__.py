@@ -1,4 +1,7 @@
-"""What a person or a unit file starts: `api` and `collect`, and the commands for those who run it."""
+"""What a person or a unit file starts: `api` and `collect`, commands for those who run it, and the terminal's.
+
+A command imports what it needs when it is asked for: somebody who lists runs does not wait for the web framework.
+"""
 
 import argparse
 import asyncio
@@ -9,35 +12,24 @@ from typing import NoReturn
 
 from scripthut_common import disposing
 from scripthut_common.errors import Error
-from scripthut_outputs.catalog.verifying import Scope
-from scripthut_outputs.wiring import Role
 
-from . import dead_letters, login, migrate, pin, run, storage, sweep, verify
+from . import asking
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; returns the exit status."""
     asked = _parser().parse_args(arguments)
     try:
-        match asked.command:
-            case "api":
-                asyncio.run(run.run(os.environ, Role.API))
-            case "collect":
-                asyncio.run(run.run(os.environ, Role.COLLECTOR))
-            case "dead-letters":
-                return asyncio.run(dead_letters.dead_letters(os.environ, asked))
-            case "login-url":
-                asyncio.run(login.login_url(os.environ, asked.actor))
-            case "verify" | "sweep" | "storage" | "pin" | "unpin":
-                return asyncio.run(_keep(asked))
-            case _:
-                asyncio.run(migrate.migrate(os.environ, asked.direction, asked.revision))
+        if asked.command in asking.COMMANDS:
+            from . import client
+
+            return client.run(asked)
+        return _serve(asked)
     except Error as error:
         print(f"scripthut-outputs: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def console() -> NoReturn:
@@ -45,11 +37,43 @@ def console() -> NoReturn:
     sys.exit(main(sys.argv[1:]))
 
 
+def _serve(asked: argparse.Namespace) -> int:
+    """Do one of the commands of the service itself."""
+    match asked.command:
+        case "api" | "collect":
+            from scripthut_outputs.wiring import Role
+
+            from . import run
+
+            asyncio.run(run.run(os.environ, Role.API if asked.command == "api" else Role.COLLECTOR))
+        case "dead-letters":
+            from . import dead_letters
+
+            return asyncio.run(dead_letters.dead_letters(os.environ, asked))
+        case "login-url":
+            from . import login
+
+            asyncio.run(login.login_url(os.environ, asked.actor))
+        case "migrate":
+            from . import migrate
+
+            asyncio.run(migrate.migrate(os.environ, asked.direction, asked.revision))
+        case _:
+            return asyncio.run(_keep(asked))
+    return 0
+
+
 async def _keep(asked: argparse.Namespace) -> int:
     """Do one of the commands about what is kept."""
+    from scripthut_outputs.catalog.verifying import Scope
+
+    from . import pin, storage, sweep, verify
+
     match asked.command:
         case "verify":
-            return await verify.verify(os.environ, _verification(asked))
+            scope = Scope(cluster=asked.cluster, run_id=asked.run)
+            wanted = verify.Asked(scope=scope, is_repairing=asked.repair, is_fast=asked.fast, is_json=asked.json)
+            return await verify.verify(os.environ, wanted)
         case "sweep":
             await sweep.sweep(os.environ, is_dry=asked.dry_run, is_json=asked.json)
         case "storage":
@@ -60,17 +84,10 @@ async def _keep(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _verification(asked: argparse.Namespace) -> verify.Asked:
-    return verify.Asked(
-        scope=Scope(cluster=asked.cluster, run_id=asked.run),
-        is_repairing=asked.repair,
-        is_fast=asked.fast,
-        is_json=asked.json,
-    )
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scripthut-outputs", description="Collects and serves outputs.")
+    parser = argparse.ArgumentParser(
+        prog="scripthut-outputs", description="Collects and serves outputs, and shows them in a terminal."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("api", help="take events and answer HTTP until SIGTERM or SIGINT")
     commands.add_parser("collect", help="fetch outputs and render documents until SIGTERM or SIGINT")
@@ -81,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     migration.add_argument("direction", nargs="?", choices=("up", "down"), default="up")
     migration.add_argument("revision", nargs="?", help="a revision's id; up: the newest, down: an empty schema")
     _add_keeping(commands)
+    asking.add_commands(commands)
     return parser
 
 

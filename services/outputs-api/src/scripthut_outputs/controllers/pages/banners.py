@@ -5,12 +5,11 @@ from datetime import datetime
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.events import RunState
 from scripthut_outputs.catalog.views import ClusterView, RunOverview
 from scripthut_outputs.controllers import standing
 from scripthut_outputs.controllers.standing import Bounds
-
-from . import text
 
 ALIVE = frozenset({RunState.PENDING, RunState.RUNNING})
 _AS_OF_THEN = "The states below are as of then."

@@ -5,10 +5,11 @@ from datetime import datetime
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.events import RunState
 from scripthut_outputs.catalog.views import RunOverview
 
-from . import banners, text, words
+from . import banners, words
 from .words import Chip
 
 

@@ -5,11 +5,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.events import RunState
 from scripthut_outputs.catalog.asked import ItemsAsked, ItemSort, RunsAsked, RunSort
 from scripthut_outputs.catalog.views import Chosen, Group
 
-from . import text, words
+from . import words
 from .cards import RunCard, Share, shares
 
 _RUN_SORTS = {

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.errors import NotFound, StoreUnavailable
 from scripthut_outputs.catalog.asked import ItemsAsked
 from scripthut_outputs.catalog.reading import Reading
@@ -14,7 +15,7 @@ from scripthut_outputs.controllers.problems import LeftOut
 from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
 
-from . import filters, showing, text
+from . import filters, showing
 from .cards import RunCard, run_card
 from .filters import ItemsBar
 from .rows import Row, row

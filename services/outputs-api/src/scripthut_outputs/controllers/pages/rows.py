@@ -5,10 +5,11 @@ from datetime import datetime
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.catalog.views import Item
 
-from . import reasons, text, words
+from . import reasons, words
 from .reasons import Reason
 from .words import Chip
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.events import Outcome
 from scripthut_common.layout import TASK_SUMMARY_NAME
 from scripthut_outputs.catalog.views import Contribution, Item, OutputFile, Panel
@@ -11,7 +12,7 @@ from scripthut_outputs.controllers.inlining import Allowance
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
 from scripthut_outputs.rendering import file_url, fill, for_our_pages
 
-from . import text, words
+from . import words
 from .rows import Row, row
 
 MAX_LOG_LINES = 200

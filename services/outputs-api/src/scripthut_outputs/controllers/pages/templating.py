@@ -7,7 +7,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import MediaType, Response
 
-from . import assets, text
+from scripthut_common import text
+
+from . import assets
 
 _TEMPLATES = Path(__file__).parents[2] / "templates"
 HEADERS = {

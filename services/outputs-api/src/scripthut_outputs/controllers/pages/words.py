@@ -5,10 +5,9 @@ from enum import StrEnum
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.events import ItemState, Outcome, RunState
 from scripthut_outputs.ledger import FileState, OutputsState
-
-from . import text
 
 
 class Tone(StrEnum):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripthut_outputs.controllers.pages import text
+from scripthut_common import text
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ from scripthut_outputs.controllers.pages import text
         (b"caf\xe9.png", "caf\ufffd.png"),
         ("\u202egnp.exe", "\ufffdgnp.exe"),
         ("a\u200bb\ufeff", "a\ufffdb\ufffd"),
+        ("\u061cgnp.exe\ufff9\U000e0041\udcff", "\ufffdgnp.exe\ufffd\ufffd\ufffd"),
         ("<script>", "<script>"),
         ("  ", "␣␣"),
         ("", ""),

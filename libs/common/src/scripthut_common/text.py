@@ -1,10 +1,13 @@
-"""Names, sizes, times and logs as text for people. Pure; nothing here is HTML, templates escape it."""
+"""Names, sizes, times and logs as text for people, in pages and terminals. Pure; nothing here is HTML."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
 _PICTURES_OF_CONTROLS = 0x2400
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
