@@ -7,7 +7,18 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from tests.bench import bursting, collecting, following, large, polling, recording, serving, sharing, visibility
+from tests.bench import (
+    bursting,
+    collecting,
+    following,
+    large,
+    polling,
+    recording,
+    serving,
+    sharing,
+    viewers,
+    visibility,
+)
 from tests.bench.table import Row, render
 
 BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
@@ -18,6 +29,7 @@ BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "sharing": sharing.measure,
     "visibility": visibility.measure,
     "following": following.measure,
+    "viewers": viewers.measure,
     "polling": polling.measure,
     "recording": recording.measure,
 }

@@ -142,7 +142,7 @@ async def test_who_reads_nothing_is_dropped_and_comes_back(house: House, migrate
 
 
 async def test_who_takes_nothing_for_long_is_cut_off(house: House, migrated_uri: str) -> None:
-    await house.apply(*(item(f"t{n}", position=n, reason="x" * 60_000) for n in range(40)))
+    await house.apply(*(item(f"t{n}", position=n, reason="x" * 60_000) for n in range(400)))
     request = f"GET /runs/r1/events?since=0 HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {TOKENS['ada']}\r\n\r\n"
 
     with Api(migrated_uri, stream_stalled_s=0.2, live_heartbeat_s=0.02) as api, socket.socket() as slow:
