@@ -12,7 +12,7 @@ import structlog
 from scripthut_common import supervision
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
-from scripthut_common.errors import InvalidInput, LeaseLost
+from scripthut_common.errors import DatabaseUnavailable, Error, InvalidInput, LeaseLost, NoConnection
 from scripthut_common.shell import RemoteShell
 from scripthut_common.supervision import Loop
 from scripthut_outputs import listing
@@ -137,12 +137,17 @@ class Follower:
         picked = self._turns.pick(running, only_new=only_new)
         if not picked or not await self._catalog.hold(self._cluster, self._lease, lease_s=self._pace.lease_s):
             return
+        fault: Error | None = None
         async with asyncio.TaskGroup() as group:
             renewing = group.create_task(self._renew())
             try:
                 await self._follow(picked)
+            except Error as error:
+                fault = error
             finally:
                 renewing.cancel()
+        if fault is not None:
+            raise fault
 
     def _forget(self, keys: set[Key]) -> None:
         self._turns.keep(keys)
@@ -163,6 +168,9 @@ class Follower:
         if fault is not None:
             # That a cluster cannot be reached is the collector's to tell.
             log.info("look_cut", cluster=self._cluster, fault=str(fault))
+        if len(glanced) < len(wanted) and not isinstance(fault, NoConnection | None):
+            # The reader goes from one item to the next: others shall not wait behind the one at which it stopped.
+            self._turns.note(wanted[len(glanced)][0].key, {}, (), has_stalled=True)
         await self._keep(glanced)
 
     async def _read(self, picked: Sequence[Running]) -> None:
@@ -188,7 +196,7 @@ class Follower:
         key = glanced.running.key
         ledger = self._ledgers[key][1]
         sent = {file: row.stored_bytes or row.size_bytes or 0 for file, row in glanced.sent.items()}
-        has_stalled = glanced.found.has_stalled
+        has_stalled = glanced.found.has_stalled or glanced.is_cut
         self._turns.note(key, sent, passed_over(glanced, ledger), has_stalled=has_stalled)
         return compare(glanced, ledger)
 
@@ -213,7 +221,11 @@ class Follower:
         while True:
             await asyncio.sleep(self._pace.lease_s / 3)
             supervision.beat()
-            await self._catalog.hold(self._cluster, self._lease, lease_s=self._pace.lease_s)
+            try:
+                await self._catalog.hold(self._cluster, self._lease, lease_s=self._pace.lease_s)
+            except DatabaseUnavailable as error:
+                # Nothing is lost: what is written checks the lease.
+                log.warning("lease_not_renewed", cluster=self._cluster, fault=str(error))
 
 
 def _place(item: Running) -> listing.Item | None:

@@ -67,6 +67,7 @@ class Follower(Lister):
         number, place, item = task
         if isinstance(item, Chosen):
             worker.tell(b"W", number, item.place, item.number, 0.0, item.path)
+            worker.flush()  # should this file stop the program, it is known which it was
             worker.tell(b"E", number, self.send(worker, number, item))
             return
         super().do(worker, task)
