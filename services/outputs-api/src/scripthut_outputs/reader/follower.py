@@ -48,6 +48,7 @@ class Follower(Lister):
         self.slack_bytes = request.number()
         self.left_bytes = request.number()
         self.left_names = request.number()
+        self.max_walked = min(self.max_walked, self.left_names)
         self.known = [known_of(request) for _ in self.items]
         self.found: list[tuple[int, Found]] = []
         self.wanted: list[Wanted] = []
