@@ -27,8 +27,8 @@ from tests.integration.outputs.house import House
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.sshd import Sshd
 
-TICK_S = 3.0
-FILES = 30
+TICK_S = 2.0
+FILES = 20
 FILE_BYTES = 64 * 1024
 ITEMS_RUNNING = (1, 100)
 LOOKS = 4

@@ -68,16 +68,30 @@ async def test_items_take_turns_when_there_are_more_than_one_look_takes(scene: F
 
 async def test_a_crowd_of_files_does_not_keep_other_items_from_their_turn(scene: FollowedScene) -> None:
     _with(scene, max_names=50)
-    await _crowd(scene, "a", 200)
-    await _crowd(scene, "b", 200)
+    await _crowd(scene, "a", 40)
+    await _crowd(scene, "b", 40)
     await scene.runs("c", {b"f": b"1"})
 
     for _ in range(3):
         await scene.look()
 
     assert await scene.stored("c") == {b"f": b"1"}
-    assert len(await scene.stored("a")) == 200
+    assert len(await scene.stored("a")) == 40
     assert scene.shell.commands_run == 3
+
+
+async def test_of_a_crowd_beyond_the_bound_the_first_are_shown_and_nothing_of_it_vanishes(scene: FollowedScene) -> None:
+    _with(scene, max_names=50)
+    folder = await _crowd(scene, "a", 200)
+    await scene.look()
+    first = await scene.stored("a")
+    (folder / next(iter(first)).decode()).unlink()
+
+    await scene.look()
+
+    assert len(first) == 50
+    assert (await scene.ledger("a"))[b"/over_count"].state == "over_count"
+    assert set(await scene.stored("a")) >= set(first)
 
 
 async def test_limits_are_those_of_the_collection(scene: FollowedScene) -> None:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from scripthut_common.errors import StoreUnavailable
 from scripthut_outputs.ledger import Place
 from tests.integration.collector.test_collecting import HOSTILE
 from tests.integration.collector.test_hostile_trees import SECRET, again_and_again, as_root
-from tests.integration.collector.trouble import SILENCE, troubled
+from tests.integration.collector.trouble import CRASH, HANG, SILENCE, troubled
 from tests.integration.following.scene import FollowedScene
 
 MIB = 1024 * 1024
@@ -127,6 +129,60 @@ async def test_a_directory_that_hangs_is_said_and_left_alone_for_a_while_and_oth
         "the file system did not answer within 1 s"
     }
     assert {item.task_id for item in picked} == {"a", "c"}
+
+
+@pytest.mark.parametrize("what", [CRASH, HANG])
+async def test_an_item_at_which_the_reader_stops_does_not_keep_others_waiting(
+    scene: FollowedScene, tmp_path: Path, what: str
+) -> None:
+    scene.cluster = msgspec.structs.replace(scene.cluster, command_timeout_s=2.0)
+    scene.shell = troubled(tmp_path / "bin", mode="follow", what=what)
+    scene.followers.close()
+    scene.followers = scene.follow()
+    await scene.runs("a", {b"hanging/f": b"1"})
+    await scene.runs("b", {b"f": b"1"})
+
+    await scene.look()
+    await scene.look()
+
+    assert await scene.stored("b") == {b"f": b"1"}
+    assert (await scene.item("a")).outputs_state == "none"
+    assert await scene.cluster_error() is None
+
+
+@pytest.mark.parametrize("what", [CRASH, HANG])
+async def test_a_file_at_which_the_reader_stops_does_not_keep_others_waiting(
+    scene: FollowedScene, tmp_path: Path, what: str
+) -> None:
+    scene.cluster = msgspec.structs.replace(scene.cluster, command_timeout_s=2.0)
+    scene.shell = troubled(tmp_path / "bin", mode="follow", what=what)
+    scene.followers.close()
+    scene.followers = scene.follow()
+    await scene.runs("a", {b"hanging": b"1"})
+    await scene.runs("b", {b"f": b"more"})
+
+    await scene.look()
+    await scene.look()
+
+    assert await scene.stored("b") == {b"f": b"more"}
+
+
+async def test_a_full_store_is_told_and_what_was_seen_before_stays(scene: FollowedScene) -> None:
+    folder = await scene.runs("t1", {b"a": b"1"})
+    await scene.look()
+    (folder / "a").write_bytes(b"22")
+    (scene.folder / "blobs").rename(scene.folder / "away")
+    (scene.folder / "blobs").write_bytes(b"no folder")
+
+    with pytest.raises(StoreUnavailable):
+        await scene.look()
+    (scene.folder / "blobs").unlink()
+    (scene.folder / "away").rename(scene.folder / "blobs")
+    seen = await scene.stored("t1")
+    await scene.look()
+
+    assert seen == {b"a": b"1"}
+    assert await scene.stored("t1") == {b"a": b"22"}
 
 
 async def test_an_unreadable_directory_does_not_make_what_was_seen_in_it_vanish(far_scene: FollowedScene) -> None:

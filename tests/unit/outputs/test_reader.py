@@ -21,12 +21,14 @@ def run(mode: str, request: bytes) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(argv, input=request, capture_output=True, check=False)
 
 
-def test_the_program_is_text_that_old_pythons_read() -> None:
-    ast.parse(reader.program_text(), feature_version=(3, 6))
+@pytest.mark.parametrize("follows", [False, True])
+def test_the_program_is_text_that_old_pythons_read(*, follows: bool) -> None:
+    ast.parse(reader.program_text(follows=follows), feature_version=(3, 6))
 
 
-def test_the_program_fits_into_one_command_line() -> None:
-    assert len(reader.program_text()) < 32 * 1024
+@pytest.mark.parametrize("follows", [False, True])
+def test_the_program_fits_into_one_command_line(*, follows: bool) -> None:
+    assert len(reader.program_text(follows=follows)) < 32 * 1024
 
 
 @pytest.mark.parametrize("cut", [1, 8, 20, 60])

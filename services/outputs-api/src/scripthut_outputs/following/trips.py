@@ -26,12 +26,16 @@ T = TypeVar("T")
 
 
 class Glanced(msgspec.Struct, frozen=True, kw_only=True):
-    """An item after a look: what it holds, what is to be kept of that, and the rows of the files that were sent."""
+    """An item after a look: what it holds, what is to be kept of that, and the rows of the files that were sent.
+
+    `is_cut`: the answer ended in the middle of one of its files.
+    """
 
     running: Running
     found: listing.Listing
     choice: choosing.Choice
     sent: Mapping[FileKey, LedgerRow]
+    is_cut: bool = False
 
 
 class Trips:
@@ -145,6 +149,7 @@ class Arriving:
 
     def glanced(self) -> list[Glanced]:
         """Tell what was seen of the items that were listed."""
+        cut = {named.item for number, named in self._named.items() if number not in self._receiver.rows}
         sent: list[dict[FileKey, LedgerRow]] = [{} for _ in self._listings]
         for number, row in self._receiver.rows.items():
             named = self._named[number]
@@ -155,8 +160,11 @@ class Arriving:
                 found=found,
                 choice=choosing.choose(item, found, self._limits),
                 sent=of_item,
+                is_cut=at in cut,
             )
-            for (running, item), found, of_item in zip(self._wanted, self._listings, sent, strict=False)
+            for at, ((running, item), found, of_item) in enumerate(
+                zip(self._wanted, self._listings, sent, strict=False)
+            )
         ]
 
     def _expect(self, named: updates.Named) -> None:

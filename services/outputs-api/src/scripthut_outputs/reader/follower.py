@@ -48,6 +48,7 @@ class Follower(Lister):
         self.slack_bytes = request.number()
         self.left_bytes = request.number()
         self.left_names = request.number()
+        self.max_walked = min(self.max_walked, self.left_names)
         self.known = [known_of(request) for _ in self.items]
         self.found: list[tuple[int, Found]] = []
         self.wanted: list[Wanted] = []
@@ -67,6 +68,7 @@ class Follower(Lister):
         number, place, item = task
         if isinstance(item, Chosen):
             worker.tell(b"W", number, item.place, item.number, 0.0, item.path)
+            worker.flush()  # should this file stop the program, it is known which it was
             worker.tell(b"E", number, self.send(worker, number, item))
             return
         super().do(worker, task)
