@@ -1,19 +1,28 @@
 """A document may hang, grow or crash its renderer; it is shown as text, and the next one is rendered."""
 
 from collections.abc import Iterator
+from html import escape
 
 import pytest
 
-from scripthut_outputs.documents.press import Press
+from scripthut_outputs.documents.press import MIB, Press
 
-HANGS = b"[" * 50_000
+HANGS = b"<p " + b"".join(b"a%d=1 " % number for number in range(60_000)) + b">"
 GROWS = b"".join(b"<code class=language-%d>" % number for number in range(3000)) + b"<p>x" * 60_000
-NESTED = b"".join(b"    " * depth + b"- x\n" for depth in range(300))
+NESTED = b"<div>" * 300
 
 
 @pytest.fixture
 def press() -> Iterator[Press]:
     made = Press(timeout_s=60.0, memory_bytes=64 * 1024 * 1024)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def patient_press() -> Iterator[Press]:
+    """As the service has it."""
+    made = Press()
     yield made
     made.close()
 
@@ -36,7 +45,7 @@ async def test_a_document_that_hangs_the_renderer_is_shown_as_text(hasty_press: 
     rendered = await hasty_press.render(HANGS, size_bytes=len(HANGS))
 
     assert rendered.reason == "it took longer than 1 s"
-    assert f"<pre>{HANGS.decode()}</pre>" in rendered.html
+    assert f"<pre>{escape(HANGS.decode())}</pre>" in rendered.html
 
 
 async def test_after_one_that_hangs_the_next_is_rendered(hasty_press: Press) -> None:
@@ -58,7 +67,7 @@ async def test_a_document_nested_too_deeply_is_shown_as_text(press: Press) -> No
     rendered = await press.render(NESTED, size_bytes=len(NESTED))
 
     assert rendered.reason == "it is nested too deeply"
-    assert "<pre>- x\n    - x" in rendered.html
+    assert "<pre>&lt;div&gt;&lt;div&gt;" in rendered.html
 
 
 async def test_what_goes_beyond_the_limit_is_cut_off_with_a_notice(press: Press) -> None:
@@ -67,3 +76,42 @@ async def test_what_goes_beyond_the_limit_is_cut_off_with_a_notice(press: Press)
     rendered = await press.render(head[: press.max_bytes + 1], size_bytes=len(head))
 
     assert f"The document goes on: {len(head):,} bytes in all" in rendered.html
+
+
+PATHOLOGICAL = {
+    "one line": b"x" * MIB,
+    "quotes": b">" * 100_000 + b" x",
+    "nested quotes": b"> " * 100_000 + b"x",
+    "brackets": b"[" * 100_000,
+    "closed brackets": b"[" * 50_000 + b"]" * 50_000,
+    "links without end": b"[a](" * 100_000,
+    "emphasis": b"*a_ **" * 100_000,
+    "strong emphasis": b"**a *b " * 100_000,
+    "ticks": b"`a " * 100_000,
+    "footnotes": b"".join(b"[^%d] " % number for number in range(100_000)) + b"\n\n[^1]: x",
+    "one footnote": b"[^1]: x\n\n" + b"[^1] " * 100_000,
+    "autolinks": b"https://example.org/a " * 47_000,
+    "emoji": b":rocket: " * 100_000,
+    "dollars": b"$" * 100_000,
+    "formulas": b"$a$ " * 100_000,
+    "fractions": b"$" + b"{a \\over " * 500 + b"b" + b"}" * 500 + b"$",
+    "macros": b"$\\newcommand{\\a}{\\b\\b}\\newcommand{\\b}{\\a\\a}\\a$",
+    "a matrix": b"$$\n\\begin{matrix}" + b"a&b\\\\" * 100_000 + b"\\end{matrix}\n$$",
+    "a wide table": b"|a" * 3_000 + b"\n" + b"|-" * 3_000 + b"\n" + b"|a\n" * 3_000,
+    "details": b"<details>" * 100_000,
+    "details in lines": b"<details>\n\n" * 20_000,
+    "comments": b"<!--" * 100_000,
+    "fences": b"```\n" * 100_000,
+    "lists": b"".join(b"  " * depth + b"- x\n" for depth in range(1_000)),
+    "code": b"```c\n" + b"\n" * 100_000 + b"```",
+}
+
+
+@pytest.mark.parametrize("name", PATHOLOGICAL)
+async def test_what_is_made_to_hang_ends_as_a_document_or_as_text(patient_press: Press, name: str) -> None:
+    document = PATHOLOGICAL[name]
+
+    rendered = await patient_press.render(document[: MIB + 1], size_bytes=len(document))
+
+    assert rendered.html
+    assert rendered.reason is None or "This is its text" in rendered.html

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripthut_outputs.rendering import file_url, fill, for_our_pages
@@ -213,6 +213,7 @@ def test_every_name_has_an_address_that_leads_to_it(segments: list[bytes]) -> No
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_no_target_leads_out_of_the_output_directory(target: str) -> None:
     html = served(f'<img src="{target}">')
 

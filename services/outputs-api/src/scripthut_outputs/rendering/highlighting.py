@@ -24,7 +24,7 @@ CLASSES = frozenset(
         "code-deleted",
     }
 )
-_LANGUAGES = {
+LANGUAGES = {
     alias: name
     for name, *aliases in (
         line.split()
@@ -127,7 +127,7 @@ class Highlighter:
 
 def highlight(code: str, language: str) -> str | None:
     """Give `code` as HTML with coloured spans; `None` for an unknown language, and for what takes too long."""
-    name = _LANGUAGES.get(language.lower())
+    name = LANGUAGES.get(language.lower())
     if name is None or len(code) > MAX_CHARACTERS or _SLOW.search(code):
         return None
     # Finding a lexer loads the module of that language alone; most documents need none.
