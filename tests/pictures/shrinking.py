@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = 256
@@ -78,12 +79,14 @@ def _paeth(left: int, up: int, corner: int) -> int:
 
 
 def _palette(counted: Counter[bytes]) -> tuple[list[bytes], dict[bytes, int]]:
-    """Choose the commonest colours, one of each neighbourhood, and tell where every colour is found among them."""
-    chosen: dict[bytes, bytes] = {}
-    for colour, _ in counted.most_common():
-        chosen.setdefault(bytes(part >> 3 for part in colour), colour)
-        if len(chosen) == _COLOURS:
-            break
+    """Choose the commonest colours, and tell where every colour is found among them.
+
+    One of each wide neighbourhood comes first, so that a rare line keeps its hue; then one of each narrow one.
+    """
+    chosen: dict[tuple[int, bytes], bytes] = {}
+    for bits, (colour, _) in product((5, 3), counted.most_common()):
+        if len(chosen) < _COLOURS and (bits == 5 or colour not in chosen.values()):
+            chosen.setdefault((bits, bytes(part >> bits for part in colour)), colour)
     palette = list(chosen.values())
     exact = {colour: place for place, colour in enumerate(palette)}
     return palette, {colour: exact.get(colour, _nearest(colour, palette)) for colour in counted}

@@ -15,7 +15,7 @@ _PHONE_WIDTH, _DESK_WIDTH, _WALL_WIDTH = 390, 1280, 3840
 
 
 class Shot(msgspec.Struct, frozen=True, kw_only=True):
-    """One picture. `height` cuts it, `None` shows the whole page; `first_click` is the label of what to open."""
+    """One picture. `height` cuts it, `None` shows the whole page; `is_paper`: as a printer would get it."""
 
     name: str
     path: str
@@ -24,6 +24,7 @@ class Shot(msgspec.Struct, frozen=True, kw_only=True):
     scheme: Literal["light", "dark"] = "light"
     is_signed_in: bool = True
     scale: float = 1.0
+    is_paper: bool = False
 
 
 SHOTS = (
@@ -31,6 +32,7 @@ SHOTS = (
     Shot(name="run-dark", path="/ui/runs/wake", height=1100, scheme="dark"),
     Shot(name="run-phone", path="/ui/runs/wake", width=_PHONE_WIDTH, height=1500),
     Shot(name="run-wall", path="/ui/runs/wake", width=_WALL_WIDTH, height=2160, scale=0.5),
+    Shot(name="run-paper", path="/ui/runs/wake", width=794, height=1123, is_paper=True),
     Shot(name="run-failed", path="/ui/runs/unstable", height=1700),
     Shot(name="run-stale", path="/ui/runs/stale"),
     Shot(name="run-empty", path="/ui/runs/empty"),
@@ -39,7 +41,7 @@ SHOTS = (
     Shot(name="runs", path="/ui/"),
     Shot(name="runs-phone", path="/ui/", width=_PHONE_WIDTH, height=1200),
     Shot(name="runs-dark", path="/ui/", scheme="dark"),
-    Shot(name="task", path="/ui/runs/wake/tasks/re-400", height=1700),
+    Shot(name="task", path="/ui/runs/wake/tasks/re-400"),
     Shot(name="task-phone", path="/ui/runs/wake/tasks/re-400", width=_PHONE_WIDTH, height=1500),
     Shot(name="log", path="/ui/runs/unstable/tasks/re-3200/stderr"),
     Shot(name="sign-in", path="/login", height=560, is_signed_in=False),
@@ -60,6 +62,7 @@ async def _take(exhibition: Exhibition, shot: Shot, path: Path) -> None:
     profile |= {"device_scale_factor": shot.scale, "width": shot.width, "height": shot.height or 800}
     async with exhibition.visit(is_signed_in=shot.is_signed_in, color_scheme=shot.scheme, **profile) as visit:
         await visit.page.clock.set_fixed_time(NOW)
+        await visit.page.emulate_media(media="print" if shot.is_paper else "screen")
         await visit.page.goto(exhibition.address + shot.path)
         await visit.page.wait_for_load_state("networkidle")
         taken = await visit.page.screenshot(full_page=shot.height is None, animations="disabled")

@@ -27,6 +27,7 @@ class Visit:
         errors: exceptions that no script caught.
         dialogs: texts of alerts and questions, each dismissed.
         requests: every URL asked for.
+        refused: those that the browser asked nobody for, since a policy of the page forbids it.
     """
 
     def __init__(self, page: async_api.Page) -> None:
@@ -35,14 +36,20 @@ class Visit:
         self.errors: list[str] = []
         self.dialogs: list[str] = []
         self.requests: list[str] = []
+        self.refused: list[str] = []
         page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
+        page.on("requestfailed", self._note_refusal)
         page.on("dialog", self._dismiss)
 
     async def screenshot(self, path: Path) -> None:
         """Save the whole page, below the fold too, as a PNG."""
         await self.page.screenshot(path=path, full_page=True)
+
+    def _note_refusal(self, request: async_api.Request) -> None:
+        if request.failure == "csp":
+            self.refused.append(request.url)
 
     async def _dismiss(self, dialog: async_api.Dialog) -> None:
         self.dialogs.append(dialog.message)

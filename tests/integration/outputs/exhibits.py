@@ -88,7 +88,7 @@ async def _stale(house: House) -> None:
     await house.apply(
         *(
             item(name, "stale", run_name="Annealing of a small cluster", task_name=f"{name.title()} the melt",
-                 position=place, cluster="eiger", node="nid001204" if place < 2 else None,
+                 position=place, cluster="eiger", node="nid001204" if place < 2 else None, job_id=f"3307{place}",
                  state=ItemState.RUNNING if place < 2 else ItemState.QUEUED,
                  started_at=began if place < 2 else None)
             for place, name in enumerate(names)

@@ -48,17 +48,65 @@ async def under_way(house: House, began: datetime) -> None:
     """Two cases are over, one runs, one waits for a node, the comparison waits for all."""
     shown = {"run_name": "Wake of a cylinder, Re 100 to 3200", "node": "nid001043"}
     await house.apply(
-        ended("mesh", "wake", task_name="Mesh", started_at=began, ended_at=began + timedelta(seconds=52), **shown),
-        ended("re-100", "wake", task_name="Re 100", position=1, started_at=began + timedelta(seconds=58),
-              ended_at=began + timedelta(minutes=9), **shown),
-        ended("re-400", "wake", task_name="Re 400", position=2, started_at=began + timedelta(seconds=58),
-              ended_at=began + timedelta(minutes=21), **shown),
-        item("re-1000", "wake", task_name="Re 1000", position=3, state=ItemState.RUNNING,
-             started_at=began + timedelta(minutes=10), **shown),
-        item("re-3200", "wake", task_name="Re 3200", position=4, state=ItemState.QUEUED,
-             reason="waits for a node with 512 GB of memory", **(shown | {"node": None})),
-        item("compare", "wake", task_name="Compare", position=5, state=ItemState.SUBMITTED, **(shown | {"node": None})),
-    )  # fmt: skip
+        ended(
+            "mesh",
+            "wake",
+            job_id="81141",
+            task_name="Mesh",
+            started_at=began,
+            ended_at=began + timedelta(seconds=52),
+            **shown,
+        ),
+        ended(
+            "re-100",
+            "wake",
+            job_id="81142",
+            task_name="Re 100",
+            position=1,
+            started_at=began + timedelta(seconds=58),
+            ended_at=began + timedelta(minutes=9),
+            **shown,
+        ),
+        ended(
+            "re-400",
+            "wake",
+            job_id="81143",
+            task_name="Re 400",
+            position=2,
+            started_at=began + timedelta(seconds=58),
+            ended_at=began + timedelta(minutes=21),
+            **shown,
+        ),
+        item(
+            "re-1000",
+            "wake",
+            job_id="81144",
+            task_name="Re 1000",
+            position=3,
+            state=ItemState.RUNNING,
+            started_at=began + timedelta(minutes=10),
+            **shown,
+        ),
+        item(
+            "re-3200",
+            "wake",
+            job_id="81145",
+            task_name="Re 3200",
+            position=4,
+            state=ItemState.QUEUED,
+            reason="waits for a node with 512 GB of memory",
+            **(shown | {"node": None}),
+        ),
+        item(
+            "compare",
+            "wake",
+            job_id="81146",
+            task_name="Compare",
+            position=5,
+            state=ItemState.SUBMITTED,
+            **(shown | {"node": None}),
+        ),
+    )
     await _case(house, "re-100", 100, 16_384, steps=120)
     await _case(house, "re-400", 400, 65_536, steps=320)
     mesh = "**65,536** cells, growth 1.08, first cell at the wall 0.002 D."
@@ -95,20 +143,48 @@ async def failed(house: House, began: datetime) -> None:
     """One case has diverged, and what depends on it never ran."""
     shown = {"run_name": "Wake of a cylinder, larger steps in time", "node": "nid001043"}
     await house.apply(
-        ended("mesh", "unstable", task_name="Mesh", started_at=began, ended_at=began + timedelta(seconds=51), **shown),
-        ended("re-3200", "unstable", task_name="Re 3200", position=1, outcome=Outcome.FAILED, exit_code=3,
-              reason="ended with exit code 3", started_at=began + timedelta(seconds=55),
-              ended_at=began + timedelta(minutes=7), **shown),
-        ended("compare", "unstable", task_name="Compare", position=2, outcome=Outcome.DEPENDENCY_FAILED,
-              exit_code=None, reason="a task that it depends on did not succeed", **(shown | {"node": None})),
-    )  # fmt: skip
+        ended(
+            "mesh",
+            "unstable",
+            job_id="81147",
+            task_name="Mesh",
+            started_at=began,
+            ended_at=began + timedelta(seconds=51),
+            **shown,
+        ),
+        ended(
+            "re-3200",
+            "unstable",
+            job_id="81148",
+            task_name="Re 3200",
+            position=1,
+            outcome=Outcome.FAILED,
+            exit_code=3,
+            reason="ended with exit code 3",
+            started_at=began + timedelta(seconds=55),
+            ended_at=began + timedelta(minutes=7),
+            **shown,
+        ),
+        ended(
+            "compare",
+            "unstable",
+            job_id="81149",
+            task_name="Compare",
+            position=2,
+            outcome=Outcome.DEPENDENCY_FAILED,
+            exit_code=None,
+            reason="a task that it depends on did not succeed",
+            **(shown | {"node": None}),
+        ),
+    )
     diverged = "# It diverged\n\n> The residual is not a number at step **1843**.\n\n"
     diverged += "| step | residual |\n|--:|--:|\n| 1840 | 3.1e+02 |\n| 1841 | 8.8e+07 |\n| 1842 | inf |\n"
     await house.store("unstable", "re-3200", b"task-summary.md", diverged.encode())
     await house.store("unstable", "re-3200", b"vorticity_0001.png", plotting.wake(0.4))
     await house.store("unstable", "re-3200", b"", diverged.encode(), Place.RUN_SUMMARY, kind=Kind.MARKDOWN)
-    await house.store("unstable", "re-3200", b"core.17", b"", state=FileState.TOO_LARGE, sha256=None,
-                      size_bytes=4_812_111_872)  # fmt: skip
+    await house.store(
+        "unstable", "re-3200", b"core.17", b"", state=FileState.TOO_LARGE, sha256=None, size_bytes=4_812_111_872
+    )
     await house.store("unstable", "re-3200", b"scratch", b"", state=FileState.OVER_COUNT, sha256=None, count=1_204)
     stderr = _TRACEBACK.encode()
     await house.store("unstable", "re-3200", b"", stderr, Place.STDERR, kind=Kind.OTHER, size_bytes=len(stderr) * 90)
@@ -123,9 +199,18 @@ async def over(house: House, began: datetime) -> None:
         task_id = f"cells-{cells}"
         at = began + timedelta(minutes=4 * place)
         await house.apply(
-            ended(task_id, "mesh-study", run_name="Mesh study at Re 400", task_name=f"{cells:,} cells", position=place,
-                  started_at=at, ended_at=at + timedelta(minutes=2 + 3 * place), node=f"nid00{1043 + place}")
-        )  # fmt: skip
+            ended(
+                task_id,
+                "mesh-study",
+                run_name="Mesh study at Re 400",
+                task_name=f"{cells:,} cells",
+                position=place,
+                job_id=f"8109{place}",
+                started_at=at,
+                ended_at=at + timedelta(minutes=2 + 3 * place),
+                node=f"nid00{1043 + place}",
+            )
+        )
         said = f"Mean drag **{1.412 - 0.018 * place:.3f}** on {cells:,} cells.\n"
         await house.store("mesh-study", task_id, b"", said.encode(), Place.RUN_SUMMARY, kind=Kind.MARKDOWN)
         await house.store("mesh-study", task_id, b"residuals.png", plotting.residuals((("Re 400", 0.96, 200),)))

@@ -49,7 +49,7 @@ class Elsewhere:
 
     Attributes:
         address: of it.
-        heard: how often somebody connected.
+        heard: how often somebody said something; a browser may connect for a request that it then refuses to send.
     """
 
     def __init__(self, address: str) -> None:
@@ -62,8 +62,8 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
     """Listen where hostile content tries to send something."""
     found: Elsewhere | None = None
 
-    def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if found is not None:
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1) and found is not None:
             found.heard += 1
         writer.close()
 
@@ -75,13 +75,21 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
 
 async def harm_of_page(visit: Visit, address: str, other: Elsewhere) -> list[str]:
     """Tell everything that is not as a page of ours must be; an empty list is what is hoped for."""
+    tried = [f"tried {url}" for url in visit.refused]
     complaints = [line for line in visit.console if line.startswith(("error", "warning")) and _MISSING not in line]
-    return [*harm(visit, address, other), *complaints, *await visit.page.evaluate(_TAKEN), *await _stuck(visit.page)]
+    return [
+        *harm(visit, address, other),
+        *tried,
+        *complaints,
+        *await visit.page.evaluate(_TAKEN),
+        *await _stuck(visit.page),
+    ]
 
 
 def harm(visit: Visit, address: str, other: Elsewhere) -> list[str]:
     """Tell what content did that neither a page nor a file by itself may do."""
-    asked = [f"asked {url}" for url in visit.requests if not url.startswith((f"{address}/", "data:", "about:"))]
+    ours = (f"{address}/", "data:", "about:")
+    asked = [f"asked {url}" for url in visit.requests if not url.startswith(ours) and url not in visit.refused]
     said = [f"dialog {text}" for text in visit.dialogs]
     return [*said, *asked, *(f"error {text}" for text in visit.errors), *([f"{other.address} was heard"] * other.heard)]
 

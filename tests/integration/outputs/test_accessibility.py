@@ -131,11 +131,12 @@ async def test_a_keyboard_reaches_everything_and_focus_is_seen(
         page = visit.page
         await look(exhibition, page, exhibit)
         await page.evaluate("() => { document.activeElement?.blur() }")
-        reachable = await page.evaluate(_COUNT_REACHABLE)
+        reachable = min(await page.evaluate(_COUNT_REACHABLE), _MAX_STOPS)
 
-        stops = await walk(page, min(reachable, _MAX_STOPS))
+        # Where a field has the focus from the start, the way leads once around and past the browser's own controls.
+        stops = await walk(page, reachable + 2)
 
-        assert {stop["stop"] for stop in stops} >= {str(place) for place in range(len(stops))}
+        assert {stop["stop"] for stop in stops} >= {str(place) for place in range(reachable)}
         assert [stop["name"] for stop in stops if not stop["isMarked"]] == []
         assert [stop["name"] for stop in stops if not (stop["isSeen"] and stop["isOnScreen"])] == []
 
