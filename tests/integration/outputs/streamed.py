@@ -45,12 +45,12 @@ class Streamed:
         if self.refusal is None:
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(self._tell(found[1], scope, send))
-                while (await receive())["type"] != "http.disconnect":
-                    pass
+                leaving = group.create_task(_disconnected(receive))
+                await asyncio.wait([telling, leaving], return_when=asyncio.FIRST_COMPLETED)
+                self.closed += leaving.done()
                 telling.cancel()
-            self.closed += 1
-        else:
-            await send({"type": "http.response.body", "body": b""})
+                leaving.cancel()
+        await send({"type": "http.response.body", "body": b""})
 
     async def _tell(self, run_id: str, scope: Any, send: Any) -> None:
         told = int(parse_qs(scope["query_string"].decode()).get("since", ["0"])[0])
@@ -66,6 +66,11 @@ class Streamed:
                 await _say(send, _event("run", run, version=head.version))
                 told = head.version
             await asyncio.sleep(_LOOK_S)
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _start(status: int) -> dict[str, Any]:
