@@ -54,6 +54,7 @@ class Streamed:
 
     async def _tell(self, run_id: str, scope: Any, send: Any) -> None:
         told = int(parse_qs(scope["query_string"].decode()).get("since", ["0"])[0])
+        clusters = await self._reading.clusters()
         await _say(send, "retry: 300\n\n")
         while self.refusal is None:
             head = await self._reading.head(run_id)
@@ -65,6 +66,9 @@ class Streamed:
                 run = {"run_id": run_id, "version": head.version}
                 await _say(send, _event("run", run, version=head.version))
                 told = head.version
+            if (now := await self._reading.clusters()) != clusters:
+                await _say(send, _event("cluster", {}))
+                clusters = now
             await asyncio.sleep(_LOOK_S)
 
 

@@ -6,6 +6,8 @@ const JITTER_MS = 250;
 const QUIET_MS = 4000;
 const RETRY_MS = 3000;
 const LONGEST_RETRY_MS = 30000;
+// What no event tells: that nothing was heard of a cluster for too long.
+const ANYWAY_MS = 60000;
 const NAMED = 3;
 const ENDED = {
   succeeded: "succeeded",
@@ -27,10 +29,16 @@ export function follow(main) {
   // A page that the browser kept and shows again.
   addEventListener("pageshow", (event) => event.persisted && open());
   addEventListener("pagehide", close);
-  if (!document.hidden) open();
+  setInterval(() => document.hidden || want(), ANYWAY_MS);
+  if (!document.hidden) listen();
 
   function open() {
     close();
+    state.wasAway = true;
+    listen();
+  }
+
+  function listen() {
     const stream = new EventSource(`${main.dataset.events}?since=${main.dataset.version}`);
     state.stream = stream;
     stream.addEventListener("open", () => {
@@ -51,7 +59,6 @@ export function follow(main) {
     state.stream?.close();
     state.stream = null;
     clearTimeout(state.timers.retry);
-    state.wasAway = true;
   }
 
   function heard() {

@@ -22,7 +22,7 @@ function start(root) {
 
 // A link to a task's panel, where the panel stands on another page of the list or there is none: its own page has all.
 function leadToTask() {
-  const taskId = decodeURIComponent(location.hash).match(/^#task-(.+)$/)?.[1];
+  const taskId = location.hash.match(/^#task-([A-Za-z0-9._-]+)$/)?.[1];
   const run = location.pathname.match(/^\/ui\/runs\/[^/]+$/)?.[0];
   if (taskId && run && !document.getElementById(`task-${taskId}`)) location.replace(`${run}/tasks/${taskId}`);
 }
