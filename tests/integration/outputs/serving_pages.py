@@ -12,37 +12,37 @@ from scripthut_outputs import app
 from scripthut_outputs.catalog.changes import Listener
 from tests.eventually import eventually
 from tests.integration.outputs.house import TOKENS, House
-from tests.integration.outputs.streamed import Streamed
+from tests.integration.outputs.streamed import Gate, Streamed
 from tests.testbed.browser import Browser, Visit
 from tests.testbed.ports import reserve_port
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the application is, and its streams."""
+    """Where the application is, and what stands before its streams."""
 
     address: str
-    streamed: Streamed
+    gate: Gate
 
     async def is_opened(self, count: int) -> None:
         """Wait until so many streams were opened."""
-        await eventually(lambda: len(self.streamed.opened) >= count)
+        await eventually(lambda: len(self.gate.opened) >= count)
 
     async def is_closed(self, count: int) -> None:
         """Wait until so many were closed."""
-        await eventually(lambda: self.streamed.closed >= count)
+        await eventually(lambda: self.gate.closed >= count)
 
 
 @asynccontextmanager
 async def serving(house: House) -> AsyncIterator[Served]:
     """Serve it to the end of the block."""
     port = reserve_port()
-    streamed = Streamed(app.build(house.parts, house.rules), house)
+    gate = Gate(Streamed(app.build(house.parts, house.rules), house))
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(serve(streamed, "127.0.0.1", port)),
+            group.create_task(serve(gate, "127.0.0.1", port)),
             group.create_task(Listener(house.database, house.cache).step()),
         ]
-        yield Served(address=f"http://localhost:{port}", streamed=streamed)
+        yield Served(address=f"http://localhost:{port}", gate=gate)
         for task in tasks:
             task.cancel()
 

@@ -121,11 +121,11 @@ async def test_a_page_that_is_not_live_says_so_and_recovers(house: House, served
     async with looking_at(browser, served, "/ui/runs/r1") as visit:
         page = visit.page
         await expect(page.locator("#rows")).to_contain_text("Running")
-        served.streamed.refusal = 503
+        served.gate.refuse(503)
         await expect(page.locator("#live")).to_have_text("Not live just now. Trying again.", timeout=30_000)
         await house.apply(ended(sequence=10))
         await expect(page.locator("#rows")).to_contain_text("Succeeded", timeout=40_000)
-        served.streamed.refusal = None
+        served.gate.admit()
         await expect(page.locator("#live")).to_be_hidden(timeout=40_000)
 
 
@@ -143,7 +143,7 @@ async def test_a_hidden_page_lets_go_of_its_stream_and_catches_up(
         await house.apply(ended(sequence=10))
         await visit.page.evaluate(hide.format(hidden="false"))
         await expect(visit.page.locator("#rows")).to_contain_text("Succeeded")
-        assert len(served.streamed.opened) == 2
+        assert len(served.gate.opened) == 2
 
 
 async def test_keys_lead_through_a_run(house: House, served: Served, browser: Browser) -> None:
@@ -219,14 +219,14 @@ async def test_ten_thousand_tasks_are_found_through(
         page = visit.page
         await page.goto(f"{served.address}/ui/runs/r1")
         await expect(page.locator("#rows > tr")).to_have_count(100)
-        await expect(page.locator("#tasks-title")).to_have_text("Tasks 10000")
+        await expect(page.locator("#tasks-title")).to_have_text("Tasks 10,000")
         await page.locator("#rollups").get_by_text("sim.", exact=True).click()
-        await expect(page.locator("#tasks-title")).to_have_text("Tasks 10000 of 10000")
+        await expect(page.locator("#tasks-title")).to_have_text("Tasks 10,000 of 10,000")
         await page.locator("#rollups").get_by_text("sim.07.", exact=True).click()
-        await expect(page.locator("#tasks-title")).to_have_text("Tasks 250 of 10000")
+        await expect(page.locator("#tasks-title")).to_have_text("Tasks 250 of 10,000")
         await page.get_by_label("State").select_option("failed")
         await page.get_by_role("button", name="Show", exact=True).click()
-        await expect(page.locator("#tasks-title")).to_have_text("Tasks 5 of 10000")
+        await expect(page.locator("#tasks-title")).to_have_text("Tasks 5 of 10,000")
         await expect(page.locator("#rows > tr")).to_have_count(5)
         await page.get_by_role("link", name="Show all").click()
         await page.get_by_role("link", name="failures first").click()

@@ -49,7 +49,7 @@ export function follow(main) {
       state.wasAway = false;
     });
     stream.addEventListener("error", () => lost(stream));
-    stream.addEventListener("reset", () => want(true));
+    stream.addEventListener("reset", reset);
     stream.addEventListener("cluster", () => want());
     if (!main.dataset.task) for (const name of ["run", "summary"]) stream.addEventListener(name, told);
     for (const name of ["item", "outputs"]) stream.addEventListener(name, told);
@@ -59,6 +59,15 @@ export function follow(main) {
     state.stream?.close();
     state.stream = null;
     clearTimeout(state.timers.retry);
+  }
+
+  // The stream has never heard of the version that is shown: the database was put back to an earlier state.
+  async function reset() {
+    close();
+    state.newest = 0;
+    state.wantsAll = true;
+    await ask();
+    state.timers.retry = setTimeout(() => document.hidden || open(), RETRY_MS);
   }
 
   function heard() {

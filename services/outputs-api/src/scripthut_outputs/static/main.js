@@ -8,11 +8,12 @@ import { onNewParts } from "./updating.js";
 
 const main = document.querySelector("main");
 onNewParts(start);
+// Before anything is changed here: what the service sent is what it is compared with.
+if (main.dataset.events) follow(main);
+else refresh(main);
 start(document);
 keys.listen();
 leadToTask();
-if (main.dataset.events) follow(main);
-else refresh(main);
 setInterval(() => localise(document), 1000);
 
 function start(root) {
