@@ -12,6 +12,7 @@ from tests.bench import (
     collecting,
     following,
     large,
+    pages,
     polling,
     recording,
     serving,
@@ -23,6 +24,7 @@ from tests.bench.table import Row, render
 
 BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "serving": serving.measure,
+    "pages": pages.measure,
     "collecting": collecting.measure,
     "large": large.measure,
     "bursting": bursting.measure,

@@ -71,7 +71,12 @@ async def test_the_page_of_a_failed_task_shows_its_outputs_and_its_errors(
         await visit.screenshot(tmp_path / "task.png")
 
         text = await visit.page.inner_text("main")
-        for words in ("It diverged", "partial.csv", "the solver diverged at step 2", "ended with exit code 3"):
+        for words in (
+            "It diverged",
+            "partial.csv",
+            "the solver diverged at step 2",
+            "exit 3: its program ended with an error",
+        ):
             assert words in text
         _check_quiet(finished, visit)
 
@@ -102,7 +107,12 @@ async def _check_content(page: Page) -> None:
     assert await page.locator("#tasks tbody tr").count() == 30
     assert await page.locator("#panel-plot-zeta table").count() == 1
     failed = await page.locator("#task-fails-with-3").text_content() or ""
-    for words in ("ended with exit code 3", "It diverged", "partial.csv", "the solver diverged at step 2"):
+    for words in (
+        "exit 3: its program ended with an error",
+        "It diverged",
+        "partial.csv",
+        "the solver diverged at step 2",
+    ):
         assert words in failed
 
 

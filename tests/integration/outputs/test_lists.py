@@ -1,13 +1,16 @@
 """Lists of runs and items: every filter, every order, every page."""
 
+import asyncio
 import json
 import random
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from sqlalchemy import text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common.events import Extension, ItemState, Outcome, RunState
@@ -162,6 +165,28 @@ async def test_what_a_run_is_follows_its_items(house: House) -> None:
     assert await listed() == ["failed"]
 
 
+async def test_what_a_run_is_stays_true_when_its_tasks_end_at_once(house: House) -> None:
+    await house.apply(*(item(f"t{number}", position=number, state=ItemState.RUNNING) for number in range(12)))
+
+    await asyncio.gather(*(house.apply(ended(f"t{number}", position=number)) for number in range(12)))
+
+    assert [tuple(row) for row in await house.rows("SELECT state FROM outputs.runs")] == [("succeeded",)]
+
+
+@pytest.mark.parametrize("seed", [6])
+async def test_runs_of_before_get_the_state_that_their_items_make(house: House, seed: int) -> None:
+    await fill_runs(house, seed)
+    states = "SELECT run_id, state FROM outputs.runs ORDER BY run_id"
+    kept = await house.rows(states)
+    migration = import_module("scripthut_outputs.migrations.versions.0005_live")
+
+    async with house.database.transaction() as connection:
+        await connection.execute(update(RUNS).values(state="pending"))
+        await connection.execute(text(migration._STATES))
+
+    assert await house.rows(states) == kept
+
+
 async def test_filters_show_nobody_what_is_not_theirs(house: House) -> None:
     await house.apply(ended(run_id="mine"), ended(run_id="theirs", owner="bob"))
 
@@ -262,3 +287,11 @@ async def test_groups_are_bounded(house: House) -> None:
 
     assert (chosen.count, len(chosen.groups), chosen.has_more_groups) == (200, 60, True)
     assert [group.prefix for group in chosen.groups[:2]] == ["g0.", "g1."]
+
+
+async def test_the_schema_tells_of_filters_and_orders(house: House) -> None:
+    schema = (await house.get("/schema/openapi.json")).json()
+
+    told = {parameter["name"]: parameter for parameter in schema["paths"]["/runs"]["get"]["parameters"]}
+    assert {"cluster", "owner", "state", "q", "sort", "cursor", "limit"} <= set(told)
+    assert all(told[name]["description"] for name in ("cluster", "owner", "state", "q", "sort"))

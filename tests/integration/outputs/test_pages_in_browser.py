@@ -1,24 +1,17 @@
 """Pages in a real browser: hostile content does nothing, pictures are there, what the reader opened stays."""
 
-import asyncio
 import struct
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Page, expect
 
 from scripthut_common.events import ItemState, Outcome
-from scripthut_common.serving import serve
-from scripthut_outputs import app
-from scripthut_outputs.catalog.changes import Listener
 from scripthut_outputs.ledger import Kind, Place
-from tests.integration.outputs.house import TOKENS, House, ended, item
-from tests.integration.outputs.streamed import Streamed
+from tests.integration.outputs.house import House, ended, item
+from tests.integration.outputs.serving_pages import Served, signed_in
 from tests.testbed.browser import Browser, Visit
-from tests.testbed.ports import reserve_port
 
 HOSTILE = (
     "</title></bdi></a></script><script>alert('text')</script><img src=x onerror=alert('name')>"
@@ -52,31 +45,9 @@ def png(width: int = 8, height: int = 8) -> bytes:
 
 
 @pytest.fixture
-async def address(house: House) -> AsyncIterator[str]:
+def address(served: Served) -> str:
     """Where the whole application is served."""
-    port = reserve_port()
-    listener = Listener(house.database, house.cache)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(serve(Streamed(app.build(house.parts, house.rules), house), "127.0.0.1", port)),
-            group.create_task(listener.step()),
-        ]
-        yield f"http://localhost:{port}"
-        for task in tasks:
-            task.cancel()
-
-
-@asynccontextmanager
-async def signed_in(
-    browser: Browser, address: str, *, javascript: bool = True, width: int = 1280
-) -> AsyncIterator[Visit]:
-    """A browser in which ada has signed in with her token."""
-    async with browser.visit(javascript=javascript, width=width) as visit:
-        await visit.page.goto(f"{address}/ui/")
-        await visit.page.get_by_label("Your token").fill(TOKENS["ada"])
-        await visit.page.get_by_role("button", name="Sign in").click()
-        await expect(visit.page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
-        yield visit
+    return served.address
 
 
 def assert_harmless(visit: Visit, address: str) -> None:

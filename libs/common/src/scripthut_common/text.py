@@ -38,6 +38,11 @@ def size(size_bytes: int | None) -> str:
     raise AssertionError("the last unit takes everything")
 
 
+def count(number: int) -> str:
+    """`10,000`."""
+    return f"{number:,}"
+
+
 def when(at: datetime) -> str:
     """`23 Nov 2026, 17:05 UTC`."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"

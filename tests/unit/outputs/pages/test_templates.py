@@ -11,7 +11,7 @@ import pytest
 import scripthut_outputs
 from scripthut_common.errors import NotFound
 from scripthut_common.events import ItemState, Outcome, RunState
-from scripthut_outputs.catalog.asked import ItemsAsked
+from scripthut_outputs.catalog.asked import ItemsAsked, RunsAsked
 from scripthut_outputs.catalog.views import Chosen, Group
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.pages import assets, filters, showing, templating
@@ -188,3 +188,78 @@ def test_static_files_are_found_by_version_and_name_alone() -> None:
     for wrong_version, wrong_name in [("0" * 16, name), (version, "nothing.js"), (version, "../templates/base.html")]:
         with pytest.raises(NotFound):
             assets.find(wrong_version, wrong_name)
+
+
+def test_a_run_without_tasks_says_that_they_will_come() -> None:
+    assert "This run has no tasks yet. They appear here" in run_page()
+
+
+def test_a_filter_that_leaves_nothing_is_not_a_run_without_tasks() -> None:
+    card = run_card(samples.run(state=RunState.RUNNING, counts={"running": 3}))
+
+    page = run_page(run=card, bar=bar(card, count=0, text="nothing"))
+
+    assert "No task of this run is like that." in page
+    assert "has no tasks yet" not in page
+    assert '<span class="tally">0 of 3</span>' in page
+
+
+def test_a_list_without_runs_and_a_filter_without_runs_differ() -> None:
+    def listed(**asked: Any) -> str:
+        filtered = filters.runs_bar(RunsAsked(**asked), ["daint", "eiger"], may_choose_owner=True)
+        shown = {"runs": (), "bar": filtered, "banners": (), "is_later": False, "next_url": None, "viewer": "ada"}
+        return templating.write("runs.html", **shown)
+
+    assert "No runs yet" in listed()
+    assert "No run is like that" in listed(text=HOSTILE)
+    assert "No runs yet" not in listed(text=HOSTILE)
+    assert HOSTILE not in listed(text=HOSTILE, owner=HOSTILE, cluster=HOSTILE)
+
+
+def test_a_run_that_waits_says_that_nothing_runs_yet() -> None:
+    card = run_card(samples.run(state=RunState.PENDING, counts={"queued": 3}))
+
+    assert "Nothing runs yet." in run_page(run=card, bar=bar(card))
+
+
+def test_only_what_is_alive_and_ones_own_can_be_cancelled() -> None:
+    alive = run_card(samples.run(state=RunState.RUNNING, counts={"running": 1, "queued": 2, "failed": 1}))
+    over = run_card(samples.run(state=RunState.FAILED, counts={"failed": 1}))
+
+    assert "3 tasks that wait or run are ended for good." in run_page(run=alive)
+    assert 'id="cancel"' not in run_page(run=alive, may_cancel=False)
+    assert 'id="cancel"' not in run_page(run=over)
+
+
+def test_a_run_of_which_something_could_not_be_collected_offers_to_try_again() -> None:
+    unfinished = run_card(samples.run(is_unfinished=True))
+
+    assert 'action="/ui/runs/r1/collect"' in run_page(run=unfinished)
+    assert 'action="/ui/runs/r1/collect"' not in run_page()
+
+
+def test_files_of_a_task_that_runs_are_shown_as_of_when_they_were_read() -> None:
+    running = samples.item(state=ItemState.RUNNING, outcome=None, ended_at=None, followed_at=samples.AT)
+    found = samples.panel(samples.file(b"loss.png"))
+    panel = showing.panel(running, found, {}, Allowance(MaxInline(size_bytes=0)), is_open=True)
+
+    page = run_page(rows=(panel.row,), panels={panel.row.task_id: panel})
+
+    assert re.search(r"Running: these files are as of <time[^>]*>3 Nov 2026, 17:05 UTC</time>", page)
+
+
+def test_an_unknown_verdict_says_what_that_means() -> None:
+    lost = samples.item(outcome=Outcome.UNKNOWN, confirmed=False, reason="the scheduler has no record of this job")
+    panel = showing.panel(lost, samples.panel(), {}, Allowance(MaxInline(size_bytes=0)), is_open=True)
+
+    page = run_page(rows=(panel.row,))
+
+    assert "the scheduler has no record of this job" in page
+    assert "Nobody knows how this ended" in page
+
+
+def test_what_can_be_copied_waits_for_javascript() -> None:
+    buttons = [attributes for _, attributes in Reader(run_page()).tags if "data-copy" in attributes]
+
+    assert buttons
+    assert all("hidden" in button for button in buttons)

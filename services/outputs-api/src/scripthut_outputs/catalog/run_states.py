@@ -46,20 +46,21 @@ _IS_ALIVE = ITEMS.c.outcome.is_(None)
 STATE = case(
     (
         ~_has(ITEMS.c.outcome.is_not(None)) & ~_has(_IS_ALIVE, ITEMS.c.state.not_in(sorted(_WAITING))),
-        RunState.PENDING,
+        RunState.PENDING.value,
     ),
     (
         or_(
             _has(_IS_ALIVE),
             _has(and_(ITEMS.c.extension == Extension.PENDING, ITEMS.c.outcome == Outcome.SUCCEEDED)),
         ),
-        RunState.RUNNING,
+        RunState.RUNNING.value,
     ),
     (
         or_(_has(ITEMS.c.extension == Extension.REFUSED), _has(ITEMS.c.outcome.in_(sorted(_FAILURES)))),
-        RunState.FAILED,
+        RunState.FAILED.value,
     ),
-    (_has(ITEMS.c.outcome != Outcome.SUCCEEDED), RunState.UNKNOWN),
-    else_=RunState.SUCCEEDED,
+    # Not `!=`, which no index answers.
+    (or_(_has(ITEMS.c.outcome < Outcome.SUCCEEDED), _has(ITEMS.c.outcome > Outcome.SUCCEEDED)), RunState.UNKNOWN.value),
+    else_=RunState.SUCCEEDED.value,
 )
 _KEEP = update(RUNS).where(RUNS.c.run_id == bindparam("_run"), RUNS.c.state != STATE).values(state=STATE)

@@ -6,6 +6,8 @@ const JITTER_MS = 250;
 const QUIET_MS = 4000;
 const RETRY_MS = 3000;
 const LONGEST_RETRY_MS = 30000;
+// What no event tells: that nothing was heard of a cluster for too long.
+const ANYWAY_MS = 60000;
 const NAMED = 3;
 const ENDED = {
   succeeded: "succeeded",
@@ -27,10 +29,16 @@ export function follow(main) {
   // A page that the browser kept and shows again.
   addEventListener("pageshow", (event) => event.persisted && open());
   addEventListener("pagehide", close);
-  if (!document.hidden) open();
+  setInterval(() => document.hidden || want(), ANYWAY_MS);
+  if (!document.hidden) listen();
 
   function open() {
     close();
+    state.wasAway = true;
+    listen();
+  }
+
+  function listen() {
     const stream = new EventSource(`${main.dataset.events}?since=${main.dataset.version}`);
     state.stream = stream;
     stream.addEventListener("open", () => {
@@ -41,7 +49,7 @@ export function follow(main) {
       state.wasAway = false;
     });
     stream.addEventListener("error", () => lost(stream));
-    stream.addEventListener("reset", () => want(true));
+    stream.addEventListener("reset", reset);
     stream.addEventListener("cluster", () => want());
     if (!main.dataset.task) for (const name of ["run", "summary"]) stream.addEventListener(name, told);
     for (const name of ["item", "outputs"]) stream.addEventListener(name, told);
@@ -51,7 +59,15 @@ export function follow(main) {
     state.stream?.close();
     state.stream = null;
     clearTimeout(state.timers.retry);
-    state.wasAway = true;
+  }
+
+  // The stream has never heard of the version that is shown: the database was put back to an earlier state.
+  async function reset() {
+    close();
+    state.newest = 0;
+    state.wantsAll = true;
+    await ask();
+    state.timers.retry = setTimeout(() => document.hidden || open(), RETRY_MS);
   }
 
   function heard() {

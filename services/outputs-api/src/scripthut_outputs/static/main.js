@@ -8,11 +8,12 @@ import { onNewParts } from "./updating.js";
 
 const main = document.querySelector("main");
 onNewParts(start);
+// Before anything is changed here: what the service sent is what it is compared with.
+if (main.dataset.events) follow(main);
+else refresh(main);
 start(document);
 keys.listen();
 leadToTask();
-if (main.dataset.events) follow(main);
-else refresh(main);
 setInterval(() => localise(document), 1000);
 
 function start(root) {
@@ -22,7 +23,7 @@ function start(root) {
 
 // A link to a task's panel, where the panel stands on another page of the list or there is none: its own page has all.
 function leadToTask() {
-  const taskId = decodeURIComponent(location.hash).match(/^#task-(.+)$/)?.[1];
+  const taskId = location.hash.match(/^#task-([A-Za-z0-9._-]+)$/)?.[1];
   const run = location.pathname.match(/^\/ui\/runs\/[^/]+$/)?.[0];
   if (taskId && run && !document.getElementById(`task-${taskId}`)) location.replace(`${run}/tasks/${taskId}`);
 }

@@ -25,12 +25,13 @@ export function update(main, fresh, differs = () => true) {
 
 function reconcile(old, next, differs) {
   let isWhole = true;
+  const children = new Map([...old.children].map((child) => [child.id, child]));
   let place = firstKnown(old.firstElementChild);
   for (const child of next.children) {
     if (!child.id) continue;
     const same = child.dataset.same;
-    const known = document.getElementById(child.id);
-    if (!known || !old.contains(known)) {
+    const known = children.get(child.id);
+    if (!known) {
       isWhole = insert(old, child, place) && isWhole;
       continue;
     }

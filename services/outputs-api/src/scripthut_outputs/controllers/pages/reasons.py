@@ -78,11 +78,12 @@ _FAMILIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"max\w*peraccount", "Its account uses as much as it may at once; it starts when others of it end."),
     )
 )
+# The first that is part of a comment counts.
 PBS: tuple[tuple[str, str], ...] = (
+    ("can never run", "No machine can ever meet what it asks for; change what it asks for."),
     ("insufficient amount of resource", "It waits until enough machines are free."),
     ("not enough free nodes available", "It waits until enough machines are free."),
     ("not enough total nodes available", "The cluster has fewer machines than it asks for."),
-    ("can never run", "No machine can ever meet what it asks for; change what it asks for."),
     ("job would conflict with reservation", "A reservation begins before it would end."),
     ("would cross dedicated time boundary", "The machines are reserved before it would end."),
     ("queue not started", "Its queue is switched off just now."),

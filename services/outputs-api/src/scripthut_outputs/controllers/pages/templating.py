@@ -32,6 +32,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    environment.filters["number"] = text.count
     environment.filters["when"] = text.when
     environment.filters["machine_time"] = text.machine_time
     environment.globals["static"] = assets.url
