@@ -59,7 +59,7 @@ async def test_the_api_page_shows_every_address(house: House) -> None:
 
     paths = (await house.get("/schema")).json()["paths"]
 
-    for path in paths:
+    for path in (path for path in paths if path.startswith(("/runs", "/clusters"))):
         address = path.replace("{run_id}", "$RUN").replace("{task_id}", "$TASK").replace("{path}", "$PATH")
         assert any(one.startswith(address.partition("{")[0].rstrip("/")) for one in shown), path
 

@@ -45,6 +45,16 @@ async def test_who_asks_without_a_right_is_told_what_is_missing(
     assert by_file.code == 0
 
 
+async def test_a_proxy_is_told_nothing_that_this_machine_says_to_itself(terminal: Terminal) -> None:
+    async def answer(_: Request, writer: Writer) -> None:
+        say(writer, b"{}")
+
+    async with Scripted(answer).up() as proxy:
+        listed = await terminal.run("runs", HTTP_PROXY=proxy.url, http_proxy=proxy.url, ALL_PROXY=proxy.url)
+
+    assert (listed.code, proxy.asked) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "body", "told"),
     [

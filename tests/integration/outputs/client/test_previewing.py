@@ -111,6 +111,22 @@ def test_no_link_of_a_document_leads_out_of_its_folder(target: str, tmp_path: Pa
     assert "file://" not in page.partition("</head>")[2]
 
 
+def test_a_link_is_not_followed_since_the_service_does_not_either(
+    summary: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = summary.parent.parent / "secret.png"
+    secret.write_bytes(b"secret")
+    picture = summary.parent / "figures" / "my loss.png"
+    picture.unlink()
+    picture.symlink_to(secret)
+
+    assert main(["preview", str(summary), "--output", "-"]) == 0
+
+    shown = capsys.readouterr()
+    assert "leads to no file: figures/my loss.png" in shown.err
+    assert "data:image" not in shown.out.partition("</head>")[2]
+
+
 async def test_a_terminal_obeys_nothing_of_a_document(tmp_path: Path) -> None:
     terminal = Terminal("http://127.0.0.1:1", tmp_path / "home")
     (terminal.folder / "\x1b[2J.md").write_bytes(

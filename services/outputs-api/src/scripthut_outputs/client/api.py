@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -29,6 +30,7 @@ from .where import Where
 _TIMEOUTS = httpx.Timeout(60.0, connect=10.0)
 _AT_ONCE = httpx.Limits(max_connections=8)
 _MAX_PROBLEM_BYTES = 1024 * 1024
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 _KINDS: dict[int, type[Error]] = {
     403: NotAllowed,
     404: NotFound,
@@ -46,7 +48,13 @@ class Api:
         if where.token is not None:
             headers["authorization"] = f"Bearer {where.token}"
         self._client = httpx.AsyncClient(
-            headers=headers, verify=_trusted(where), timeout=_TIMEOUTS, limits=_AT_ONCE, follow_redirects=False
+            headers=headers,
+            verify=_trusted(where),
+            timeout=_TIMEOUTS,
+            limits=_AT_ONCE,
+            follow_redirects=False,
+            # A proxy that the environment names has no business with what this machine says to itself.
+            trust_env=urlsplit(where.url).hostname not in _THIS_MACHINE,
         )
 
     async def __aenter__(self) -> Self:

@@ -104,8 +104,10 @@ def _limits(folder: Path, targets: Sequence[bytes], size_bytes: int, reason: str
 
 
 def _is_there(folder: Path, target: bytes) -> bool:
+    """Answer whether a file lies below `folder`, which is resolved; links count as nothing, they are not collected."""
+    file = folder / os.fsdecode(target)
     try:
-        return (folder / os.fsdecode(target)).is_file()
+        return file.resolve() == file and file.is_file()
     except (OSError, ValueError):
         return False
 

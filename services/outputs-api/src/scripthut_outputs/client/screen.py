@@ -66,11 +66,11 @@ class Screen:
             self.console.print(line, soft_wrap=True)
 
     def tell(self, answer: Any) -> None:
-        """Print JSON in ASCII alone, so that a terminal obeys nothing of it; several times only line by line."""
+        """Print the one JSON document, in ASCII alone: a terminal obeys nothing of it."""
         print(json.dumps(msgspec.to_builtins(answer), ensure_ascii=True, indent=2), flush=True)  # noqa: T201  to stdout
 
     def tell_line(self, answer: Any) -> None:
-        """Print JSON on one line."""
+        """Print one of many JSON documents, on a line of its own."""
         print(json.dumps(msgspec.to_builtins(answer), ensure_ascii=True), flush=True)  # noqa: T201  to stdout
 
     def note(self, line: str) -> None:
