@@ -29,7 +29,9 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.parts import Parts
+from scripthut_outputs.controllers.previewing import Previewer
 from scripthut_outputs.controllers.standing import Bounds
+from scripthut_outputs.documents.workers import Workers
 from scripthut_outputs.ledger import FileState, Place, kind_of
 from scripthut_outputs.rendering import RENDERER, render
 from scripthut_outputs.tables import DOCUMENTS, FILES
@@ -53,11 +55,14 @@ class House:
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
         self.creating = Creating(database, self.cache)
+        workers = Workers(count=1, timeout_s=30.0, memory_bytes=512 * 1024 * 1024)
+        self.previewer = Previewer(self.blobs, self.cache, workers)
         self.parts = Parts(
             reading=self.reading,
             creating=self.creating,
             pins=Pins(database, self.cache),
             blobs=self.blobs,
+            previewer=self.previewer,
             clusters=frozenset({"daint", "eiger"}),
             login_codes=self.login_codes,
             tokens=Tokens(self.tokens_file),

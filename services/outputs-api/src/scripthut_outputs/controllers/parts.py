@@ -13,6 +13,7 @@ from scripthut_outputs.catalog.pinning import Pins
 from scripthut_outputs.catalog.reading import Reading
 
 from .inlining import MaxInline
+from .previewing import Previewer
 from .small import Blobs
 from .standing import Bounds
 from .turns import Limits
@@ -29,6 +30,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     creating: Creating
     pins: Pins
     blobs: Blobs
+    previewer: Previewer
     clusters: Collection[str]
     login_codes: LoginCodes
     tokens: Tokens

@@ -9,7 +9,6 @@ from scripthut_common.errors import NotFound, StoreUnavailable
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item, Panel
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
-from scripthut_outputs.controllers.problems import LeftOut
 from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
 
@@ -46,20 +45,6 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     next_url: str | None
     is_moving: bool
     download: showing.Download | None
-
-
-class LogPage(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is kept of standard output or error; `is_cut`: only its end is."""
-
-    log_title: str
-    run_name: str
-    run_url: str
-    task_name: str
-    task_url: str
-    text: str
-    shown: str
-    size: str
-    is_cut: bool
 
 
 async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, run_id: str, cursor: str | None) -> RunPage:
@@ -124,33 +109,6 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
 def _stored_bytes(log: LedgerRow | None) -> int:
     """How much of a log is held; what was removed has a size too."""
     return (log.stored_bytes or 0) if log is not None and log.state is FileState.STORED else 0
-
-
-async def log_page(reading: Reading, blobs: Blobs, run_id: str, task_id: str, place: Place) -> LogPage:
-    """Gather all that is kept of a log.
-
-    Raises:
-        NotFound: nothing is, or not any more.
-    """
-    item = await reading.item(run_id, task_id)
-    run = await reading.head(run_id)
-    kept = await reading.log(run_id, task_id, place)
-    if kept is not None and kept.removed_at is not None:
-        raise LeftOut(f"this log is no longer here: {kept.reason}")
-    if kept is None or kept.state is not FileState.STORED or kept.sha256 is None:
-        raise NotFound("there is no such log")
-    raw = await blobs.read(kept.sha256)
-    return LogPage(
-        log_title=showing.LOGS[place],
-        run_name=text.name(run.name),
-        run_url=f"/ui/runs/{run_id}",
-        task_name=text.name(item.task_name),
-        task_url=f"/ui/runs/{run_id}/tasks/{task_id}",
-        text=text.log(raw),
-        shown=text.size(len(raw)),
-        size=text.size(kept.size_bytes),
-        is_cut=len(raw) < (kept.size_bytes or 0),
-    )
 
 
 async def _panels(

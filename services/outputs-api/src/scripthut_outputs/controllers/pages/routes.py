@@ -1,32 +1,27 @@
 """The addresses of the pages."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Any, Literal
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access import Action
 from scripthut_outputs.access.may import visible_owner
-from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import RunOverview
 from scripthut_outputs.controllers.answers import Cursor
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
-from scripthut_outputs.ledger import Place
-from scripthut_outputs.rendering import RENDERER
 
-from . import assets, banners, gathering, showing, templating
+from . import assets, banners, file_routes, gathering, keeping, showing, templating
+from .keeping import PageRequest
 
 _RUNS_A_PAGE = 40
 _REFRESH_S = 3
 _REFRESH_LIST_S = 15
 _FOR_EVER = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
-_Request = Request[Actor, Any, Any]
 
 
 @get("/static/{version:str}/{name:str}", opt=asks(Action.ENTER), include_in_schema=False)
@@ -37,7 +32,7 @@ async def static(version: FromPath[str], name: FromPath[str]) -> Response[bytes]
 
 
 @get("/", opt=asks(Action.LIST_RUNS), include_in_schema=False)
-async def runs(request: _Request, parts: NamedDependency[Parts], cursor: Cursor = None) -> Response[str]:
+async def runs(request: PageRequest, parts: NamedDependency[Parts], cursor: Cursor = None) -> Response[str]:
     """List the runs that the reader may see, newest first."""
     found = await parts.reading.runs(owner=visible_owner(request.user), limit=_RUNS_A_PAGE, cursor=cursor)
     cards = tuple(showing.run_card(run) for run in found.runs)
@@ -50,12 +45,12 @@ async def runs(request: _Request, parts: NamedDependency[Parts], cursor: Cursor 
         viewer=request.user.name,
         refresh_s=_REFRESH_S if any(card.is_alive for card in cards) else _REFRESH_LIST_S,
     )
-    return _fresh(request, html)
+    return keeping.fresh(request, html)
 
 
 @get("/runs/{run_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
 async def run(
-    request: _Request,
+    request: PageRequest,
     run_id: FromPath[str],
     parts: NamedDependency[Parts],
     cursor: Cursor = None,
@@ -68,12 +63,12 @@ async def run(
         found = await gathering.run_page(parts.reading, parts.blobs, parts.max_inline, run_id, cursor)
         return _page("run.html", request, found, told, cursor, is_moving=found.is_moving)
 
-    return await _kept(request, parts.reading, run_id, ("run", cursor, head.version, told), make)
+    return await keeping.kept(request, parts.reading.cache, run_id, ("run", cursor, head.version, told), make)
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
 async def task(
-    request: _Request,
+    request: PageRequest,
     run_id: FromPath[str],
     task_id: FromPath[str],
     parts: NamedDependency[Parts],
@@ -88,20 +83,7 @@ async def task(
         found = await gathering.task_page(parts.reading, parts.blobs, parts.max_inline, item, cursor)
         return _page("task.html", request, found, told, cursor, is_moving=found.is_moving)
 
-    return await _kept(request, parts.reading, run_id, ("task", task_id, cursor, head.version, told), make)
-
-
-@get("/runs/{run_id:str}/tasks/{task_id:str}/{place:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
-async def log(
-    request: _Request,
-    run_id: FromPath[str],
-    task_id: FromPath[str],
-    place: FromPath[Literal["stdout", "stderr"]],
-    parts: NamedDependency[Parts],
-) -> Response[str]:
-    """Show all that is kept of standard output or error."""
-    found = await gathering.log_page(parts.reading, parts.blobs, run_id, task_id, Place(place))
-    return _fresh(request, templating.write("log.html", viewer=request.user.name, **msgspec.structs.asdict(found)))
+    return await keeping.kept(request, parts.reading.cache, run_id, ("task", task_id, cursor, head.version, told), make)
 
 
 @post("/runs/{run_id:str}/tasks/{task_id:str}/collect", opt=asks(Action.COLLECT_AGAIN), include_in_schema=False)
@@ -112,7 +94,7 @@ async def collect(run_id: FromPath[str], task_id: FromPath[str], parts: NamedDep
 
 
 @post("/runs/{run_id:str}/pin", opt=asks(Action.PIN_RUN), include_in_schema=False)
-async def pin(request: _Request, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
+async def pin(request: PageRequest, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
     """Keep a run's files whatever the retention says, and lead back to it."""
     await parts.pins.pin(run_id, by=request.user.name)
     return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}"})
@@ -125,7 +107,7 @@ async def unpin(run_id: FromPath[str], parts: NamedDependency[Parts]) -> Respons
     return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}"})
 
 
-ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log, collect, pin, unpin])
+ROUTER = Router("/ui", route_handlers=[static, runs, run, task, file_routes.file, file_routes.log, collect, pin, unpin])
 
 
 async def _banners(parts: Parts, shown: Sequence[RunOverview]) -> tuple[banners.Banner, ...]:
@@ -141,7 +123,7 @@ async def _banners(parts: Parts, shown: Sequence[RunOverview]) -> tuple[banners.
 
 def _page(
     template: str,
-    request: _Request,
+    request: PageRequest,
     found: msgspec.Struct,
     told: tuple[banners.Banner, ...],
     cursor: str | None,
@@ -156,26 +138,3 @@ def _page(
         refresh_s=_REFRESH_S if is_moving else None,
         **msgspec.structs.asdict(found),
     ).encode()
-
-
-async def _kept(
-    request: _Request,
-    reading: Reading,
-    run_id: str,
-    made_of: tuple[object, ...],
-    make: Callable[[], Awaitable[bytes]],
-) -> Response[Any]:
-    """Answer with a page that changes only with what it is made of; readers who ask again are told so."""
-    made_of = (*made_of, request.user.name, assets.version(), RENDERER)
-    etag = f'W/"{sha256(repr(made_of).encode()).hexdigest()[:32]}"'
-    if request.headers.get("if-none-match") == etag:
-        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
-    return templating.answer(await reading.cache.get(run_id, ("page", etag), make), etag=etag)
-
-
-def _fresh(request: _Request, html: str) -> Response[Any]:
-    """Answer with a page that was just made."""
-    etag = f'W/"{sha256(html.encode()).hexdigest()[:32]}"'
-    if request.headers.get("if-none-match") == etag:
-        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
-    return templating.answer(html, etag=etag)

@@ -1,0 +1,42 @@
+"""Answer pages that change only with what they are made of; readers who ask again are told that nothing has changed."""
+
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any
+
+from litestar import Request, Response
+
+from scripthut_outputs.access import Actor
+from scripthut_outputs.catalog.changes import Cache
+from scripthut_outputs.rendering import RENDERER
+from scripthut_outputs.rendering.previews import PREVIEWS
+
+from . import assets, templating
+
+PageRequest = Request[Actor, Any, Any]
+
+
+async def kept(
+    request: PageRequest,
+    cache: Cache,
+    run_id: str,
+    made_of: tuple[object, ...],
+    make: Callable[[], Awaitable[bytes]],
+    *,
+    status: int = 200,
+    policy: str = templating.POLICY,
+) -> Response[Any]:
+    """Answer with a page of a run, made once for each reader until what it is made of changes."""
+    made_of = (*made_of, request.user.name, assets.version(), RENDERER, PREVIEWS)
+    etag = f'W/"{sha256(repr(made_of).encode()).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == etag:
+        return templating.not_modified(etag, policy=policy)
+    return templating.answer(await cache.get(run_id, ("page", etag), make), status=status, etag=etag, policy=policy)
+
+
+def fresh(request: PageRequest, html: str) -> Response[Any]:
+    """Answer with a page that was just made."""
+    etag = f'W/"{sha256(html.encode()).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == etag:
+        return templating.not_modified(etag)
+    return templating.answer(html, etag=etag)
