@@ -77,6 +77,11 @@ class House:
         )
         self.app = app.build(self.parts, self.rules)
 
+    def use(self, previewer: Previewer) -> None:
+        """Let another previewer make what pages show."""
+        self.parts = msgspec.structs.replace(self.parts, previewer=previewer)
+        self.app = app.build(self.parts, self.rules)
+
     def client(self, actor: str | None = "ada", **headers: str) -> httpx.AsyncClient:
         """A caller with a token; `None` is a stranger."""
         if actor is not None:

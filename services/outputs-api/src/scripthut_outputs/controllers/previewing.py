@@ -16,7 +16,7 @@ from scripthut_outputs.rendering.previews import Asked, Choice, Format, Preview
 from .small import Blobs
 from .turns import Limits, Turns
 
-_CHEAP = frozenset({Format.IMAGE, Format.DRAWING, Format.PDF, Format.BINARY, Format.EMPTY})
+_CHEAP = frozenset({Format.IMAGE, Format.DRAWING, Format.BINARY, Format.EMPTY})
 # To number the lines of a tail, all lines before it are counted.
 _MAX_COUNTED_BYTES = 64 * 1024 * 1024
 _BUSY = "many previews are being made just now: try again in a moment, or download the file"

@@ -2,7 +2,7 @@
 // opened, focused, selected or scrolled to stays.
 const parser = new DOMParser();
 
-export function refresh(main) {
+export function refresh(main, start) {
   let sources = sourcesOf(main);
   let failures = 0;
   schedule();
@@ -38,6 +38,7 @@ export function refresh(main) {
     const next = fresh.querySelector("main");
     const changed = sourcesOf(next);
     reconcile(main, next, (id) => sources.get(id) !== changed.get(id));
+    start(main);
     sources = changed;
     main.dataset.refreshS = next.dataset.refreshS ?? "";
     document.title = fresh.title;

@@ -15,9 +15,9 @@ from scripthut_outputs.controllers.routing import asks
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.rendering.previews import Format
 
-from . import addresses, filing, keeping, templating
+from . import addresses, filing, giving, templating
 from .filing import Filed
-from .keeping import PageRequest
+from .giving import PageRequest
 
 _POLICIES = {Format.NOTEBOOK: templating.POLICY_WITH_PICTURES, Format.PDF: templating.POLICY_WITH_FRAME}
 
@@ -75,11 +75,11 @@ async def _answer(request: PageRequest, parts: Parts, filed: Filed) -> Response[
 
     if view.is_fragment:
         made_of: tuple[object, ...] = ("fragment", filed.subject, view, await filing.standing(parts, filed, choice))
-        return await keeping.kept(request, parts.reading.cache, filed.run_id, made_of, make_fragment)
+        return await giving.kept(request, parts.reading, filed.run_id, made_of, make_fragment)
     head = await parts.reading.head(filed.run_id)
     policy = _POLICIES.get(choice.format, templating.POLICY)
-    made_of = ("file", filed.subject, view, head.version)
-    return await keeping.kept(request, parts.reading.cache, filed.run_id, made_of, make_page, policy=policy)
+    made_of = ("file", filed.subject, view, head.version, request.user.name)
+    return await giving.kept(request, parts.reading, filed.run_id, made_of, make_page, policy=policy)
 
 
 def _view(request: PageRequest) -> View:

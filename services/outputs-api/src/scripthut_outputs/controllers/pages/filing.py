@@ -131,7 +131,6 @@ async def page(parts: Parts, filed: Filed, choice: Choice, view: View, *, viewer
         html=preview.html,
         kind=choice.magic or _WORDS[choice.format],
         switches=tuple(_switches(filed, choice, view)),
-        frame_url=f"{filed.raw_url}?framed=1" if choice.format is Format.PDF else None,
         reason=None,
     )
 
@@ -144,7 +143,7 @@ async def left_out_page(parts: Parts, filed: Filed, *, viewer: str) -> str:
         reason = f"This file is no longer here: {text.line(row.reason or said)}."
     else:
         reason = f"This file was left out: {said}{f' ({text.line(row.reason)})' if row.reason else ''}."
-    return await _write(parts, filed, viewer=viewer, html=None, kind="", switches=(), frame_url=None, reason=reason)
+    return await _write(parts, filed, viewer=viewer, html=None, kind="", switches=(), reason=reason)
 
 
 async def _write(parts: Parts, filed: Filed, *, viewer: str, **shown: object) -> str:

@@ -11,8 +11,10 @@ from scripthut_outputs.catalog.views import Item, Panel
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
+from scripthut_outputs.rendering.previews import terminal
 
 from . import showing, text
+from .glimpses import Glimpses
 
 ITEMS_A_PAGE = 50
 MAX_OPEN_PANELS = 12
@@ -91,12 +93,14 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         stderr=logs[Place.STDERR],
         collection_reason=item.collection_reason,
     )
-    panel = showing.panel(item, found, await _tails(blobs, found), Allowance(max_inline), is_open=True)
+    allowance = Allowance(max_inline)
+    tables = await Glimpses(blobs, allowance).of(item, found)
+    panel = showing.panel(item, found, await _tails(blobs, found), allowance, is_open=True, tables=tables)
     return TaskPage(
         run=run,
         panel=panel,
         facts=_facts(item),
-        command=text.log(str((item.definition or {}).get("command", "")).encode("utf-8", "replace")),
+        command=terminal.plain(str((item.definition or {}).get("command", "")).encode("utf-8", "replace")),
         next_url=outputs.next and f"{panel.row.url}?cursor={outputs.next}",
         is_moving=item.ended_at is None or item.is_extending or item.outputs_state in MOVING or panel.is_waiting,
         download=showing.download(
@@ -114,8 +118,16 @@ def _stored_bytes(log: LedgerRow | None) -> int:
 async def _panels(
     blobs: Blobs, items: Sequence[Item], found: Mapping[str, Panel], allowance: Allowance
 ) -> tuple[showing.TaskPanel, ...]:
+    glimpses = Glimpses(blobs, allowance)
     made = [
-        showing.panel(item, found[item.task_id], await _tails(blobs, found[item.task_id]), allowance, is_open=True)
+        showing.panel(
+            item,
+            found[item.task_id],
+            await _tails(blobs, found[item.task_id]),
+            allowance,
+            is_open=True,
+            tables=await glimpses.of(item, found[item.task_id]),
+        )
         for item in items
     ]
     panels = [panel for panel in made if panel.has_anything]

@@ -15,8 +15,8 @@ from scripthut_outputs.controllers.answers import Cursor
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
 
-from . import assets, banners, file_routes, gathering, keeping, showing, templating
-from .keeping import PageRequest
+from . import assets, banners, file_routes, gathering, giving, showing, templating
+from .giving import PageRequest
 
 _RUNS_A_PAGE = 40
 _REFRESH_S = 3
@@ -45,7 +45,7 @@ async def runs(request: PageRequest, parts: NamedDependency[Parts], cursor: Curs
         viewer=request.user.name,
         refresh_s=_REFRESH_S if any(card.is_alive for card in cards) else _REFRESH_LIST_S,
     )
-    return keeping.fresh(request, html)
+    return giving.fresh(request, html)
 
 
 @get("/runs/{run_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
@@ -63,7 +63,9 @@ async def run(
         found = await gathering.run_page(parts.reading, parts.blobs, parts.max_inline, run_id, cursor)
         return _page("run.html", request, found, told, cursor, is_moving=found.is_moving)
 
-    return await keeping.kept(request, parts.reading.cache, run_id, ("run", cursor, head.version, told), make)
+    return await giving.kept(
+        request, parts.reading, run_id, ("run", cursor, head.version, told, request.user.name), make
+    )
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
@@ -83,7 +85,9 @@ async def task(
         found = await gathering.task_page(parts.reading, parts.blobs, parts.max_inline, item, cursor)
         return _page("task.html", request, found, told, cursor, is_moving=found.is_moving)
 
-    return await keeping.kept(request, parts.reading.cache, run_id, ("task", task_id, cursor, head.version, told), make)
+    return await giving.kept(
+        request, parts.reading, run_id, ("task", task_id, cursor, head.version, told, request.user.name), make
+    )
 
 
 @post("/runs/{run_id:str}/tasks/{task_id:str}/collect", opt=asks(Action.COLLECT_AGAIN), include_in_schema=False)

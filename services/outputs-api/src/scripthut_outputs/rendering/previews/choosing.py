@@ -10,10 +10,22 @@ MAX_TABLE_BYTES = 4 * MIB
 TABLE_HEAD_BYTES = MIB
 MAX_TREE_BYTES = 4 * MIB
 MAX_NOTEBOOK_BYTES = 16 * MIB
+MAX_PDF_BYTES = 16 * MIB
 MAX_CODE_BYTES = 256 * KIB
 MAX_TEXT_BYTES = MIB
 FRAGMENT_BYTES = 64 * KIB
 DUMP_BYTES = 256
+# Up to how many bytes a file is read whole, and how much of a larger one.
+_LIMITS = {
+    Format.TABLE: (MAX_TABLE_BYTES, TABLE_HEAD_BYTES),
+    Format.JSON: (MAX_TREE_BYTES, MAX_TEXT_BYTES),
+    Format.NOTEBOOK: (MAX_NOTEBOOK_BYTES, MAX_TEXT_BYTES),
+    Format.PDF: (MAX_PDF_BYTES, DUMP_BYTES),
+    Format.BINARY: (DUMP_BYTES, DUMP_BYTES),
+    Format.IMAGE: (0, 0),
+    Format.DRAWING: (0, 0),
+    Format.EMPTY: (0, 0),
+}
 
 _BY_SUFFIX: dict[Format, tuple[str, ...]] = {
     Format.IMAGE: ("png", "jpg", "jpeg", "gif", "webp"),
@@ -33,9 +45,6 @@ _BY_SUFFIX: dict[Format, tuple[str, ...]] = {
 }
 _CODE_NAMES = frozenset({"makefile", "dockerfile", "cmakelists.txt"})
 _FORMATS = {suffix: format_ for format_, suffixes in _BY_SUFFIX.items() for suffix in suffixes}
-_TEXTUAL = frozenset(
-    {Format.MARKDOWN, Format.TABLE, Format.JSON, Format.JSON_LINES, Format.NOTEBOOK, Format.CODE, Format.TEXT}
-)
 PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
 _MAGIC = {
     b"%PDF-": "PDF",
@@ -146,24 +155,14 @@ def span(choice: Choice, size_bytes: int, *, is_tail: bool, is_fragment: bool, i
     if is_fragment and choice.format in {Format.TEXT, Format.CODE}:
         limit = FRAGMENT_BYTES
     length = min(limit, size_bytes)
-    start = size_bytes - length if is_tail and choice.format in _TEXTUAL else 0
+    has_end = choice.format in {Format.TEXT, Format.CODE} or is_source
+    start = size_bytes - length if is_tail and has_end else 0
     return Span(start=start, length=length)
 
 
 def _limit(format_: Format, size_bytes: int) -> int:
-    match format_:
-        case Format.TABLE:
-            return MAX_TABLE_BYTES if size_bytes <= MAX_TABLE_BYTES else TABLE_HEAD_BYTES
-        case Format.JSON:
-            return MAX_TREE_BYTES if size_bytes <= MAX_TREE_BYTES else MAX_TEXT_BYTES
-        case Format.NOTEBOOK:
-            return MAX_NOTEBOOK_BYTES if size_bytes <= MAX_NOTEBOOK_BYTES else MAX_TEXT_BYTES
-        case Format.BINARY:
-            return DUMP_BYTES
-        case Format.IMAGE | Format.DRAWING | Format.PDF | Format.EMPTY:
-            return 0
-        case _:
-            return MAX_TEXT_BYTES
+    whole, head = _LIMITS.get(format_, (MAX_TEXT_BYTES, MAX_TEXT_BYTES))
+    return whole if size_bytes <= whole else head
 
 
 def _not_as_named(path: bytes, held: str) -> str:

@@ -14,11 +14,13 @@ from .pieces import decode, note, safe, shortened
 
 ROWS_A_PAGE = 100
 ROWS_A_FRAGMENT = 50
-MAX_COLUMNS = 200
+MAX_COLUMNS = 100
 _MAX_FIELD_CHARACTERS = 64 * 1024 * 1024
 _SEPARATORS = ",;\t|"
 _SAMPLE_LINES = 20
-_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d{1,4})?%?|[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[ed][-+]?\d{1,4})?%?|[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE | re.ASCII
+)
 _MAX_NUMBER_CHARACTERS = 64
 _ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
 Rows = list[list[str]]
@@ -143,7 +145,7 @@ def _count(table: Table, content: bytes, asked: Asked) -> str:
     encoding = "" if table.encoding == "UTF-8" else f", read as {table.encoding}"
     if asked.is_whole:
         return f"{count:,} row{'s' if count != 1 else ''}, {columns}{encoding}"
-    about = round(count * asked.size_bytes / max(1, len(content)), -2)
+    about = 100 * round(count * asked.size_bytes / max(1, len(content)) / 100)
     return f"the first {count:,} rows of about {about:,}, {columns}{encoding}"
 
 

@@ -1,4 +1,4 @@
-"""Answer pages that change only with what they are made of; readers who ask again are told that nothing has changed."""
+"""Give pages and parts of pages: made once for all who ask until what they show has changed."""
 
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Request, Response
 
 from scripthut_outputs.access import Actor
-from scripthut_outputs.catalog.changes import Cache
+from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.rendering import RENDERER
 from scripthut_outputs.rendering.previews import PREVIEWS
 
@@ -18,7 +18,7 @@ PageRequest = Request[Actor, Any, Any]
 
 async def kept(
     request: PageRequest,
-    cache: Cache,
+    reading: Reading,
     run_id: str,
     made_of: tuple[object, ...],
     make: Callable[[], Awaitable[bytes]],
@@ -26,12 +26,13 @@ async def kept(
     status: int = 200,
     policy: str = templating.POLICY,
 ) -> Response[Any]:
-    """Answer with a page of a run, made once for each reader until what it is made of changes."""
-    made_of = (*made_of, request.user.name, assets.version(), RENDERER, PREVIEWS)
-    etag = f'W/"{sha256(repr(made_of).encode()).hexdigest()[:32]}"'
+    """Answer with a page of a run, made once until what it is made of changes; readers who ask again are told so."""
+    etag = f'W/"{sha256(repr((*made_of, assets.version(), RENDERER, PREVIEWS)).encode()).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == etag:
         return templating.not_modified(etag, policy=policy)
-    return templating.answer(await cache.get(run_id, ("page", etag), make), status=status, etag=etag, policy=policy)
+    return templating.answer(
+        await reading.cache.get(run_id, ("page", etag), make), status=status, etag=etag, policy=policy
+    )
 
 
 def fresh(request: PageRequest, html: str) -> Response[Any]:
