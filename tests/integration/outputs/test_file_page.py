@@ -229,7 +229,7 @@ async def test_a_log_has_a_page_with_colours_and_line_numbers(house: House) -> N
     assert 'id="L2"' in page.text
     assert "100%" in page.text
     assert "10%" not in page.text.replace("100%", "")
-    assert "Standard output Text 900 B, the last 25 B are kept" in text_of(page)
+    assert "Standard output Text 900 B, the last 23 B are kept" in text_of(page)
     assert (await house.get("/ui/runs/r1/tasks/t0/stderr")).status_code == 404
 
 

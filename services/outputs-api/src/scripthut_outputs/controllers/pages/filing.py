@@ -190,7 +190,7 @@ def _facts(row: LedgerRow, *, is_earlier: bool) -> tuple[tuple[str, str | dateti
     facts: tuple[tuple[str, str | datetime | None], ...] = (
         ("Size", f"{text.size(row.size_bytes)}{cut if row.stored_bytes is not None else ''}"),
         ("Written", None if row.modified_at is None else datetime.fromtimestamp(row.modified_at, UTC)),
-        ("Collected", row.collected_at),
+        ("Collected" if _is_held(row) else "Seen", row.collected_at),
         ("Attempt", f"{row.attempt}{', an earlier one' if is_earlier else ''}" if row.attempt else None),
         ("On the cluster", text.name(row.remote_path or "")),
     )

@@ -100,7 +100,7 @@ def choose(path: bytes, head: bytes, *, size_bytes: int) -> Choice:
         return Choice(format=Format.EMPTY)
     if claimed in {Format.IMAGE, Format.PDF, Format.DRAWING}:
         return _as_claimed_or_not(path, claimed, head, magic, size_bytes)
-    is_text = not magic and is_textual(head, is_whole=len(head) >= size_bytes)
+    is_text = is_textual(head, is_whole=len(head) >= size_bytes)
     if not is_text:
         return Choice(format=Format.BINARY, note=_not_as_named(path, "binary data") if claimed else "", magic=magic)
     return Choice(format=claimed or Format.TEXT)
@@ -108,7 +108,7 @@ def choose(path: bytes, head: bytes, *, size_bytes: int) -> Choice:
 
 def _as_claimed_or_not(path: bytes, claimed: Format, head: bytes, magic: str, size_bytes: int) -> Choice:
     """A picture, drawing or PDF is one by its bytes too; else it is shown as what it is, and that is said."""
-    is_text = not magic and is_textual(head, is_whole=len(head) >= size_bytes)
+    is_text = is_textual(head, is_whole=len(head) >= size_bytes)
     if claimed is Format.IMAGE and picture_of(head):
         return Choice(format=claimed, magic=magic)
     if claimed is Format.PDF and magic == "PDF":
@@ -141,12 +141,17 @@ def is_textual(head: bytes, *, is_whole: bool) -> bool:
     """Tell text from other bytes: hardly a control character, and no NUL unless it is said to be UTF-16."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) and len(head) > 2:
         return True
-    if b"\0" in head:
+    if b"\0" in head or (magic_of(head) and not _is_plain(head[:4])):
         return False
     text, _ = decode(head, ends_amid=not is_whole)
     strange = sum(1 for character in text if character < " " and character not in "\t\n\r\f\b\x1b")
     strange += sum(1 for character in text if "\x7f" <= character < "\xa0")
     return strange <= _MAX_STRANGE_SHARE * len(text)
+
+
+def _is_plain(begin: bytes) -> bool:
+    """Tell what words begin with, too: `BM` and `PAR1` make no picture and no table of a text."""
+    return begin.isascii() and begin.decode("ascii").isprintable()
 
 
 def span(choice: Choice, size_bytes: int, *, is_tail: bool, is_fragment: bool, is_source: bool) -> Span:

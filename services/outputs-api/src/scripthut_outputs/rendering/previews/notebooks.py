@@ -108,6 +108,7 @@ class _Room:
     def __init__(self, language: str, asked: Asked) -> None:
         self._lexer = code.lexer_named(language or "python")
         self._asked = asked
+        self._documents = 0
         self._left_pictures = MAX_PICTURE_BYTES
         self._left_authored = MAX_AUTHORED_CHARACTERS
         self._left_code = MAX_CODE_CHARACTERS
@@ -193,7 +194,10 @@ class _Room:
 
     def _on_page(self, html: str) -> str:
         run_id, task_id = self._asked.run_id, self._asked.task_id
-        filled = fill(html, run_id=run_id, task_id=task_id, path=self._asked.path)
+        self._documents += 1
+        # Each has a name of its own, in the notebook's folder: what scopes its ids and where its links start.
+        path = b"%s#%d" % (self._asked.path, self._documents)
+        filled = fill(html, run_id=run_id, task_id=task_id, path=path)
         shown = for_our_pages(filled, run_id=run_id, task_id=task_id, headings_from=_HEADINGS_FROM)
         return f'<div class="document">{shown}</div>'
 
