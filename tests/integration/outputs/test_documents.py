@@ -56,14 +56,14 @@ async def end_leases(house: House) -> None:
 async def test_a_wanted_document_is_rendered_and_its_runs_are_told(
     house: House, documents: Documents, press: Press
 ) -> None:
-    sha256 = await keep(house, b"# Title", "r1")
-    await keep(house, b"# Title", "r2")
+    sha256 = await keep(house, b"Words", "r1")
+    await keep(house, b"Words", "r2")
     before = await version(house, "r1"), await version(house, "r2")
 
     assert await Renderer(documents, house.blobs, press).step()
 
     found = await row(house, sha256)
-    assert (found.state, found.html, found.reason, found.due_at) == ("rendered", "<h1>Title</h1>", None, None)
+    assert (found.state, found.html, found.reason, found.due_at) == ("rendered", "<p>Words</p>", None, None)
     assert (await version(house, "r1"), await version(house, "r2")) == (before[0] + 1, before[1] + 1)
     assert not await Renderer(documents, house.blobs, press).step()
 

@@ -26,9 +26,9 @@ def hasty_press() -> Iterator[Press]:
 
 
 async def test_a_document_is_rendered(press: Press) -> None:
-    rendered = await press.render(b"# Title", size_bytes=7)
+    rendered = await press.render(b"**Title**", size_bytes=9)
 
-    assert rendered.html == "<h1>Title</h1>"
+    assert rendered.html == "<p><strong>Title</strong></p>"
     assert rendered.reason is None
 
 

@@ -3,7 +3,9 @@
 import re
 from html.parser import HTMLParser
 
-from scripthut_outputs.rendering import render
+from scripthut_outputs.rendering import anchors, formulas, highlighting, render
+from scripthut_outputs.rendering.grammar import OUR_CLASSES, OUR_LABELS
+from scripthut_outputs.rendering.marks import HERE
 from scripthut_outputs.rendering.sanitising import ATTRIBUTES, NOTICE_CLASS, TAGS
 
 MIB = 1024 * 1024
@@ -11,6 +13,8 @@ VOID = {"br", "hr", "img", "wbr"}
 ADDRESS = re.compile(
     r"(https?:)?//[^\s\"'<>\\]+|mailto:[^\s\"'<>\\]*|scripthut-file:[^\s\"'<>\\]+|/[^\s\"'<>\\]*|#[^\s\"'<>\\]+"
 )
+CLASSES = OUR_CLASSES | highlighting.CLASSES | {NOTICE_CLASS, anchors.CLASS, formulas.SOURCE_CLASS}
+ID = re.compile(rf"(?:{HERE}|doc:[\w./~-]+:)(?:[\w-]+|fn(?:ref)?[0-9.]+)")
 
 
 def html_of(document: str | bytes, *, max_bytes: int = MIB) -> str:
@@ -26,10 +30,11 @@ class StrictReader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: set[str] = set()
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in TAGS, f"<{tag}> survived"
+        assert tag in TAGS | formulas.ELEMENTS, f"<{tag}> survived"
         self.elements.append((tag, dict(attrs)))
         for name, value in attrs:
             self._check_attribute(tag, name, value or "")
@@ -56,12 +61,19 @@ class StrictReader(HTMLParser):
         raise AssertionError(f"a declaration survived: {data!r}")
 
     def _check_attribute(self, tag: str, name: str, value: str) -> None:
-        if name == "rel":
-            assert (tag, value) == ("a", "noopener nofollow")
-        elif name == "class" and tag == "p":
-            assert value == NOTICE_CLASS
-        else:
-            assert name in ATTRIBUTES.get(tag, {}), f"{name}= survived on <{tag}>"
+        checks = {
+            "rel": (tag, value) == ("a", "noopener nofollow"),
+            "class": value in CLASSES or (tag == "code" and value.startswith("language-")),
+            "id": ID.fullmatch(value),
+            "aria-label": value in OUR_LABELS | {anchors.LABEL},
+            "role": (tag, value) == ("span", "img"),
+        }
+        own = formulas.ATTRIBUTES if tag in formulas.ELEMENTS else ATTRIBUTES.get(tag, {})
+        assert name in checks or name in own, f"{name}= survived on <{tag}>"
+        assert checks.get(name, True), f"{name}={value!r} survived on <{tag}>"
+        if name == "id":
+            assert value not in self.ids, f"two have the id {value}"
+            self.ids.add(value)
         if name in {"href", "src"}:
             assert ADDRESS.fullmatch(value), f"{name}={value!r}"
 

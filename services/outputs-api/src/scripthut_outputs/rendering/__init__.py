@@ -6,5 +6,17 @@ task's own files stand in it in a private scheme, which `fill` turns into addres
 
 from .converting import RENDERER, Rendered, escape, notice, render
 from .serving import file_url, fill, for_our_pages
+from .stripping import Stripped, stripped
 
-__all__ = ["RENDERER", "Rendered", "escape", "file_url", "fill", "for_our_pages", "notice", "render"]
+__all__ = [
+    "RENDERER",
+    "Rendered",
+    "Stripped",
+    "escape",
+    "file_url",
+    "fill",
+    "for_our_pages",
+    "notice",
+    "render",
+    "stripped",
+]

@@ -4,13 +4,14 @@ import re
 from html import escape as escape_text
 
 import msgspec
-from markdown import Markdown
-from markdown.extensions.tables import TableExtension
 
+from . import grammar
 from .cutting import cut
+from .marks import without_marks
+from .pieces import Pieces
 from .sanitising import NOTICE_CLASS, sanitise
 
-RENDERER = "1"
+RENDERER = "2"
 """Version of everything that decides how a document looks; raise it and every document is rendered anew."""
 
 MAX_GROWTH = 16
@@ -33,8 +34,8 @@ def render(document: bytes, *, size_bytes: int, max_bytes: int) -> Rendered:
         size_bytes: of the whole document.
         max_bytes: how much of it is shown; the rest is cut off with a notice in that place.
     """
-    kept = cut(document, max_bytes)
-    html = sanitise(_markdown().convert(decode(kept)))
+    kept, pieces = cut(document, max_bytes), Pieces()
+    html = pieces.put_back(sanitise(grammar.to_html(decode(kept), pieces)))
     if len(html) > MAX_GROWTH * max_bytes:
         return escape(document, size_bytes=size_bytes, max_bytes=max_bytes, reason="it unfolds to too much HTML")
     return Rendered(html=html + _cut_notice(len(kept), size_bytes))
@@ -49,16 +50,9 @@ def escape(document: bytes, *, size_bytes: int, max_bytes: int, reason: str) -> 
 
 
 def decode(document: bytes) -> str:
-    """Read bytes as text for people: invalid UTF-8 becomes U+FFFD, terminal escapes and control characters go."""
+    """Read bytes as text for people: invalid UTF-8 becomes U+FFFD; terminal escapes, control characters, marks go."""
     text = document.decode("utf-8", "replace").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL.sub("", _TERMINAL.sub("", text))
-
-
-def _markdown() -> Markdown:
-    return Markdown(
-        extensions=["fenced_code", "nl2br", "sane_lists", TableExtension(use_align_attribute=True)],
-        output_format="html",
-    )
+    return without_marks(_CONTROL.sub("", _TERMINAL.sub("", text)))
 
 
 def _cut_notice(shown_bytes: int, size_bytes: int) -> str:

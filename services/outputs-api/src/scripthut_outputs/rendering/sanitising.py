@@ -1,7 +1,8 @@
 """Let through the HTML that documents need, and nothing else. Pure.
 
 Promises of the output, which `serving` and its readers rest on: balanced; only the tags and attributes below; all
-values in double quotes without `<`, `>`, `"` or `'`; `href` and `src` first; addresses as `targets` decides.
+values in double quotes without `<`, `>`, `"` or `'`; `href` and `src` first; addresses as `targets` decides; classes,
+ids and words for those who listen are ours, each of a fixed set or behind the mark that stands for a document's scope.
 """
 
 import re
@@ -12,6 +13,10 @@ from bleach.html5lib_shim import Filter, convert_entities  # type: ignore[attr-d
 from bleach.sanitizer import Cleaner
 
 from . import targets
+from .anchors import Anchors
+from .grammar import OUR_CLASSES, OUR_LABELS
+from .marks import HERE, OURS, without_marks
+from .pieces import without_places
 from .walking import Token, walk
 
 NOTICE_CLASS = "scripthut-notice"
@@ -98,6 +103,12 @@ ATTRIBUTES: dict[str, dict[str, _Check]] = {
     "td": _CELL,
     "th": _CELL,
 }
+OUR_ATTRIBUTES: dict[str, _Check] = {
+    "aria-label": OUR_LABELS.__contains__,
+    "class": OUR_CLASSES.__contains__,
+    "id": re.compile(r"fn(?:ref)?(?:\.[0-9]{1,6}){1,2}").fullmatch,
+    "role": {"img"}.__contains__,
+}
 _PARENTS = {"li": ("ul", "ol"), "dt": ("dl",), "dd": ("dl",)}
 _UNSHOWN = ("script", "style", "svg", "math")
 
@@ -106,16 +117,20 @@ def sanitise(html: str) -> str:
     """Give the safe part of `html`, balanced."""
     cleaner = Cleaner(
         tags=TAGS,
-        attributes=_is_allowed,
+        attributes=is_allowed,
         protocols={"http", "https", "mailto"},
         strip=True,
-        filters=[_Placed, _Canonical],
+        filters=[_Placed, _Canonical, Anchors],
     )
     cleaner.walker = walk  # type: ignore[assignment]  # anything that gives tokens will do
     return cleaner.clean(_without_unshown(html))
 
 
-def _is_allowed(tag: str, name: str, value: str) -> bool:
+def is_allowed(tag: str, name: str, value: str) -> bool:
+    """Say whether an attribute may stay."""
+    if value.startswith(OURS):
+        check = OUR_ATTRIBUTES.get(name)
+        return check is not None and bool(check(value[1:]))
     check = ATTRIBUTES.get(tag, {}).get(name)
     return check is not None and bool(check(value))
 
@@ -156,21 +171,24 @@ class _Canonical(Filter):  # type: ignore[misc]  # html5lib's filters are untype
     def __iter__(self) -> Iterator[Token]:
         for token in super().__iter__():
             if token["type"] in {"StartTag", "EmptyTag"}:
-                written = {name: _read(value) for (_, name), value in token["data"].items()}
+                written = {name: _read(name, value) for (_, name), value in token["data"].items()}
                 attributes = _address(token["name"], written)
                 token["data"] = {(None, name): escape(value) for name, value in attributes.items()}
             yield token
 
 
-def _read(value: str) -> str:
+def _read(name: str, value: str) -> str:
     """Read an attribute as written in the document: entities become characters, once."""
-    return _UNFIT.sub("\ufffd", convert_entities(value))
+    if value.startswith(OURS):
+        return (HERE if name == "id" else "") + value[1:]
+    return without_marks(_UNFIT.sub("\ufffd", convert_entities(without_places(value))), instead="\ufffd")
 
 
 def _address(tag: str, written: dict[str, str]) -> dict[str, str]:
     for name in ("href", "src"):
         target = targets.resolve(written.pop(name)) if name in written else None
         if target is not None:
-            rel = {} if tag != "a" or target.startswith(targets.FILE_SCHEME) else {"rel": "noopener nofollow"}
+            is_ours = target.startswith((targets.FILE_SCHEME, "#"))
+            rel = {} if tag != "a" or is_ours else {"rel": "noopener nofollow"}
             return {name: target, **written, **rel}
     return written

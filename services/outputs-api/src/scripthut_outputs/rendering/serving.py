@@ -1,18 +1,21 @@
-"""Fill a rendered document's private links with addresses, for one task and one reader. Pure and fast.
+"""Fill a rendered document's private links and ids with addresses, for one task and one reader. Pure and fast.
 
 All of this rests on what `sanitising` promises of its output: `<` stands in no text and no value, and `href` and
 `src` are written first. Nothing an author writes can therefore look like `<a href="scripthut-file:`.
 """
 
 import re
+from hashlib import sha256
 from urllib.parse import unquote_to_bytes
 
 from . import targets
+from .marks import HERE
 
 EAGER_IMAGES = 12
 _PRIVATE = re.compile(rf'(<a|<img)( (?:href|src)="){targets.FILE_SCHEME}([^"#]*)(#[^"]*)?"')
 _TAG = re.compile(r"<(a|/a|img)\b([^<>]*)>")
-_HEADING = re.compile(r"<(/?)h([1-6])>")
+_HEADING = re.compile(r"<(/?)h([1-6])(?=[ >])")
+_PLAIN_PATH = re.compile(rb"[A-Za-z0-9._/-]{1,100}").fullmatch
 _ATTRIBUTE = re.compile(r'([a-z]+)="([^"]*)"')
 
 
@@ -21,8 +24,20 @@ def file_url(run_id: str, task_id: str, path: bytes) -> str:
     return _prefix(run_id, task_id) + targets.encode_path(path)
 
 
+def scope(task_id: str, path: bytes) -> str:
+    """What stands before each id of one document: `doc:train-0/task-summary.md:`, without a path for a run summary.
+
+    No id of our own pages has a colon, and neither has a task's id or a slug. A path that is not plain is told by the
+    beginning of its SHA-256.
+    """
+    if not path:
+        return f"doc:{task_id}:"
+    name = path.decode("ascii") if _PLAIN_PATH(path) else f"~{sha256(path).hexdigest()[:16]}"
+    return f"doc:{task_id}/{name}:"
+
+
 def fill(html: str, *, run_id: str, task_id: str, path: bytes = b"") -> str:
-    """Write real addresses for the links to the task's own files.
+    """Write real addresses for the links to the task's own files, and give its ids their scope.
 
     Args:
         html: as `render` gave it.
@@ -31,6 +46,7 @@ def fill(html: str, *, run_id: str, task_id: str, path: bytes = b"") -> str:
         path: the document's own path in the output directory, for links relative to its folder; a run-summary
             fragment counts as lying at the top.
     """
+    html = html.replace(HERE, scope(task_id, path))
     prefix = _prefix(run_id, task_id)
     folder = path.rpartition(b"/")[0]
     if not folder and f'"{targets.FILE_SCHEME}..' not in html:
@@ -68,7 +84,7 @@ def for_our_pages(filled: str, *, run_id: str, task_id: str, headings_from: int 
         return found[0] if images <= EAGER_IMAGES else f'{found[0][:-1]} loading="lazy">'
 
     shown = _TAG.sub(replace, filled)
-    return _HEADING.sub(lambda found: f"<{found[1]}h{min(6, int(found[2]) + headings_from - 1)}>", shown)
+    return _HEADING.sub(lambda found: f"<{found[1]}h{min(6, int(found[2]) + headings_from - 1)}", shown)
 
 
 def _prefix(run_id: str, task_id: str) -> str:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
+from .marks import HERE
+
 FILE_SCHEME = "scripthut-file:"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _EDGES = "".join(map(chr, range(0x21)))
@@ -14,8 +16,9 @@ _URL_SAFE = "%:/?#[]@!$&()*+,;=~-._"
 def resolve(target: str) -> str | None:
     """Give the address to write for `target`, read as a browser reads it; `None` when it must go.
 
-    Web addresses stay. A relative path becomes `scripthut-file:<percent-encoded path>`, its dots resolved; it may
-    still begin with `../`, since only the one who serves it knows the document's folder.
+    Web addresses stay. A place in the document, `#results`, gets the mark of its scope. A relative path becomes
+    `scripthut-file:<percent-encoded path>`, its dots resolved; it may still begin with `../`, since only the one who
+    serves it knows the document's folder.
     """
     seen = target.strip(_EDGES).translate(_SWALLOWED)
     scheme = _SCHEME.match(seen)
@@ -24,7 +27,7 @@ def resolve(target: str) -> str | None:
     if seen.startswith(("/", "\\")):
         return _encode(seen.replace("\\", "/"))
     if seen.startswith("#"):
-        return _encode(seen) if len(seen) > 1 else None
+        return f"#{HERE}{_encode(seen[1:])}" if len(seen) > 1 else None
     return _own_file(seen)
 
 
