@@ -33,7 +33,7 @@ def test_a_pdf_that_may_act_waits_to_be_opened(act: bytes) -> None:
 
     (details,) = page.all_of("details")
     assert "open" not in details
-    assert "It may hold scripts" in page.text
+    assert "This PDF may hold scripts" in page.text
 
 
 def test_a_pdf_too_large_to_look_through_waits_too() -> None:

@@ -64,6 +64,7 @@ def test_a_tree_that_is_too_large_is_text() -> None:
     preview = shown("a.json", b"[" + b"1," * 3_000_000 + b"1]")
 
     assert preview.reason == "it is too large to be shown as a tree"
+    assert 'x?view=source&amp;end=tail">Show its end</a>' in preview.html
 
 
 def test_lines_are_values_and_a_broken_one_says_what_is_wrong() -> None:

@@ -16,7 +16,7 @@ def show(content: bytes, asked: Asked) -> str:
     caption = f"The first {len(shown)} bytes" if len(shown) < asked.size_bytes else "All of its bytes"
     return (
         f'<dl class="properties">{terms}</dl><p class="preview-facts">{caption}</p>'
-        f'<pre class="dump" tabindex="0" role="region" aria-label="{caption}">{safe(dump(shown))}</pre>'
+        f'<pre class="dump" tabindex="0" role="group" aria-label="{caption}">{safe(dump(shown))}</pre>'
     )
 
 

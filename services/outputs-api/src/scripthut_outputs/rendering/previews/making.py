@@ -35,7 +35,7 @@ def make(asked: Asked, content: bytes) -> Preview:
     except ValueError as error:
         reason = f"There is no preview of this file: {error}. This is its text."
         shown = min(len(content), MAX_TEXT_BYTES)
-        head = msgspec.structs.replace(asked, span=Span(length=shown), first_line=1)
+        head = msgspec.structs.replace(asked, span=Span(length=shown), is_source=True)
         return Preview(html=said + note(reason) + texts.show(content[:shown], head), reason=str(error))
 
 
@@ -45,5 +45,5 @@ def escaped(content: bytes, reason: str) -> Preview:
     said = note(f"There is no preview of this file: {reason}. This is its text.")
     if len(content) > _SHOWN_ESCAPED_BYTES:
         said += note(f"The first {_SHOWN_ESCAPED_BYTES // 1024} KiB of it.")
-    html = f'{said}<pre class="lines" tabindex="0" role="region" aria-label="Text">{safe(text)}</pre>'
+    html = f'{said}<pre class="lines" tabindex="0" role="group" aria-label="Text">{safe(text)}</pre>'
     return Preview(html=html, reason=reason)

@@ -106,7 +106,7 @@ class _Room:
     """Writes cells while there is room for them."""
 
     def __init__(self, language: str, asked: Asked) -> None:
-        self._lexer = code.lexer_named(language or "python")
+        self._language = language or "python"
         self._asked = asked
         self._documents = 0
         self._left_pictures = MAX_PICTURE_BYTES
@@ -129,13 +129,11 @@ class _Room:
     def _code(self, source: str) -> str:
         if not source.strip():
             return ""
-        if len(source) > self._left_code or self._lexer is None:
-            shown = safe(source[: max(0, self._left_code)])
-            rest = "" if len(source) <= self._left_code else note("The code goes on; the file has all.")
-        else:
-            shown, rest = "\n".join(code.coloured(source, self._lexer)), ""
+        lines = code.coloured(source, self._language) if len(source) <= self._left_code else None
+        shown = safe(source[: max(0, self._left_code)]) if lines is None else "\n".join(lines)
+        rest = "" if len(source) <= self._left_code else note("The code goes on; the file has all.")
         self._left_code -= len(source)
-        return f'<pre class="cell-code" tabindex="0" role="region" aria-label="Code">{shown}</pre>{rest}'
+        return f'<pre class="cell-code" tabindex="0" role="group" aria-label="Code">{shown}</pre>{rest}'
 
     def _output(self, output: Output) -> str:
         if output.output_type == "stream":
@@ -211,7 +209,7 @@ class _Room:
             else ""
         )
         shown = "\n".join(lines[:_MAX_STREAM_LINES])
-        return f'<pre class="cell-output{kind}" tabindex="0" role="region" aria-label="Output">{shown}</pre>{rest}'
+        return f'<pre class="cell-output{kind}" tabindex="0" role="group" aria-label="Output">{shown}</pre>{rest}'
 
 
 def _active(bundle: dict[str, Any]) -> list[str]:

@@ -28,8 +28,10 @@ def show(content: bytes, asked: Asked) -> str:
     frame = f'<iframe class="pdf" src="{address}?framed=1" title="{title}" loading="lazy"></iframe>'
     if asked.is_whole and is_quiet(content):
         return offer + frame
-    why = note("It may hold scripts. Your browser's viewer keeps them apart from this site, but they can open dialogs.")
-    return f'{offer}<details class="pdf-frame"><summary>Show it here</summary>{why}{frame}</details>'
+    why = note(
+        "This PDF may hold scripts. Your browser's viewer keeps them apart from this site, but they can open dialogs."
+    )
+    return f'{offer}{why}<details class="pdf-frame"><summary>Show it here</summary>{frame}</details>'
 
 
 def is_quiet(content: bytes) -> bool:

@@ -160,7 +160,7 @@ def _html(table: Table, rows: Rows, asked: Asked, *, is_complete: bool, first_ro
         for number, row in enumerate(rows, first_row)
     )
     return (
-        f'<div class="table-frame" tabindex="0" role="region" aria-label="Table">'
+        f'<div class="table-frame" tabindex="0" role="group" aria-label="Table">'
         f'<table class="cells"{" data-complete" if is_complete else ""}>'
         f'<thead><tr><th scope="col" class="row">#</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )

@@ -42,7 +42,7 @@ def numbered(lines: Sequence[str], asked: Asked, encoding: str) -> str:
     first = asked.first_line + is_tail + (len(lines) - len(kept) if is_tail else 0)
     facts = _facts(len(kept), len(lines), asked, encoding)
     body = "".join(_line(line, number, asked) for number, line in enumerate(kept, first if asked.first_line else 0))
-    return f'{facts}<pre class="lines" tabindex="0" role="region" aria-label="Text">{body}</pre>'
+    return f'{facts}<pre class="lines" tabindex="0" role="group" aria-label="Text">{body}</pre>'
 
 
 def _line(line: str, number: int, asked: Asked) -> str:
@@ -73,5 +73,6 @@ def _facts(shown: int, read_lines: int, asked: Asked, encoding: str) -> str:
     words = ("last", "beginning", "head") if is_tail else ("first", "end", "tail")
     amount = f"{shown:,} line{'s' if shown != 1 else ''}"
     said.insert(0, f"The {words[0]} {amount} of a file of {asked.size_bytes:,} bytes.")
-    other = f'<a href="{safe(asked.url)}?end={words[2]}">Show its {words[1]}</a>'
+    view = "view=source&amp;" if asked.is_source else ""
+    other = f'<a href="{safe(asked.url)}?{view}end={words[2]}">Show its {words[1]}</a>'
     return f'<p class="preview-facts">{safe(" ".join(said))} {other}</p>'
