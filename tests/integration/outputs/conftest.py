@@ -12,6 +12,7 @@ from scripthut_common.database import Database
 from scripthut_outputs.migrations import MIGRATIONS
 from scripthut_outputs.tables import METADATA
 from tests.integration.outputs.house import House
+from tests.integration.outputs.serving_pages import Served, serving
 from tests.testbed.databases import Databases
 
 
@@ -41,6 +42,13 @@ def house(database: Database, tmp_path: Path) -> Iterator[House]:
     house = House(database, tmp_path)
     yield house
     house.previewer.close()
+
+
+@pytest.fixture
+async def served(house: House) -> AsyncIterator[Served]:
+    """The whole application on a port."""
+    async with serving(house) as found:
+        yield found
 
 
 async def _migrate(uri: str) -> None:

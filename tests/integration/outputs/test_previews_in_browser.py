@@ -6,7 +6,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.integration.outputs.house import House, ended
-from tests.integration.outputs.test_pages_in_browser import HOSTILE, address, assert_harmless, png, signed_in
+from tests.integration.outputs.serving_pages import signed_in
+from tests.integration.outputs.test_pages_in_browser import HOSTILE, address, assert_harmless, png
 from tests.testbed.browser import Browser
 
 __all__ = ["address"]  # a fixture
