@@ -37,9 +37,11 @@ async def database(migrated_uri: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def house(database: Database, tmp_path: Path) -> House:
+def house(database: Database, tmp_path: Path) -> Iterator[House]:
     """The whole application, without a server."""
-    return House(database, tmp_path)
+    house = House(database, tmp_path)
+    yield house
+    house.previewer.close()
 
 
 @pytest.fixture

@@ -30,8 +30,10 @@ from scripthut_outputs.catalog.updates import Updates
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.parts import Parts
+from scripthut_outputs.controllers.previewing import Previewer
 from scripthut_outputs.controllers.standing import Bounds
 from scripthut_outputs.controllers.telling import Telling
+from scripthut_outputs.documents.workers import Workers
 from scripthut_outputs.ledger import FileState, Place, kind_of
 from scripthut_outputs.live import Hub, Tempo
 from scripthut_outputs.live.metrics import Metrics
@@ -61,11 +63,14 @@ class House:
         self.creating = Creating(database, self.cache)
         self.live_metrics = Metrics(CollectorRegistry())
         self.hub = Hub(Updates(database), self.reading.clusters, Telling(Bounds()), tempo or Tempo(), self.live_metrics)
+        workers = Workers(count=1, timeout_s=30.0, memory_bytes=512 * 1024 * 1024)
+        self.previewer = Previewer(self.blobs, self.cache, workers)
         self.parts = Parts(
             reading=self.reading,
             creating=self.creating,
             pins=Pins(database, self.cache),
             blobs=self.blobs,
+            previewer=self.previewer,
             clusters=frozenset({"daint", "eiger"}),
             login_codes=self.login_codes,
             tokens=Tokens(self.tokens_file),
@@ -79,6 +84,11 @@ class House:
         self.rules = Rules(
             allowed_hosts=frozenset({"localhost"}), cors_origins=frozenset({b"https://friend.example.org"})
         )
+        self.app = app.build(self.parts, self.rules)
+
+    def use(self, previewer: Previewer) -> None:
+        """Let another previewer make what pages show."""
+        self.parts = msgspec.structs.replace(self.parts, previewer=previewer)
         self.app = app.build(self.parts, self.rules)
 
     def client(self, actor: str | None = "ada", **headers: str) -> httpx.AsyncClient:

@@ -5,7 +5,8 @@ from html import escape
 
 import pytest
 
-from scripthut_outputs.documents.press import MIB, Press
+from scripthut_outputs.documents.press import Press
+from scripthut_outputs.documents.workers import MIB
 
 HANGS = b"<p " + b"".join(b"a%d=1 " % number for number in range(60_000)) + b">"
 GROWS = b"".join(b"<code class=language-%d>" % number for number in range(3000)) + b"<p>x" * 60_000

@@ -1,10 +1,8 @@
-"""Names, sizes, times and logs read well, whatever bytes they are."""
+"""Names, sizes and times read well, whatever bytes they are."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from scripthut_common import text
 
@@ -67,19 +65,3 @@ def test_times_are_utc_for_people_and_for_machines() -> None:
 
     assert text.when(at) == "3 Nov 2026, 17:05 UTC"
     assert text.machine_time(at) == "2026-11-03T17:05:09Z"
-
-
-def test_a_log_loses_its_terminal_codes_and_what_was_written_over() -> None:
-    raw = b"\x1b[1;31merror\x1b[0m\r\nprogress 10%\rprogress 100%\n\x1b]0;title\x07done \xff\x00\n\n"
-
-    assert text.log(raw) == "error\nprogress 100%\ndone \ufffd\ufffd"
-
-
-def test_the_tail_says_whether_more_was_written() -> None:
-    assert text.tail("a\nb\nc", 2) == ("b\nc", True)
-    assert text.tail("a\nb", 2) == ("a\nb", False)
-
-
-@given(st.binary())
-def test_no_log_turns_the_page_around(raw: bytes) -> None:
-    assert not set(text.log(raw)) & set("\x00\x07\x1b\r\u202e\u2066")

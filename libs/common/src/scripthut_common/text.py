@@ -1,4 +1,4 @@
-"""Names, sizes, times and logs as text for people, in pages and terminals. Pure; nothing here is HTML."""
+"""Names, sizes and times as text for people, in pages and terminals. Pure; nothing here is HTML."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -64,19 +64,6 @@ def duration(lasted: timedelta) -> str:
     if days == 0:
         return f"{hours} h {minutes % 60:02d} min"
     return f"{days} d {hours % 24} h"
-
-
-def log(raw: bytes) -> str:
-    """Show program output: terminal codes go, a line that was written over shows its last state."""
-    text = _TERMINAL.sub("", raw.decode("utf-8", "replace")).replace("\r\n", "\n")
-    lines = (written.rstrip("\r").rpartition("\r")[2] for written in text.split("\n"))
-    return "\n".join(_INVISIBLE.sub("\ufffd", shown) for shown in lines).rstrip("\n")
-
-
-def tail(text: str, max_lines: int) -> tuple[str, bool]:
-    """Give the last lines of a text, and whether some were left out."""
-    lines = text.split("\n")
-    return "\n".join(lines[-max_lines:]), len(lines) > max_lines
 
 
 def _stand_in(found: re.Match[str]) -> str:

@@ -82,6 +82,8 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     every 30 s. `cluster_unseen_after_s`: one of which no round went well for so long, too.
     `max_rendered_bytes`: so much of a document is rendered, by `render_workers` processes that a document may hold
     for `render_timeout_s` and fill by `render_memory_bytes`.
+    `preview_workers` processes, each started when first needed, show files on pages; one file may hold one for
+    `preview_timeout_s` and fill it by `preview_memory_bytes`. Readers wait for their turn for `preview_wait_s`.
     `archives_at_once`: so many archives are made at the same time, `archives_each` of them for one person; others wait
     for `archive_wait_s`. Who takes nothing of an archive for `archive_stalled_s` is cut off.
     `streams_at_once`: so many streams of events are open at the same time, `streams_each` of them of one person; who
@@ -105,6 +107,10 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     render_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     render_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * MIB)] = 512 * MIB
     render_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    preview_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    preview_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    preview_memory_bytes: Annotated[int, msgspec.Meta(ge=64 * MIB)] = 512 * MIB
+    preview_wait_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     archives_at_once: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     archives_each: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     archive_wait_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0

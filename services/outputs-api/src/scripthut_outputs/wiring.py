@@ -44,11 +44,13 @@ from .controllers.door import Rules
 from .controllers.inlining import MaxInline
 from .controllers.parts import Parts
 from .controllers.places import StreamLimits
+from .controllers.previewing import Previewer
 from .controllers.standing import Bounds
 from .controllers.telling import Telling
 from .controllers.turns import Limits
 from .documents.loop import Renderer
 from .documents.press import Press
+from .documents.workers import Workers
 from .intake import Intake
 from .live import Hub, Noting, Tempo
 from .live.metrics import Metrics as LiveMetrics
@@ -79,11 +81,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     databases: Sequence[Database]
     app: App | None
     collecting: "Collecting | None"
+    previewer: Previewer | None = None
 
     async def close(self) -> None:
         """Let go of clusters, workers and database; the bus belongs to whoever gave it."""
         if self.collecting is not None:
             await self.collecting.close()
+        if self.previewer is not None:
+            await asyncio.to_thread(self.previewer.close)
         for database in self.databases:
             await database.close()
 
@@ -191,12 +196,13 @@ class _Plan:
             checks["outputs.clusters"] = self._check_clusters
         health = Health(pulse, {**checks, **other_checks}, registry)
         loops = relay.loops()
-        served = collecting = None
+        served = collecting = previewer = None
         if Role.API in self._roles:
             cache = Cache()
             reading = Reading(self._database, cache, renderer=RENDERER)
             hub = self._hub(reading, registry)
-            served = self._app(health, cache, reading, hub)
+            previewer = self._previewer(cache)
+            served = self._app(health, cache, reading, hub, previewer)
             loops += self._api_loops(served, cache, hub)
         if Role.COLLECTOR in self._roles:
             collecting = self._collecting(registry)
@@ -208,6 +214,7 @@ class _Plan:
             databases=(self._database, self._intake_database),
             app=served,
             collecting=collecting,
+            previewer=previewer,
         )
 
     def _collecting(self, registry: CollectorRegistry) -> Collecting:
@@ -260,7 +267,16 @@ class _Plan:
         )
         return Hub(Updates(self._database), reading.clusters, Telling(self._bounds), tempo, LiveMetrics(registry))
 
-    def _app(self, health: Health, cache: Cache, reading: Reading, hub: Hub) -> App:
+    def _previewer(self, cache: Cache) -> Previewer:
+        settings = self._settings
+        workers = Workers(
+            count=settings.preview_workers,
+            timeout_s=settings.preview_timeout_s,
+            memory_bytes=settings.preview_memory_bytes,
+        )
+        return Previewer(self._blobs, cache, workers, wait_s=settings.preview_wait_s)
+
+    def _app(self, health: Health, cache: Cache, reading: Reading, hub: Hub, previewer: Previewer) -> App:
         settings = self._settings
         tokens_file = Path(settings.tokens_file)
         key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
@@ -269,6 +285,7 @@ class _Plan:
             creating=Creating(self._database, cache),
             pins=Pins(self._database, cache),
             blobs=self._blobs,
+            previewer=previewer,
             clusters=frozenset(self._clusters),
             login_codes=LoginCodes(self._database),
             tokens=Tokens(tokens_file),

@@ -81,7 +81,7 @@ def test_an_image_that_a_document_shows_is_not_shown_again() -> None:
 
     panel = shown(found)
 
-    assert [image.name for image in panel.images] == ["other.svg"]
+    assert [figure.name for figure in panel.figures] == ["other.svg"]
     assert [file.name for file in panel.files] == ["task-summary.md", "loss.png", "other.svg"]
 
 
@@ -121,7 +121,7 @@ def test_a_failed_task_shows_its_error_output_unfolded() -> None:
 
     panel = shown(found, tails, outcome=Outcome.FAILED, exit_code=3)
 
-    assert [(log.title, log.is_open, log.text) for log in panel.logs] == [
+    assert [(log.title, log.is_open, log.html) for log in panel.logs] == [
         ("Standard error", True, "\n".join(["line"] * showing.MAX_LOG_LINES)),
         ("Standard output", False, "fine"),
     ]

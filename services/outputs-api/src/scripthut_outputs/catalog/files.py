@@ -12,7 +12,7 @@ from scripthut_outputs.rendering import notice
 from scripthut_outputs.tables import DOCUMENTS, FILES, ITEMS
 
 from . import cursors, wording
-from .views import Contribution, Item, OutputFile, Rendered, RunHead, RunSummary, TaskOutputs
+from .views import Contribution, Item, Neighbours, OutputFile, Rendered, RunHead, RunSummary, TaskOutputs
 
 ROW = (
     FILES.c.path,
@@ -90,6 +90,16 @@ async def read_outputs(
         files=files,
         next=cursors.write(files[-1].row.path) if len(rows) > limit else None,
     )
+
+
+async def read_neighbours(connection: AsyncConnection, run_id: str, task_id: str, path: bytes) -> Neighbours:
+    """Read which stored files stand before and after one, whether that is stored or not."""
+    is_later = FILES.c.path != TASK_SUMMARY_NAME.encode()
+    place, here = tuple_(is_later, FILES.c.path), (path != TASK_SUMMARY_NAME.encode(), path)
+    stored = select(FILES.c.path).where(*_of(run_id, task_id, Place.OUTPUT), FILES.c.state == FileState.STORED).limit(1)
+    before = stored.where(place < here).order_by(is_later.desc(), FILES.c.path.desc())
+    after = stored.where(place > here).order_by(is_later, FILES.c.path)
+    return Neighbours(before=await connection.scalar(before), after=await connection.scalar(after))
 
 
 async def read_summary(connection: AsyncConnection, run: RunHead, *, renderer: str) -> RunSummary:

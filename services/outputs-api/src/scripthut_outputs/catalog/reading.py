@@ -18,6 +18,7 @@ from .views import (
     Contribution,
     Item,
     ItemList,
+    Neighbours,
     Panel,
     Rendered,
     RunHead,
@@ -123,6 +124,11 @@ class Reading:
             ("file", task_id, path),
             lambda connection: files.read_file(connection, run_id, task_id, Place.OUTPUT, path),
         )
+
+    async def neighbours(self, run_id: str, task_id: str, path: bytes) -> Neighbours:
+        """The stored files before and after one of a task's files."""
+        async with self._database.transaction() as connection:
+            return await files.read_neighbours(connection, run_id, task_id, path)
 
     async def ledgers(self, run_id: str, task_ids: Sequence[str], *, max_rows: int) -> list[Ledger]:
         """The whole ledgers of the first of these tasks, as many as one read takes; at least one."""

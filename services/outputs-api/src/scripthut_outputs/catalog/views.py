@@ -159,6 +159,13 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
     rendered: Rendered | None
 
 
+class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
+    """The stored files before and after one, in the order of `TaskOutputs`; `None` at either end."""
+
+    before: bytes | None
+    after: bytes | None
+
+
 class TaskOutputs(msgspec.Struct, frozen=True, kw_only=True):
     """A page of a task's output files: task-summary.md first, then by path bytes.
 

@@ -86,7 +86,10 @@ async def log(api: Api, screen: Screen, run_id: str, task_id: str, wanted: Log) 
         return Exit.NOT_FOUND
     if found.truncated:
         screen.note(f"Only the end of {wanted.name} was collected; all of it is at {text.name(found.path or '')}.")
-    shown = text.log(found.content.encode())
+    # The renderer takes a while to load, and few commands need it.
+    from scripthut_outputs.rendering.previews import terminal  # noqa: PLC0415
+
+    shown = terminal.plain(found.content.encode())
     if shown:
         screen.say(shown)
     return Exit.FINE

@@ -19,14 +19,16 @@ _TEXTS = (
 _CAGE = b"sandbox; default-src 'none'"
 # Drawings by plotting programs carry their style and rasters inside; in the sandbox neither can act.
 _CAGE_OF_DRAWINGS = _CAGE + b"; style-src 'unsafe-inline'; img-src data:; font-src data:"
+_CAGE_IN_A_FRAME = _CAGE + b"; frame-ancestors 'self'"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def headers_for(path: bytes, *, is_followed: bool = False) -> list[tuple[bytes, bytes]]:
+def headers_for(path: bytes, *, is_framed: bool = False, is_followed: bool = False) -> list[tuple[bytes, bytes]]:
     """Content type, disposition and policy for a file of this name.
 
-    Images and text are shown, text only ever as plain text; everything else is saved. What is followed while its task
-    runs may be another one in a moment, and is asked for each time.
+    Images and text are shown, text only ever as plain text; everything else is saved, but a PDF in a frame of our own
+    page (`is_framed`) is shown there. What is followed while its task runs may be another one in a moment, and is asked
+    for each time.
     """
     suffix = path[path.rfind(b".") :].lower() if b"." in path.rpartition(b"/")[2] else b""
     kind, is_shown, cage = b"application/octet-stream", False, _CAGE
@@ -36,7 +38,8 @@ def headers_for(path: bytes, *, is_followed: bool = False) -> list[tuple[bytes, 
     elif suffix in _TEXTS:
         kind, is_shown = b"text/plain; charset=utf-8", True
     elif suffix == b".pdf":
-        kind = b"application/pdf"
+        kind, is_shown = b"application/pdf", is_framed
+        cage = _CAGE_IN_A_FRAME if is_framed else _CAGE
     return [
         (b"content-type", kind),
         (b"content-disposition", _disposition(path, is_shown=is_shown)),

@@ -32,6 +32,8 @@ ACTION = Action.READ_RUN
 PATHSEND = "http.response.pathsend"
 Answer = Callable[[Receive, Send], Awaitable[None]]
 _METHODS = frozenset({"GET", "HEAD"})
+# What the page of a PDF asks for in its frame; opened by itself, it is saved as ever.
+_FRAMED = b"framed=1"
 _CONDITIONS = frozenset({b"if-match", b"if-none-match", b"range", b"if-range"})
 
 
@@ -81,12 +83,15 @@ class Files:
         if scope["method"] not in _METHODS:
             raise MethodNotAllowedException(headers={"allow": "GET, HEAD"})
 
+        is_framed = scope["query_string"] == _FRAMED and (b"sec-fetch-dest", b"document") not in scope["headers"]
+
         async def describe() -> _Served:
             task_id = _text(task)
             require_ids(task_id)
-            return _describe(await self._reading.file(run_id, task_id, unquote_to_bytes(path)))
+            row = await self._reading.file(run_id, task_id, unquote_to_bytes(path))
+            return _describe(row, is_framed=is_framed)
 
-        return await self._reading.cache.get(run_id, ("served", task, path), describe)
+        return await self._reading.cache.get(run_id, ("served", task, path, is_framed), describe)
 
     async def _choose(self, served: _Served, scope: HTTPScope, *, is_head: bool) -> Answer:
         """Have everything ready that can fail, before the first byte is sent."""
@@ -149,14 +154,14 @@ class Files:
         return answer
 
 
-def _describe(row: LedgerRow) -> _Served:
+def _describe(row: LedgerRow, *, is_framed: bool) -> _Served:
     if row.state is not FileState.STORED or row.sha256 is None or row.stored_bytes is None:
         if row.removed_at is not None:
             raise LeftOut(f"this file is no longer here: {row.reason}")
         more = f": {row.reason}" if row.reason else ""
         raise LeftOut(f"this file was left out ({row.state}){more}")
     etag = f'"{row.sha256}"'.encode()
-    shown = headers_for(row.path, is_followed=row.followed_at is not None)
+    shown = headers_for(row.path, is_framed=is_framed, is_followed=row.followed_at is not None)
     headers = [*shown, (b"etag", etag), (b"accept-ranges", b"bytes")]
     length = (b"content-length", str(row.stored_bytes).encode())
     whole = {"type": "http.response.start", "status": 200, "headers": [*headers, length]}

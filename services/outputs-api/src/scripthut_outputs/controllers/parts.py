@@ -15,6 +15,7 @@ from scripthut_outputs.live import Hub
 
 from .inlining import MaxInline
 from .places import StreamLimits
+from .previewing import Previewer
 from .small import Blobs
 from .standing import Bounds
 from .turns import Limits
@@ -31,6 +32,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     creating: Creating
     pins: Pins
     blobs: Blobs
+    previewer: Previewer
     clusters: Collection[str]
     login_codes: LoginCodes
     tokens: Tokens

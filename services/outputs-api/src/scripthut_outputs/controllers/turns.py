@@ -14,7 +14,7 @@ class TooBusy(TransientError):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many archives are made at once, in all and for one person; how long one waits for a turn, in seconds.
+    """How many are made at once, in all and for one person; how long one waits for a turn, in seconds.
 
     A receiver who takes nothing for `stalled_after_s` loses the turn.
     """
@@ -26,10 +26,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turns:
-    """Gives turns, first come, first served."""
+    """Gives turns, first come, first served. `busy` is what a person is told for whom there is none in time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        busy: str = "too many archives are being downloaded just now: try again when one has ended",
+    ) -> None:
         self._limits = limits
+        self._busy = busy
         self._all = asyncio.Semaphore(limits.at_once)
         self._own: dict[str, asyncio.Semaphore] = {}
         self._interested: dict[str, int] = {}
@@ -58,7 +64,7 @@ class Turns:
             async with asyncio.timeout_at(waits_until):
                 await turns.acquire()
         except TimeoutError as error:
-            raise TooBusy("too many archives are being downloaded just now: try again when one has ended") from error
+            raise TooBusy(self._busy) from error
         try:
             yield
         finally:

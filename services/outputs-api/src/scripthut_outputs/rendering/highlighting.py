@@ -125,10 +125,10 @@ class Highlighter:
         return coloured
 
 
-def highlight(code: str, language: str) -> str | None:
+def highlight(code: str, language: str, *, max_characters: int = MAX_CHARACTERS) -> str | None:
     """Give `code` as HTML with coloured spans; `None` for an unknown language, and for what takes too long."""
     name = LANGUAGES.get(language.lower())
-    if name is None or len(code) > MAX_CHARACTERS or _SLOW.search(code):
+    if name is None or len(code) > max_characters or _SLOW.search(code):
         return None
     # Finding a lexer loads the module of that language alone; most documents need none.
     from pygments.lexers import get_lexer_by_name  # noqa: PLC0415

@@ -2,6 +2,7 @@
 import * as copying from "./copying.js";
 import * as keys from "./keys.js";
 import { follow } from "./live.js";
+import * as previews from "./preview.js";
 import { refresh } from "./refresh.js";
 import { localise } from "./times.js";
 import { onNewParts } from "./updating.js";
@@ -19,6 +20,7 @@ setInterval(() => localise(document), 1000);
 function start(root) {
   localise(root);
   copying.start(root);
+  previews.start(root);
 }
 
 // A link to a task's panel, where the panel stands on another page of the list or there is none: its own page has all.

@@ -11,13 +11,14 @@ from scripthut_outputs.catalog.asked import ItemsAsked
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item, Panel, RunHead
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
-from scripthut_outputs.controllers.problems import LeftOut
 from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
+from scripthut_outputs.rendering.previews import terminal
 
 from . import filters, showing
 from .cards import RunCard, run_card
 from .filters import ItemsBar
+from .glimpses import Glimpses
 from .rows import Row, row
 
 ITEMS_A_PAGE = 100
@@ -64,20 +65,6 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     is_moving: bool
     is_later: bool
     download: showing.Download | None
-
-
-class LogPage(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is kept of standard output or error; `is_cut`: only its end is."""
-
-    log_title: str
-    run_name: str
-    run_url: str
-    task_name: str
-    task_url: str
-    text: str
-    shown: str
-    size: str
-    is_cut: bool
 
 
 async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, head: RunHead, view: View) -> RunPage:
@@ -131,12 +118,14 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         stderr=logs[Place.STDERR],
         collection_reason=item.collection_reason,
     )
-    panel = showing.panel(item, found, await _tails(blobs, found), Allowance(max_inline), is_open=True)
+    allowance = Allowance(max_inline)
+    tables = await Glimpses(blobs, allowance).of(item, found)
+    panel = showing.panel(item, found, await _tails(blobs, found), allowance, is_open=True, tables=tables)
     return TaskPage(
         run=run,
         panel=panel,
         facts=_facts(item),
-        command=text.log(str((item.definition or {}).get("command", "")).encode("utf-8", "replace")),
+        command=terminal.plain(str((item.definition or {}).get("command", "")).encode("utf-8", "replace")),
         next_url=outputs.next and f"{panel.row.url}?cursor={outputs.next}",
         is_later=cursor is not None,
         is_moving=item.ended_at is None or item.is_extending or item.outputs_state in MOVING or panel.is_waiting,
@@ -152,33 +141,6 @@ def _stored_bytes(log: LedgerRow | None) -> int:
     return (log.stored_bytes or 0) if log is not None and log.state is FileState.STORED else 0
 
 
-async def log_page(reading: Reading, blobs: Blobs, run_id: str, task_id: str, place: Place) -> LogPage:
-    """Gather all that is kept of a log.
-
-    Raises:
-        NotFound: nothing is, or not any more.
-    """
-    item = await reading.item(run_id, task_id)
-    run = await reading.head(run_id)
-    kept = await reading.log(run_id, task_id, place)
-    if kept is not None and kept.removed_at is not None:
-        raise LeftOut(f"this log is no longer here: {kept.reason}")
-    if kept is None or kept.state is not FileState.STORED or kept.sha256 is None:
-        raise NotFound("there is no such log")
-    raw = await blobs.read(kept.sha256)
-    return LogPage(
-        log_title=showing.LOGS[place],
-        run_name=text.name(run.name),
-        run_url=f"/ui/runs/{run_id}",
-        task_name=text.name(item.task_name),
-        task_url=f"/ui/runs/{run_id}/tasks/{task_id}",
-        text=text.log(raw),
-        shown=text.size(len(raw)),
-        size=text.size(kept.size_bytes),
-        is_cut=len(raw) < (kept.size_bytes or 0),
-    )
-
-
 async def _panels(
     reading: Reading, blobs: Blobs, items: Sequence[Item], since: int, allowance: Allowance
 ) -> tuple[showing.TaskPanel, ...]:
@@ -192,8 +154,16 @@ async def _panels(
         max_files=_FILES_A_PANEL,
         max_html_bytes=_DOCUMENT_BYTES,
     )
+    glimpses = Glimpses(blobs, allowance)
     made = [
-        showing.panel(item, found[item.task_id], await _tails(blobs, found[item.task_id]), allowance, is_open=True)
+        showing.panel(
+            item,
+            found[item.task_id],
+            await _tails(blobs, found[item.task_id]),
+            allowance,
+            is_open=True,
+            tables=await glimpses.of(item, found[item.task_id]),
+        )
         for item in changed
     ]
     panels = [panel for panel in made if panel.has_anything]

@@ -12,6 +12,7 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import RunOverview
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.rendering import RENDERER
+from scripthut_outputs.rendering.previews import PREVIEWS
 
 from . import assets, banners, templating
 
@@ -46,17 +47,19 @@ async def kept(
     run_id: str,
     made_of: tuple[object, ...],
     make: Callable[[], Awaitable[bytes]],
+    *,
+    policy: str = templating.POLICY,
 ) -> Response[Any]:
     """Answer with a page that changes only with what it is made of; readers who ask again are told so."""
-    etag = f'W/"{sha256(repr((*made_of, assets.version(), RENDERER)).encode()).hexdigest()[:32]}"'
+    etag = f'W/"{sha256(repr((*made_of, assets.version(), RENDERER, PREVIEWS)).encode()).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == etag:
-        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
-    return templating.answer(await reading.cache.get(run_id, ("page", etag), make), etag=etag)
+        return templating.not_modified(etag, policy=policy)
+    return templating.answer(await reading.cache.get(run_id, ("page", etag), make), etag=etag, policy=policy)
 
 
 def fresh(request: PageRequest, html: str) -> Response[Any]:
     """Answer with a page that was just made."""
     etag = f'W/"{sha256(html.encode()).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == etag:
-        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
+        return templating.not_modified(etag)
     return templating.answer(html, etag=etag)

@@ -25,9 +25,8 @@ from scripthut_outputs.controllers.asking import (
 )
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
-from scripthut_outputs.ledger import Place
 
-from . import acts, assets, filters, gathering, giving, templating
+from . import acts, assets, file_routes, filters, gathering, giving, templating
 from .cards import run_card
 from .giving import PageRequest
 
@@ -139,25 +138,10 @@ async def task(
     return await giving.kept(request, parts.reading, run_id, ("task", task_id, cursor, sorted(shown.items())), make)
 
 
-@get("/runs/{run_id:str}/tasks/{task_id:str}/{place:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
-async def log(
-    request: PageRequest,
-    run_id: FromPath[str],
-    task_id: FromPath[str],
-    place: FromPath[Literal["stdout", "stderr"]],
-    parts: NamedDependency[Parts],
-) -> Response[str]:
-    """Show all that is kept of standard output or error."""
-    found = await gathering.log_page(parts.reading, parts.blobs, run_id, task_id, Place(place))
-    return giving.fresh(
-        request, templating.write("log.html", viewer=request.user.name, **msgspec.structs.asdict(found))
-    )
-
-
 ROUTER = Router(
     "/ui",
     route_handlers=[
-        *(static, runs, run, task, log),
+        *(static, runs, run, task, file_routes.file, file_routes.log),
         *(acts.cancel, acts.collect_run, acts.collect, acts.pin, acts.unpin),
     ],
 )

@@ -10,12 +10,16 @@ from scripthut_common.layout import TASK_SUMMARY_NAME
 from scripthut_outputs.catalog.views import Contribution, Item, OutputFile, Panel
 from scripthut_outputs.controllers.inlining import Allowance
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
-from scripthut_outputs.rendering import file_url, fill, for_our_pages
+from scripthut_outputs.rendering import file_url, fill, for_our_pages, previews
+from scripthut_outputs.rendering.previews import Format, pieces, texts
 
-from . import words
+from . import addresses, figures, words
+from .figures import Figure, Picture
 from .rows import Row, row
 
 MAX_LOG_LINES = 200
+# What unfolds among other files; notebooks and PDFs need a page with rights of its own.
+_IN_PLACE = frozenset({Format.TABLE, Format.JSON, Format.JSON_LINES, Format.TEXT, Format.CODE})
 LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
 
 
@@ -37,14 +41,19 @@ class Document(_View, frozen=True, kw_only=True):
         return self.html is None and not self.is_long
 
 
-class File(_View, frozen=True, kw_only=True):
-    """A stored file, to look at or to download."""
+class File(Picture, frozen=True, kw_only=True):
+    """A stored file, to look at or to download. `fragment_url`: its preview alone, empty where its page is better."""
 
-    folder: str
+    note: str = ""
+    fragment_url: str = ""
+
+
+class Glimpse(_View, frozen=True, kw_only=True):
+    """A small table that is shown at once."""
+
     name: str
     url: str
-    size: str
-    note: str = ""
+    html: str
 
 
 class LeftOut(_View, frozen=True, kw_only=True):
@@ -61,7 +70,7 @@ class Log(_View, frozen=True, kw_only=True):
 
     title: str
     url: str
-    text: str
+    html: str
     size: str
     is_cut: bool
     is_open: bool
@@ -81,7 +90,7 @@ class TaskPanel(_View, frozen=True, kw_only=True):
     tally: str
     summary: Document | None
     documents: tuple[Document, ...]
-    images: tuple[File, ...]
+    figures: tuple[Figure, ...]
     files: tuple[File, ...]
     left_out: tuple[LeftOut, ...]
     logs: tuple[Log, ...]
@@ -92,6 +101,7 @@ class TaskPanel(_View, frozen=True, kw_only=True):
     more_files: int
     is_open: bool
     removed: str = ""
+    tables: tuple[Glimpse, ...] = ()
 
     @property
     def has_anything(self) -> bool:
@@ -104,7 +114,15 @@ class TaskPanel(_View, frozen=True, kw_only=True):
         return any(document.is_waiting for document in (self.summary, *self.documents) if document)
 
 
-def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: Allowance, *, is_open: bool) -> TaskPanel:
+def panel(
+    item: Item,
+    found: Panel,
+    tails: Mapping[Place, bytes],
+    allowance: Allowance,
+    *,
+    is_open: bool,
+    tables: tuple[Glimpse, ...] = (),
+) -> TaskPanel:
     """Show what one task left behind.
 
     Args:
@@ -113,6 +131,7 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
         tails: the last bytes of its logs, as far as they were read.
         allowance: how much HTML the page still takes.
         is_open: whether the panel is unfolded.
+        tables: those that are shown at once.
     """
     stored = [file for file in found.files if file.row.state is FileState.STORED]
     documents = [_document_of(item, file, found, allowance) for file in stored if file.row.kind is Kind.MARKDOWN]
@@ -124,7 +143,7 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
         tally=words.tally(found.counts),
         summary=summary,
         documents=tuple(documents[1:] if summary else documents),
-        images=tuple(image for image in images if f'src="{image.url}"' not in shown),
+        figures=figures.group([image for image in images if f'src="{image.url}"' not in shown]),
         files=tuple(_file(item, file) for file in stored),
         left_out=(*_left_out_files(found), *_left_out_logs(found)),
         logs=_logs(item, found, tails),
@@ -135,6 +154,7 @@ def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: All
         more_files=found.files_count - sum(file.row.count for file in found.files),
         is_open=is_open,
         removed=_removed(found.removed_count),
+        tables=tables,
     )
 
 
@@ -200,10 +220,13 @@ def _on_our_page(html: str | None, run_id: str, task_id: str, path: bytes) -> st
 def _file(item: Item, file: OutputFile) -> File:
     folder, slash, name = file.row.path.rpartition(b"/")
     is_earlier = file.row.attempt < item.attempt
+    page_url = addresses.of_file(item.run_id, item.task_id, file.row.path)
     return File(
         folder=text.name(folder + slash),
         name=text.name(name),
         url=file_url(item.run_id, item.task_id, file.row.path),
+        page_url=page_url,
+        fragment_url=f"{page_url}?fragment=1" if previews.claim(file.row.path) in _IN_PLACE else "",
         size=text.size(file.row.stored_bytes),
         note="from an earlier attempt" if is_earlier else "",
     )
@@ -242,12 +265,12 @@ def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes]) -> tuple[Log, 
             continue
         if kept is None or not kept.stored_bytes or place not in tails:
             continue
-        shown, is_cut = text.tail(text.log(tails[place]), MAX_LOG_LINES)
+        html, is_cut = texts.tail(tails[place], MAX_LOG_LINES)
         logs.append(
             Log(
                 title=LOGS[place],
-                url=f"/ui/runs/{item.run_id}/tasks/{item.task_id}/{place}",
-                text=shown,
+                url=addresses.of_log(item.run_id, item.task_id, place),
+                html=html,
                 size=text.size(kept.size_bytes),
                 is_cut=is_cut or len(tails[place]) < (kept.size_bytes or 0),
                 is_open=place is Place.STDERR and item.outcome not in {None, Outcome.SUCCEEDED},
@@ -257,5 +280,5 @@ def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes]) -> tuple[Log, 
 
 
 def _removed_log(kept: LedgerRow) -> Log:
-    said = f"({text.line(kept.reason or '')})"
-    return Log(title=LOGS[kept.place], url="", text=said, size=text.size(kept.size_bytes), is_cut=False, is_open=False)
+    said = pieces.safe(f"({text.line(kept.reason or '')})")
+    return Log(title=LOGS[kept.place], url="", html=said, size=text.size(kept.size_bytes), is_cut=False, is_open=False)

@@ -12,9 +12,16 @@ from scripthut_common import text
 from . import assets
 
 _TEMPLATES = Path(__file__).parents[2] / "templates"
+_REST_OF_POLICY = (
+    "style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none';"
+    " base-uri 'none'"
+)
+POLICY = f"default-src 'none'; img-src 'self'; {_REST_OF_POLICY}"
+POLICY_WITH_PICTURES = f"default-src 'none'; img-src 'self' data:; {_REST_OF_POLICY}"
+"""For pictures that a notebook carries inside: we write their addresses, from bytes that begin as pictures do."""
+POLICY_WITH_FRAME = f"default-src 'none'; img-src 'self'; frame-src 'self'; {_REST_OF_POLICY}"
 HEADERS = {
-    "content-security-policy": "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self';"
-    " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
@@ -46,7 +53,15 @@ def write(template: str, **shown: object) -> str:
     return _environment().get_template(template).render(**shown)
 
 
-def answer(html: str | bytes, *, status: int = 200, etag: str | None = None) -> Response[Any]:
-    """Answer with a page."""
-    headers = {**HEADERS, "etag": etag} if etag else HEADERS
+def answer(html: str | bytes, *, status: int = 200, etag: str | None = None, policy: str = POLICY) -> Response[Any]:
+    """Answer with a page; `policy` is what it may load."""
+    headers = {**HEADERS, "content-security-policy": policy}
+    if etag:
+        headers["etag"] = etag
     return Response(html, status_code=status, media_type=MediaType.HTML, headers=headers)
+
+
+def not_modified(etag: str, *, policy: str = POLICY) -> Response[Any]:
+    """Answer that the reader has the page already."""
+    headers = {**HEADERS, "content-security-policy": policy, "etag": etag}
+    return Response(b"", status_code=304, headers=headers)

@@ -1,0 +1,38 @@
+"""The addresses of pages, made and read. Pure."""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from scripthut_common.errors import NotFound
+from scripthut_outputs.ledger import Place
+from scripthut_outputs.rendering import file_url
+
+_FILE = re.compile(rb"/ui/runs/([A-Za-z0-9._-]+)/tasks/([A-Za-z0-9._-]+)/files/(.+)", re.DOTALL)
+
+
+def of_task(run_id: str, task_id: str) -> str:
+    """The page of a task."""
+    return f"/ui/runs/{run_id}/tasks/{task_id}"
+
+
+def of_file(run_id: str, task_id: str, path: bytes) -> str:
+    """The page of a file; its path's bytes are kept exactly."""
+    encoded = file_url(run_id, task_id, path).removeprefix(file_url(run_id, task_id, b""))
+    return f"{of_task(run_id, task_id)}/files/{encoded}"
+
+
+def of_log(run_id: str, task_id: str, place: Place) -> str:
+    """The page of standard output or error."""
+    return f"{of_task(run_id, task_id)}/{place}"
+
+
+def read_file_path(raw_path: bytes, run_id: str, task_id: str) -> bytes:
+    """Give the exact bytes of the path that a file page's raw address names; frameworks decode them lossily.
+
+    Raises:
+        NotFound: the address is not written as `of_file` writes that of a file of this run and task.
+    """
+    found = _FILE.fullmatch(raw_path)
+    if found is None or (found[1].decode("ascii"), found[2].decode("ascii")) != (run_id, task_id):
+        raise NotFound("there is no such file")
+    return unquote_to_bytes(found[3])

@@ -1,0 +1,1 @@
+"""Previews: what is shown of any bytes, and that it is safe, balanced and bounded."""
