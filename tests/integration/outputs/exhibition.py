@@ -64,7 +64,8 @@ async def opened(database_uri: str, folder: Path) -> AsyncIterator[Exhibition]:
             port = reserve_port()
             tasks = [
                 group.create_task(serve(app.build(parts, house.rules), "127.0.0.1", port)),
-                group.create_task(Listener(database, house.cache).step()),
+                group.create_task(Listener(database, house.cache, house.hub).step()),
+                group.create_task(house.hub.step()),
             ]
             yield Exhibition(house, f"http://localhost:{port}", browser)
             for task in tasks:

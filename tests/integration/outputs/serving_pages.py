@@ -1,4 +1,4 @@
-"""The whole application on a port, with its cache heard of changes and streams that tell of them; and who signs in."""
+"""The whole application on a port, with a gate before its streams; and who signs in."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,8 +11,8 @@ from scripthut_common.serving import serve
 from scripthut_outputs import app
 from scripthut_outputs.catalog.changes import Listener
 from tests.eventually import eventually
+from tests.integration.outputs.gate import Gate
 from tests.integration.outputs.house import TOKENS, House
-from tests.integration.outputs.streamed import Gate, Streamed
 from tests.testbed.browser import Browser, Visit
 from tests.testbed.ports import reserve_port
 
@@ -36,11 +36,12 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 async def serving(house: House) -> AsyncIterator[Served]:
     """Serve it to the end of the block."""
     port = reserve_port()
-    gate = Gate(Streamed(app.build(house.parts, house.rules), house))
+    gate = Gate(app.build(house.parts, house.rules))
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(serve(gate, "127.0.0.1", port)),
-            group.create_task(Listener(house.database, house.cache).step()),
+            group.create_task(Listener(house.database, house.cache, house.hub).step()),
+            group.create_task(house.hub.step()),
         ]
         yield Served(address=f"http://localhost:{port}", gate=gate)
         for task in tasks:
