@@ -1,6 +1,8 @@
 """A running task's file, from the moment it is written on the cluster until the API shows it; and what a look costs."""
 
 import asyncio
+import os
+import pwd
 import random
 import statistics
 import time
@@ -24,11 +26,12 @@ from scripthut_outputs.tables import FOLLOWERS, ITEMS, RUNS, WATCHED
 from tests.bench import tasks
 from tests.bench.table import Row
 from tests.integration.outputs.house import House
+from tests.testbed.accounts import ALICE
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.sshd import Sshd
 
 TICK_S = 2.0
-FILES = 20
+FILES = 15
 FILE_BYTES = 64 * 1024
 ITEMS_RUNNING = (1, 100)
 LOOKS = 4
@@ -97,7 +100,7 @@ class _Bench:
         before = self._shell.commands_run
         for _ in range(LOOKS):
             for number in range(self._count):
-                (self._output_dir(number) / "steps.txt").write_bytes(random.randbytes(100))
+                self._place(self._output_dir(number) / "steps.txt", random.randbytes(100))
             await asyncio.sleep(TICK_S)
         commands = self._shell.commands_run - before
         return Row(
@@ -110,13 +113,21 @@ class _Bench:
 
     async def _wait_for(self, name: str) -> float:
         content = random.randbytes(FILE_BYTES)
-        (self._output_dir(0) / name).write_bytes(content)
+        self._place(self._output_dir(0) / name, content)
         written_at = time.perf_counter()
         url = f"/runs/{tasks.RUN}/tasks/t0/outputs/file/{name}"
         async with self._house.client("root") as client:
             while (answer := await client.get(url)).content != content or answer.status_code != 200:  # noqa: ASYNC110  an answer sets no event
                 await asyncio.sleep(_LOOK_EVERY_S)
         return time.perf_counter() - written_at
+
+    def _place(self, path: Path, content: bytes) -> None:
+        """Let a file be there whole, and its owner's."""
+        waiting = self._folder / "waiting"
+        waiting.write_bytes(content)
+        owner = pwd.getpwnam(ALICE)
+        os.chown(waiting, owner.pw_uid, owner.pw_gid)
+        waiting.rename(path)
 
     def _output_dir(self, number: int) -> Path:
         return Path(layout.output_dir(str(self._folder), tasks.RUN, f"t{number}"))
