@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.treeprocessors import Treeprocessor
-from markdown.util import AtomicString
+from markdown.util import HTML_PLACEHOLDER_RE, AtomicString
 
 MAX_CHARACTERS = 20_000
 MAX_STEPS = 2_000
@@ -18,7 +18,7 @@ _PARTNERS = {"]": "[", ")": "("}
 
 
 class Bounds(Extension):
-    """Text past the bounds is shown as its author wrote it, without links and emphasis."""
+    """Text past the bounds is shown as its author wrote it, without links and emphasis; so is what is finished."""
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
         """Look at all text last before it is read."""
@@ -28,7 +28,7 @@ class Bounds(Extension):
 class _Bounds(Treeprocessor):
     def run(self, root: Element) -> None:
         for element in root.iter():
-            if element.text and is_too_much(element.text):
+            if element.text and (is_too_much(element.text) or HTML_PLACEHOLDER_RE.fullmatch(element.text)):
                 element.text = AtomicString(element.text)
             if element.tail and is_too_much(element.tail):
                 element.tail = AtomicString(element.tail)
