@@ -34,6 +34,8 @@ def plain(html: str) -> str:
         ("- a\n  - b\n    - c\n- d", "<ul><li>a<ul><li>b<ul><li>c</li></ul></li></ul></li><li>d</li></ul>"),
         ("1. a\n   - b\n2. c", "<ol><li>a<ul><li>b</li></ul></li><li>c</li></ol>"),
         ("1) a\n2) b", "<ol><li>a</li><li>b</li></ol>"),
+        ("- a\n1. b", "<ul><li>a</li></ul><ol><li>b</li></ol>"),
+        ("<!-- a\n\n-->b\n\nc\n\n<!-- d", "<p>b</p><p>c</p><p></p>"),
         ("- a\n\n  b", "<ul><li><p>a</p><p>b</p></li></ul>"),
         ("- a\n\nb", "<ul><li>a</li></ul><p>b</p>"),
         ("- a\n# b", '<ul><li>a</li></ul><h1 id="~b">b</h1>'),

@@ -4,21 +4,27 @@ The library looks for the partner of each bracket anew, character by character, 
 that it finds in it.
 """
 
+import re
 from xml.etree.ElementTree import Element
 
 from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.treeprocessors import Treeprocessor
-from markdown.util import AtomicString
+from markdown.util import HTML_PLACEHOLDER_RE, AtomicString
 
 MAX_CHARACTERS = 20_000
 MAX_STEPS = 2_000
 STEPS_PER_CHARACTER = 8
+# Everything that any of the library's patterns, or of ours, begins with or needs.
+_SPECIAL = re.compile(r"[\\`*_\[!<&:$~@\n]|www", re.IGNORECASE)
 _PARTNERS = {"]": "[", ")": "("}
 
 
 class Bounds(Extension):
-    """Text past the bounds is shown as its author wrote it, without links and emphasis."""
+    """Text past the bounds is shown as its author wrote it, without links and emphasis.
+
+    So is what is finished, and what has nothing in it to be read: looking for each kind of thing takes its time too.
+    """
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
         """Look at all text last before it is read."""
@@ -28,10 +34,14 @@ class Bounds(Extension):
 class _Bounds(Treeprocessor):
     def run(self, root: Element) -> None:
         for element in root.iter():
-            if element.text and is_too_much(element.text):
+            if element.text and _is_final(element.text):
                 element.text = AtomicString(element.text)
-            if element.tail and is_too_much(element.tail):
+            if element.tail and _is_final(element.tail):
                 element.tail = AtomicString(element.tail)
+
+
+def _is_final(text: str) -> bool:
+    return not _SPECIAL.search(text) or bool(HTML_PLACEHOLDER_RE.fullmatch(text)) or is_too_much(text)
 
 
 def is_too_much(text: str) -> bool:

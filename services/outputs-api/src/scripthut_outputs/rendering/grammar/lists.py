@@ -16,6 +16,7 @@ class Lists:
 
     def __init__(self) -> None:
         self._columns: list[int] = []
+        self._are_numbered: list[bool] = []
 
     @property
     def column(self) -> int:
@@ -36,15 +37,19 @@ class Lists:
         """How far a line at `column` is indented within the entry that it belongs to."""
         return column - next((start for start in reversed(self._columns) if start <= column), 0)
 
-    def leave(self, column: int) -> None:
-        """Close the entries that a line at `column` does not belong to."""
+    def leave(self, column: int) -> bool | None:
+        """Close the entries that a line at `column` does not belong to; say whether the outermost one is numbered."""
+        is_numbered = None
         while self._columns and column < self._columns[-1]:
             self._columns.pop()
+            is_numbered = self._are_numbered.pop()
+        return is_numbered
 
-    def enter(self, column: int) -> None:
+    def enter(self, column: int, *, is_numbered: bool = False) -> None:
         """Open an entry whose text begins at `column`."""
         if len(self._columns) < MAX_DEPTH:
             self._columns.append(column)
+            self._are_numbered.append(is_numbered)
 
 
 def entry(content: str) -> re.Match[str] | None:

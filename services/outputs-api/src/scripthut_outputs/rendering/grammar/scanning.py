@@ -34,6 +34,7 @@ class Scan:
         self._lists = Lists()
         self._position = 0
         self._no_formula_before = 0
+        self._is_parted = False
         self.is_text = False
         self._written: list[str] = []
 
@@ -61,6 +62,7 @@ class Scan:
         if self._written and self._written[-1]:
             self._written.append("")
         self.is_text = False
+        self._is_parted = True
 
     def _indented(self, column: int, content: str) -> None:
         """Write a line that is indented like code: that it is, or goes on with the text before it."""
@@ -173,14 +175,16 @@ class Scan:
         return column < CODE_INDENT and len(content) > found.end() and (found[1] in "-+*" or found[1][:-1] == "1")
 
     def _entry(self, found: re.Match[str], column: int, content: str) -> None:
-        was_open = self._lists.is_open
-        self._lists.leave(column)
-        if self.is_text and not was_open:
+        was_open, is_numbered = self._lists.is_open, found[1] not in "-+*"
+        left = self._lists.leave(column)
+        is_of_another_list = left is not None and left is not is_numbered
+        if is_of_another_list or (self.is_text and (self._is_parted or not was_open)):
             self._blank()
+        self._is_parted = False
         marker = f"{self._lists.indent}{found[1].replace(')', '.')} "
         rest = content[found.end() :]
         text_at = column + (found.end() if rest else len(found[1]) + 1)
-        self._lists.enter(text_at)
+        self._lists.enter(text_at, is_numbered=is_numbered)
         if rest and self._block(text_at, rest, marker):
             return
         self._written.append(marker + rest)
