@@ -17,7 +17,7 @@ ATTRIBUTES = {
     *("align", "colspan", "rowspan", "width", "height", "start", "value"),
 }
 ADDRESS = re.compile(
-    r"https?://[^\s\"'<>]+|/[^\s\"'<>]*|#[A-Za-z0-9_-]+|data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+"
+    r"https?://[^\s\"'<>]+|/[^\s\"'<>]*|#[A-Za-z0-9_:/~.-]+|data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+"
 )
 MAX_GROWTH_BYTES = 24 * 1024 * 1024
 
