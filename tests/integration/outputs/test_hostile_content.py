@@ -32,7 +32,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _RUN_IDS = (f"hostile-{number}" for number in count())
 _TAKE_OVER = """<!doctype html><html lang="en"><base href="{elsewhere}/"><h1>a</h1><h1>b</h1><main id="main">
-<p id="main"><img name="getElementById"><iframe srcdoc="x"></iframe><b onmouseover="x" style="color: red">b</b>
+<p id="main"><img name="getElementById" src="{elsewhere}/i"><iframe srcdoc="x"></iframe>
+<b onmouseover="x" style="color: red">b</b>
 <a href="javascript:alert(1)">a</a><form action="{elsewhere}/"></form>
 <svg><image href="{elsewhere}/i.png" /></svg></main>
 <header><button>Sign out</button><a href="/ui/">ScriptHut</a></header>

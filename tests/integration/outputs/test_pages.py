@@ -314,7 +314,7 @@ async def test_what_is_not_there_and_what_is_not_mine_look_the_same(house: House
 
     assert page.status_code == 404
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    told = "Nothing is here There is no such thing here, or none that you may see. Go to the list of runs."
+    told = "Nothing is here There is no such thing here, or none that you may see. Go to the list of runs"
     assert told in text_of(page)
 
 
