@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _RUN_IDS = (f"hostile-{number}" for number in count())
 _TAKE_OVER = """<!doctype html><html lang="en"><base href="{elsewhere}/"><h1>a</h1><h1>b</h1><main id="main">
-<p id="main"><img name="getElementById"><iframe srcdoc="x"></iframe><b onmouseover="x" style="color: red">b</b>
+<p id="main"><img name="getElementById" src="{elsewhere}/i"><iframe srcdoc="x"></iframe>
+<b onmouseover="x" style="color: red">b</b>
 <a href="javascript:alert(1)">a</a><form action="{elsewhere}/"></form>
 <svg><image href="{elsewhere}/i.png" /></svg></main>
 <header><button>Sign out</button><a href="/ui/">ScriptHut</a></header>
@@ -127,15 +128,27 @@ async def harm_on(visit: Visit, exhibition: Exhibition, other: Elsewhere, path: 
     return [*found, *([] if visit.page.url == address + path else [f"led to {visit.page.url}"])]
 
 
+@asynccontextmanager
+async def serving(page: str) -> AsyncIterator[str]:
+    """Serve one page to everybody who asks, without any policy."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readline():
+            writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n{page}".encode())
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 async def test_the_harness_sees_a_page_that_was_taken_over(exhibition: Exhibition, other: Elsewhere) -> None:
-    async with exhibition.visit() as visit:
-        unsafe = _TAKE_OVER.format(elsewhere=other.address)
-        address = f"{exhibition.address}/ui/runs/unsafe"
-        await visit.page.route(address, lambda route: route.fulfill(body=unsafe, content_type="text/html"))
-        await visit.page.goto(address)
+    async with serving(_TAKE_OVER.format(elsewhere=other.address)) as address, exhibition.visit() as visit:
+        await visit.page.goto(f"{address}/")
         await settle(visit)
 
-        found = "\n".join(await harm_of_page(visit, exhibition.address, other))
+        found = "\n".join(await harm_of_page(visit, address, other))
 
         assert [sign for sign in _SIGNS if sign not in found] == []
 
