@@ -7,16 +7,18 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from tests.bench import bursting, collecting, large, polling, recording, serving, sharing, visibility
+from tests.bench import bursting, collecting, large, pages, polling, recording, serving, sharing, viewers, visibility
 from tests.bench.table import Row, render
 
 BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "serving": serving.measure,
+    "pages": pages.measure,
     "collecting": collecting.measure,
     "large": large.measure,
     "bursting": bursting.measure,
     "sharing": sharing.measure,
     "visibility": visibility.measure,
+    "viewers": viewers.measure,
     "polling": polling.measure,
     "recording": recording.measure,
 }

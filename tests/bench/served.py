@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar import Response, get
 from litestar.params import FromPath
+from sqlalchemy import insert
 
 from scripthut_common import migrating
 from scripthut_common.database import Database
@@ -23,6 +24,7 @@ from scripthut_outputs.controllers.live import Live
 from scripthut_outputs.controllers.routing import Guard, asks
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.migrations import MIGRATIONS
+from scripthut_outputs.tables import ITEMS, RUNS
 from tests.integration.outputs.house import House, ended
 
 FRAGMENTS = 30
@@ -32,6 +34,8 @@ MANY_FILES = 1000
 KIB = 1024
 FILES = {"64k": 64 * KIB, "1m": 1024 * KIB}
 SUMMARY, LISTED = "/runs/r1/summary", "/runs/r1/tasks/t0/outputs"
+PAGE, LARGE_PAGE = "/ui/runs/page", "/ui/runs/large"
+PAGE_ITEMS, LARGE_ITEMS = 100, 10_000
 READY = "ready"
 
 
@@ -53,7 +57,8 @@ async def main(arguments: Sequence[str]) -> None:
     await _fill(house)
     guard = Guard(house.reading)
     litestar = app.build_litestar(house.parts, guard)
-    litestar.register(_from_memory({"summary": await _body(house, SUMMARY), "outputs": await _body(house, LISTED)}))
+    kept = {"summary": SUMMARY, "outputs": LISTED, "page": PAGE}
+    litestar.register(_from_memory({name: await _body(house, path) for name, path in kept.items()}))
     rules = Rules(allowed_hosts=frozenset({"127.0.0.1"}), cors_origins=frozenset())
     files = Files(house.reading, house.blobs, guard)
     archives = Archives(house.reading, house.blobs, guard, house.parts.archive_limits)
@@ -61,7 +66,8 @@ async def main(arguments: Sequence[str]) -> None:
     door = Door(Lanes(litestar, files, archives, live), house.parts.tokens, house.sessions, rules)
     print(READY, flush=True)
     async with asyncio.TaskGroup() as group:
-        group.create_task(Listener(database, house.cache).step())
+        group.create_task(Listener(database, house.cache, house.hub).step())
+        group.create_task(house.hub.step())
         group.create_task(serve(door, "127.0.0.1", port))
 
 
@@ -78,6 +84,23 @@ async def _fill(house: House) -> None:
         await house.store("r1", f"t{number}", b"", fragment, Place.RUN_SUMMARY, kind="markdown")
     for number in range(OUTPUTS):
         await house.store("r1", "t0", f"plot-{number}.png".encode(), f"plot {number}".encode())
+    await _fill_pages(house)
+
+
+async def _fill_pages(house: House) -> None:
+    for number in range(PAGE_ITEMS):
+        task_id = f"part.{number}"
+        await house.apply(ended(task_id, "page", position=number))
+        await house.store("page", task_id, b"task-summary.md", f"- step **{number}** converged\n".encode() * 5)
+    rows = [
+        {"run_id": "large", "task_id": f"sim.{number % 40}.{number}", "task_name": f"step {number}", "position": number}
+        | {"state": "final", "outcome": "failed" if number % 50 == 0 else "succeeded"}
+        for number in range(LARGE_ITEMS)
+    ]
+    async with house.database.transaction() as connection:
+        run = {"run_id": "large", "name": "A large run", "cluster": "daint", "owner": "ada"}
+        await connection.execute(insert(RUNS).values(run))
+        await connection.execute(insert(ITEMS), rows)
 
 
 async def _body(house: House, path: str) -> bytes:

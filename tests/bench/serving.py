@@ -33,7 +33,7 @@ end
 """
 
 
-class _Match(msgspec.Struct, frozen=True, kw_only=True):
+class Match(msgspec.Struct, frozen=True, kw_only=True):
     """Two addresses that the same client asks for in turns; `is_walk`: for many files below them."""
 
     what: str
@@ -49,26 +49,26 @@ async def measure() -> list[Row]:
 
 
 def _measure() -> list[Row]:
-    client, server = _cores()
+    client, server = cores()
     with tempfile.TemporaryDirectory() as folder, PostgresServer() as postgres, Nginx() as nginx:
         os.sched_setaffinity(nginx.worker_pid, {server})
         _fill(nginx.files)
         walk = Path(folder) / "walk.lua"
         walk.write_text(_WALK)
-        with _ours(postgres.databases.create(), Path(folder), server) as ours:
-            return [_row(match, client, walk) for match in _matches(ours, nginx.url)]
+        with ours(postgres.databases.create(), Path(folder), server) as url:
+            return [row(match, client, walk) for match in _matches(url, nginx.url)]
 
 
-def _matches(ours: str, nginx: str) -> list[_Match]:
+def _matches(ours: str, nginx: str) -> list[Match]:
     kinds = [("64k", "a file of 64 KiB, nginx sendfile", "≥ 0.4"), ("1m", "a file of 1 MiB, nginx sendfile", "≥ 0.8")]
     files = [
-        _Match(what=f"GET {what}", ours=f"{ours}{_FILES}/{name}", peer=f"{nginx}/{name}", target=target)
+        Match(what=f"GET {what}", ours=f"{ours}{_FILES}/{name}", peer=f"{nginx}/{name}", target=target)
         for name, what, target in kinds
     ]
     what = f"GET {served.MANY_FILES} files of 64 KiB in turn, nginx sendfile"
-    walk = _Match(what=what, ours=f"{ours}{_FILES}/many", peer=f"{nginx}/many", target="none", is_walk=True)
+    walk = Match(what=what, ours=f"{ours}{_FILES}/many", peer=f"{nginx}/many", target="none", is_walk=True)
     answers = [
-        _Match(
+        Match(
             what=f"GET {name}, same bytes from memory", ours=ours + path, peer=f"{ours}/memory/{name}", target="≥ 0.5"
         )
         for name, path in (("summary", served.SUMMARY), ("outputs", served.LISTED))
@@ -76,9 +76,9 @@ def _matches(ours: str, nginx: str) -> list[_Match]:
     return [*files, walk, *answers]
 
 
-def _row(match: _Match, client: int, walk: Path) -> Row:
+def row(match: Match, client: int, walk: Path | None = None) -> Row:
     """Let both run in turns, so that a slow moment of the machine meets both; the ratio is the median of pairs."""
-    script = ["-s", str(walk)] if match.is_walk else []
+    script = ["-s", str(walk)] if match.is_walk and walk else []
     pairs = [(_rate(match.ours, client, script), _rate(match.peer, client, script)) for _ in range(REPETITIONS)]
     ours, peer = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(mine / theirs for mine, theirs in pairs)
@@ -99,7 +99,8 @@ def _rate(url: str, core: int, more: list[str]) -> float:
 
 
 @contextmanager
-def _ours(database_uri: str, folder: Path, core: int) -> Iterator[str]:
+def ours(database_uri: str, folder: Path, core: int) -> Iterator[str]:
+    """Serve what `served` fills, on one core, at the URL given."""
     port = reserve_port()
     argv = [sys.executable, "-m", "tests.bench.served", database_uri, str(folder), str(port)]
     with subprocess.Popen(["taskset", "-c", str(core), *argv], stdout=subprocess.PIPE, text=True) as process:
@@ -121,7 +122,7 @@ def _fill(folder: Path) -> None:
         (folder / "many" / str(number)).write_bytes(served.many(number))
 
 
-def _cores() -> tuple[int, int]:
+def cores() -> tuple[int, int]:
     """One core for the client, one for whoever serves; the same one where there is no other."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[0], cores[-1]

@@ -100,7 +100,8 @@ async def main(arguments: Sequence[str]) -> None:
     parts = msgspec.structs.replace(house.parts, archive_limits=limits)
     rules = Rules(allowed_hosts=frozenset({"localhost", HOST}), cors_origins=frozenset())
     async with asyncio.TaskGroup() as group:
-        group.create_task(Listener(database, house.cache).step())
+        group.create_task(Listener(database, house.cache, house.hub).step())
+        group.create_task(house.hub.step())
         group.create_task(serve(app.build(parts, rules), HOST, port))
 
 

@@ -12,6 +12,7 @@ from scripthut_common.database import Database
 from scripthut_outputs.migrations import MIGRATIONS
 from scripthut_outputs.tables import METADATA
 from tests.integration.outputs.house import House
+from tests.integration.outputs.serving_pages import Served, serving
 from tests.testbed.databases import Databases
 
 
@@ -39,6 +40,13 @@ async def database(migrated_uri: str) -> AsyncIterator[Database]:
 def house(database: Database, tmp_path: Path) -> House:
     """The whole application, without a server."""
     return House(database, tmp_path)
+
+
+@pytest.fixture
+async def served(house: House) -> AsyncIterator[Served]:
+    """The whole application on a port."""
+    async with serving(house) as found:
+        yield found
 
 
 async def _migrate(uri: str) -> None:

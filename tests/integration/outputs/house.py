@@ -137,7 +137,7 @@ class House:
                 html = render(content, size_bytes=len(content), max_bytes=1024 * 1024).html
                 document = {"sha256": sha256, "renderer": RENDERER, "state": "rendered", "html": html}
                 await connection.execute(insert(DOCUMENTS).values(document).on_conflict_do_nothing())
-            await touch(connection, run_id)
+            await touch(connection, run_id, outputs=[task_id], is_summary=place is Place.RUN_SUMMARY)
         return sha256
 
     async def rows(self, query: str) -> list[Any]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -22,9 +23,9 @@ CLUSTERS = '[clusters.daint]\nscheduler = "localhost"\n[clusters.eiger]\nschedul
 
 
 class Running:
-    """A service that runs; `shells` are its ways to the clusters."""
+    """A service that runs; `shells` are its ways to the clusters, `changes` are other settings than the usual."""
 
-    def __init__(self, database_url: str, folder: Path) -> None:
+    def __init__(self, database_url: str, folder: Path, **changes: Any) -> None:
         (folder / "clusters.toml").write_text(CLUSTERS)
         self.settings = Settings(
             database_url=database_url,
@@ -32,6 +33,7 @@ class Running:
             tokens_file=str(folder / "tokens"),
             blobs_url=str(folder / "blobs"),
             listen_port=reserve_port(),
+            **changes,
         )
         self.url = self.settings.url
         self.bus = MemoryBus()

@@ -25,14 +25,12 @@ class Stream:
 
     Attributes:
         version: the last id, which a browser sends when it comes back.
-        comments: how many were seen.
         retry_ms: what the server said of coming back.
     """
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer = answer
         self.version: int | None = None
-        self.comments = 0
         self.retry_ms: int | None = None
         self._lines = _lines(answer.aiter_bytes())
 
@@ -52,6 +50,13 @@ class Stream:
         while not seen or seen[-1].name != name or not _says(seen[-1], said):
             seen.append(await self.next())
         return seen
+
+    async def comment(self) -> None:
+        """Wait for a comment, which says nothing but that the stream is alive."""
+        async with asyncio.timeout(30):
+            async for line in self._lines:
+                if line.startswith(b":"):
+                    return
 
     async def rest(self) -> list[Told]:
         """Read to the end of the stream."""
@@ -73,8 +78,6 @@ class Stream:
                     self.version = self.version if version is None else version
                     return Told(name, msgspec.json.decode("\n".join(lines)), version)
                 name, version = "message", None
-            elif not field:
-                self.comments += 1
             elif field == "event":
                 name = value
             elif field == "data":

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripthut_outputs.live import Hub
+from scripthut_outputs.live.channel import Channel
+from scripthut_outputs.live.viewer import Viewer
 from tests.unit.outputs.watched import Table, Watcher, a_hub, running, settle, turn
 
 TASKS = 4
@@ -144,7 +146,7 @@ async def test_when_all_have_left_nothing_is_held() -> None:
 
     await running(hub, act)
     gc.collect()
-    assert not [one for one in gc.get_objects() if type(one).__name__ in {"Viewer", "Channel"}]
+    assert not [one for one in gc.get_objects() if isinstance(one, Viewer | Channel)]
 
 
 async def test_a_run_that_is_gone_ends_its_streams() -> None:

@@ -40,9 +40,13 @@ RUNS = Table(
         "summary_version", BigInteger, nullable=False, server_default="0", comment="at which its summary last changed"
     ),
     Column("follow", Boolean, nullable=False, server_default="false", comment="its tasks' outputs, while they run"),
+    Column("state", Text, nullable=False, server_default="pending", comment="what its items make of it, for lists"),
     Index(None, "created_at", "run_id"),
     Index(None, "owner", "cluster"),
+    Index(None, "owner", "created_at", "run_id"),
+    Index(None, "state", "created_at", "run_id"),
 )
+Index("ix_runs_lower_name_run_id", func.lower(RUNS.c.name), RUNS.c.run_id)
 
 ITEMS = Table(
     "items",
@@ -88,7 +92,9 @@ ITEMS = Table(
     ForeignKeyConstraint(["run_id"], ["outputs.runs.run_id"], ondelete="CASCADE"),
     Index(None, "run_id", "position", "task_id"),
     Index(None, "run_id", "version"),
+    Index(None, "run_id", "outcome", "state"),
 )
+Index("ix_items_extension", ITEMS.c.run_id, ITEMS.c.extension, postgresql_where=ITEMS.c.extension.isnot(None))
 
 WATCHED = Table(
     "watched",

@@ -9,6 +9,8 @@ from scripthut_common.events import ItemState, Outcome, RunState
 from scripthut_outputs.catalog.views import Panel
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.pages import showing, words
+from scripthut_outputs.controllers.pages.cards import run_card
+from scripthut_outputs.controllers.pages.rows import row
 from scripthut_outputs.ledger import FileState, OutputsState, Place
 
 from . import samples
@@ -35,21 +37,24 @@ def test_every_reason_to_leave_a_file_out_has_words() -> None:
 
 
 def test_a_bar_has_a_segment_for_each_word_and_is_full() -> None:
-    card = showing.run_card(samples.run(counts={"pending": 1, "succeeded": 2, "failed": 1, "running": 0}))
+    card = run_card(samples.run(counts={"pending": 1, "succeeded": 2, "failed": 1, "running": 0}))
 
     assert [share.chip.word for share in card.shares] == ["Succeeded", "Failed", "Waiting"]
     assert card.shares[-1].start + card.shares[-1].width == pytest.approx(100)
 
 
 def test_a_signal_is_named() -> None:
-    assert showing.row(samples.item(exit_code=None, signal=15), has_panel=False).exit == "signal 15 (TERM)"
-    assert showing.row(samples.item(exit_code=None, signal=99), has_panel=False).exit == "signal 99"
+    assert row(samples.item(exit_code=None, signal=15), has_panel=False).exit == "signal 15 (TERM)"
+    assert row(samples.item(exit_code=None, signal=99), has_panel=False).exit == "signal 99"
 
 
 def test_an_unconfirmed_ending_says_so() -> None:
-    row = showing.row(samples.item(confirmed=False, outcome=Outcome.UNKNOWN, reason="no record"), has_panel=False)
+    preempted = row(samples.item(confirmed=False, outcome=Outcome.PREEMPTED, reason="made way"), has_panel=False)
+    unknown = row(samples.item(confirmed=False, outcome=Outcome.UNKNOWN, reason="no record"), has_panel=False)
 
-    assert row.notes == ("no record", "not confirmed by the scheduler")
+    assert [note.words for note in preempted.notes] == ["made way", "not confirmed by the scheduler"]
+    assert unknown.notes[0].words == "no record"
+    assert "Nobody knows how this ended" in unknown.notes[1].words
 
 
 def test_the_task_summary_comes_first_and_apart_from_other_documents() -> None:
@@ -207,6 +212,6 @@ def test_sections_beyond_the_budget_are_left_to_their_tasks() -> None:
 def test_a_task_that_runs_shows_since_when() -> None:
     running = samples.item(state=ItemState.RUNNING, outcome=None, ended_at=None)
 
-    assert showing.row(running, has_panel=False).is_running
+    assert row(running, has_panel=False).is_running
     ended = samples.item(ended_at=samples.AT + timedelta(seconds=75))
-    assert showing.row(ended, has_panel=False).duration == "1 min 15 s"
+    assert row(ended, has_panel=False).duration == "1 min 15 s"

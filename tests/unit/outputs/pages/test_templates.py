@@ -4,15 +4,19 @@ import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import scripthut_outputs
 from scripthut_common.errors import NotFound
 from scripthut_common.events import ItemState, Outcome, RunState
+from scripthut_outputs.catalog.asked import ItemsAsked, RunsAsked
+from scripthut_outputs.catalog.views import Chosen, Group
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
-from scripthut_outputs.controllers.pages import assets, showing, templating
+from scripthut_outputs.controllers.pages import assets, filters, showing, templating
 from scripthut_outputs.controllers.pages.banners import Banner
+from scripthut_outputs.controllers.pages.cards import RunCard, run_card
 from scripthut_outputs.ledger import FileState, OutputsState, Place
 
 from . import samples
@@ -50,18 +54,51 @@ def hostile_run_page() -> str:
     )
     allowance = Allowance(MaxInline(size_bytes=100_000))
     panel = showing.panel(item, found, {Place.STDERR: name}, allowance, is_open=True)
-    return templating.write(
-        "run.html",
-        run=showing.run_card(samples.run(name=HOSTILE, owner=HOSTILE, state=RunState.FAILED, counts={"failed": 1})),
+    overview = samples.run(
+        name=HOSTILE, owner=HOSTILE, state=RunState.RUNNING, counts={"failed": 1, "running": 1, HOSTILE: 2},
+        is_unfinished=True,
+    )  # fmt: skip
+    sections = showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], allowance)
+    return run_page(
+        run=run_card(overview),
+        bar=bar(run_card(overview), under=HOSTILE, word=HOSTILE, text=HOSTILE),
         rows=(panel.row,),
-        panels=(panel,),
-        sections=showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], allowance),
+        panels={panel.row.task_id: panel},
+        sections=sections,
         banners=(Banner(title=HOSTILE, detail=HOSTILE, note=HOSTILE, since=samples.AT),),
         is_later=True,
         next_url="/ui/runs/r1?cursor=x",
         viewer=HOSTILE,
         refresh_s=3,
     )
+
+
+def bar(run: RunCard, count: int = 1, **asked: Any) -> filters.ItemsBar:
+    """How the tasks of a run are seen; one group."""
+    group = Group(prefix="train.", counts={"failed": 1, HOSTILE: 1})
+    return filters.items_bar(run, ItemsAsked(**asked), Chosen(count=count, groups=(group,)))
+
+
+def run_page(**shown: object) -> str:
+    """The page of a run that is waiting and has nothing, but for what is given."""
+    card = run_card(samples.run(state=RunState.PENDING))
+    empty = {
+        "run": card,
+        "bar": filters.items_bar(card, ItemsAsked(), Chosen(count=0)),
+        "rows": (),
+        "panels": {},
+        "sections": (),
+        "is_summary_same": False,
+        "banners": (),
+        "is_later": False,
+        "next_url": None,
+        "since": -1,
+        "pressed": "",
+        "may_cancel": True,
+        "events": "/runs/r1/events",
+        "version": 7,
+    }
+    return templating.write("run.html", **(empty | shown))
 
 
 def test_no_name_breaks_out_of_its_place() -> None:
@@ -130,12 +167,13 @@ def test_a_panel_of_a_task_that_left_nothing_is_an_empty_page() -> None:
 
     page = templating.write(
         "task.html",
-        run=showing.run_card(samples.run()),
+        run=run_card(samples.run()),
         panel=panel,
         facts=(),
         command="",
         banners=(),
         is_later=False,
+        is_same=False,
         next_url=None,
     )
 
@@ -150,3 +188,78 @@ def test_static_files_are_found_by_version_and_name_alone() -> None:
     for wrong_version, wrong_name in [("0" * 16, name), (version, "nothing.js"), (version, "../templates/base.html")]:
         with pytest.raises(NotFound):
             assets.find(wrong_version, wrong_name)
+
+
+def test_a_run_without_tasks_says_that_they_will_come() -> None:
+    assert "This run has no tasks yet. They appear here" in run_page()
+
+
+def test_a_filter_that_leaves_nothing_is_not_a_run_without_tasks() -> None:
+    card = run_card(samples.run(state=RunState.RUNNING, counts={"running": 3}))
+
+    page = run_page(run=card, bar=bar(card, count=0, text="nothing"))
+
+    assert "No task of this run is like that." in page
+    assert "has no tasks yet" not in page
+    assert '<span class="tally">0 of 3</span>' in page
+
+
+def test_a_list_without_runs_and_a_filter_without_runs_differ() -> None:
+    def listed(**asked: Any) -> str:
+        filtered = filters.runs_bar(RunsAsked(**asked), ["daint", "eiger"], may_choose_owner=True)
+        shown = {"runs": (), "bar": filtered, "banners": (), "is_later": False, "next_url": None, "viewer": "ada"}
+        return templating.write("runs.html", **shown)
+
+    assert "No runs yet" in listed()
+    assert "No run is like that" in listed(text=HOSTILE)
+    assert "No runs yet" not in listed(text=HOSTILE)
+    assert HOSTILE not in listed(text=HOSTILE, owner=HOSTILE, cluster=HOSTILE)
+
+
+def test_a_run_that_waits_says_that_nothing_runs_yet() -> None:
+    card = run_card(samples.run(state=RunState.PENDING, counts={"queued": 3}))
+
+    assert "Nothing runs yet." in run_page(run=card, bar=bar(card))
+
+
+def test_only_what_is_alive_and_ones_own_can_be_cancelled() -> None:
+    alive = run_card(samples.run(state=RunState.RUNNING, counts={"running": 1, "queued": 2, "failed": 1}))
+    over = run_card(samples.run(state=RunState.FAILED, counts={"failed": 1}))
+
+    assert "3 tasks that wait or run are ended for good." in run_page(run=alive)
+    assert 'id="cancel"' not in run_page(run=alive, may_cancel=False)
+    assert 'id="cancel"' not in run_page(run=over)
+
+
+def test_a_run_of_which_something_could_not_be_collected_offers_to_try_again() -> None:
+    unfinished = run_card(samples.run(is_unfinished=True))
+
+    assert 'action="/ui/runs/r1/collect"' in run_page(run=unfinished)
+    assert 'action="/ui/runs/r1/collect"' not in run_page()
+
+
+def test_files_of_a_task_that_runs_are_shown_as_of_when_they_were_read() -> None:
+    running = samples.item(state=ItemState.RUNNING, outcome=None, ended_at=None, followed_at=samples.AT)
+    found = samples.panel(samples.file(b"loss.png"))
+    panel = showing.panel(running, found, {}, Allowance(MaxInline(size_bytes=0)), is_open=True)
+
+    page = run_page(rows=(panel.row,), panels={panel.row.task_id: panel})
+
+    assert re.search(r"Running: these files are as of <time[^>]*>3 Nov 2026, 17:05 UTC</time>", page)
+
+
+def test_an_unknown_verdict_says_what_that_means() -> None:
+    lost = samples.item(outcome=Outcome.UNKNOWN, confirmed=False, reason="the scheduler has no record of this job")
+    panel = showing.panel(lost, samples.panel(), {}, Allowance(MaxInline(size_bytes=0)), is_open=True)
+
+    page = run_page(rows=(panel.row,))
+
+    assert "the scheduler has no record of this job" in page
+    assert "Nobody knows how this ended" in page
+
+
+def test_what_can_be_copied_waits_for_javascript() -> None:
+    buttons = [attributes for _, attributes in Reader(run_page()).tags if "data-copy" in attributes]
+
+    assert buttons
+    assert all("hidden" in button for button in buttons)

@@ -21,10 +21,11 @@ from scripthut_common.events import (
 from scripthut_common.inbox import Inbox
 from scripthut_outputs.tables import INBOX, ITEMS, RUNS
 
-from . import clusters
+from . import clusters, run_states
 from .changes import touch
 from .collections import want
 
+_FRESH = -1
 _NEVER_STARTED = frozenset({Outcome.DEPENDENCY_FAILED, Outcome.SUBMISSION_FAILED})
 _OF_THE_RUN = frozenset({"run_id", "run_name", "task_id", "cluster", "owner"})
 _TOLD = tuple(name for name in ItemEvent.__struct_fields__ if name not in _OF_THE_RUN)
@@ -32,7 +33,7 @@ _TOLD = tuple(name for name in ItemEvent.__struct_fields__ if name not in _OF_TH
 _OF_ITEM = (ITEMS.c.run_id == bindparam("_run"), ITEMS.c.task_id == bindparam("_task"))
 _RUN = select(RUNS.c.cluster, RUNS.c.owner).where(RUNS.c.run_id == bindparam("_run"))
 _HOLD = (
-    select(ITEMS.c.attempt, ITEMS.c.revision, ITEMS.c.sequence, ITEMS.c.state, ITEMS.c.outcome)
+    select(ITEMS.c.attempt, ITEMS.c.revision, ITEMS.c.sequence, ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.extension)
     .where(*_OF_ITEM)
     .with_for_update()
 )
@@ -83,6 +84,8 @@ async def _apply_item(connection: AsyncConnection, item: ItemEvent) -> None:
     if _is_to_be_collected(item, held):
         await want(connection, item.run_id, item.task_id, item.attempt, item.cluster)
     await touch(connection, item.run_id, items=[item.task_id])
+    if (held.state, held.outcome, held.extension) != (item.state, item.outcome, item.extension) or _is_fresh(held):
+        await run_states.keep(connection, item.run_id)
 
 
 async def _ensure_run(connection: AsyncConnection, item: ItemEvent) -> None:
@@ -104,9 +107,14 @@ async def _hold_item(connection: AsyncConnection, item: ItemEvent) -> Row[*tuple
     found = (await connection.execute(_HOLD, key)).one_or_none()
     if found is None:
         fresh = {name: getattr(item, name) for name in ("run_id", "task_id", "task_name", "position")}
-        await connection.execute(insert(ITEMS).values(**fresh, sequence=-1).on_conflict_do_nothing())
+        await connection.execute(insert(ITEMS).values(**fresh, sequence=_FRESH).on_conflict_do_nothing())
         found = (await connection.execute(_HOLD, key)).one()
     return found
+
+
+def _is_fresh(held: Row[*tuple[Any, ...]]) -> bool:
+    """Whether the row was made for this event, or by the run's document: nothing was told of the item before."""
+    return bool(held.sequence <= 0)
 
 
 def _columns(item: ItemEvent) -> dict[str, object]:

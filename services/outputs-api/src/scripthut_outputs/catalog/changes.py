@@ -1,5 +1,6 @@
 """Tell readers that a run or a cluster has changed, and keep what they read of it until it does."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol, TypeVar
@@ -80,10 +81,11 @@ async def touch_clusters(connection: AsyncConnection) -> None:
 class _Entry:
     """What was read of one run since it last changed. Its identity is the run's generation."""
 
-    __slots__ = ("size_bytes", "values")
+    __slots__ = ("size_bytes", "turns", "values")
 
     def __init__(self) -> None:
         self.values: dict[object, Any] = {}
+        self.turns: dict[object, asyncio.Lock] = {}
         self.size_bytes = _ASSUMED_BYTES
 
 
@@ -101,9 +103,9 @@ class Cache:
         self.is_listening = False
 
     async def get(self, run_id: str, key: object, load: Callable[[], Awaitable[T]]) -> T:
-        """Give what `load` read of a run, from memory if the run has not changed since.
+        """Give what `load` read of a run, from memory if the run has not changed since; many at once load it once.
 
-        A value whose run changed while it was being loaded is given to this caller and not kept.
+        A value whose run changed while it was being loaded is given to those who asked before that and not kept.
         """
         if not self.is_listening:
             return await load()
@@ -115,10 +117,12 @@ class Cache:
             self._entries.move_to_end(run_id)
             kept: T = entry.values[key]
             return kept
-        value = await load()
-        if self._entries.get(run_id) is entry and key not in entry.values:
-            self._keep(entry, key, value)
-        return value
+        async with entry.turns.setdefault(key, asyncio.Lock()):
+            if key not in entry.values:
+                value = await load()
+                self._keep(run_id, entry, key, value)
+        loaded: T = entry.values[key]
+        return loaded
 
     def begin(self) -> None:
         """Keep what is read from now on."""
@@ -145,9 +149,12 @@ class Cache:
         self._entries.clear()
         self._size_bytes = 0
 
-    def _keep(self, entry: _Entry, key: object, value: object) -> None:
-        size_bytes = _ASSUMED_BYTES + (len(value) if isinstance(value, bytes) else 0)
+    def _keep(self, run_id: str, entry: _Entry, key: object, value: object) -> None:
         entry.values[key] = value
+        entry.turns.pop(key, None)
+        if self._entries.get(run_id) is not entry:
+            return
+        size_bytes = _ASSUMED_BYTES + (len(value) if isinstance(value, bytes) else 0)
         entry.size_bytes += size_bytes
         self._size_bytes += size_bytes
         while self._size_bytes > self._max_bytes and self._entries:

@@ -21,8 +21,14 @@ def read(cursor: str, type_: type[T]) -> T:
     Raises:
         InvalidInput: it is not a cursor of this list.
     """
+    message = "must be the `next` of the page before"
+    problem = InvalidInput("cursor: not a cursor of this list", [Problem(field="cursor", message=message)])
     try:
-        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=type_)
+        written = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        position = msgspec.json.decode(written, type=type_)
     except (ValueError, msgspec.MsgspecError) as error:
-        message = "must be the `next` of the page before"
-        raise InvalidInput("cursor: not a cursor of this list", [Problem(field="cursor", message=message)]) from error
+        raise problem from error
+    # No text that a column holds has one.
+    if rb"\u0000" in written:
+        raise problem
+    return position

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, null, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.errors import NotFound
@@ -10,8 +10,8 @@ from scripthut_common.events import Evidence, Extension, ItemState, Outcome
 from scripthut_outputs.ledger import OutputsState
 from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
 
-from . import cursors, wording
-from .views import Item, ItemList
+from . import wording
+from .views import Item
 
 _PLAIN = (
     ITEMS.c.run_id,
@@ -45,7 +45,9 @@ _PLAIN = (
 _WORDS = (ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.evidence, ITEMS.c.outputs_state, ITEMS.c.extension)
 
 
-LISTED = (*_PLAIN, *_WORDS, null().label("definition"), null().label("collection_reason"))
+def select_items(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    """Ask for items with their run; `more` columns must name definition and collection_reason."""
+    return select(*_PLAIN, *_WORDS, *more).join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
 
 
 async def read_item(connection: AsyncConnection, run_id: str, task_id: str) -> Item:
@@ -55,26 +57,14 @@ async def read_item(connection: AsyncConnection, run_id: str, task_id: str) -> I
         NotFound: there is no such item.
     """
     same = (COLLECTIONS.c.run_id == ITEMS.c.run_id) & (COLLECTIONS.c.task_id == ITEMS.c.task_id)
-    whole = select(*_PLAIN, *_WORDS, ITEMS.c.definition, COLLECTIONS.c.reason.label("collection_reason"))
-    query = whole.join(RUNS, RUNS.c.run_id == ITEMS.c.run_id).outerjoin(COLLECTIONS, same)
+    query = select_items(ITEMS.c.definition, COLLECTIONS.c.reason.label("collection_reason")).outerjoin(
+        COLLECTIONS, same
+    )
     found = await connection.execute(query.where(ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id))
     row = found.one_or_none()
     if row is None:
         raise NotFound("there is no such task in this run")
     return item_of(row)
-
-
-async def read_items(connection: AsyncConnection, run_id: str, *, limit: int, cursor: str | None) -> ItemList:
-    """Read a page of a run's items, in submission order."""
-    query = select(*LISTED).join(RUNS, RUNS.c.run_id == ITEMS.c.run_id).where(ITEMS.c.run_id == run_id)
-    place = tuple_(ITEMS.c.position, ITEMS.c.task_id)
-    if cursor is not None:
-        query = query.where(place > cursors.read(cursor, tuple[int, str]))
-    found = await connection.execute(query.order_by(ITEMS.c.position, ITEMS.c.task_id).limit(limit + 1))
-    items = [item_of(row) for row in found]
-    last = items[:limit][-1:]
-    more = cursors.write(last[0].position, last[0].task_id) if len(items) > limit else None
-    return ItemList(items=tuple(items[:limit]), next=more)
 
 
 async def read_generated(connection: AsyncConnection, run_id: str, task_id: str) -> list[tuple[str, str]]:
@@ -84,7 +74,7 @@ async def read_generated(connection: AsyncConnection, run_id: str, task_id: str)
 
 
 def item_of(row: Row[*tuple[Any, ...]]) -> Item:
-    """Read a row of `LISTED`, or a whole one."""
+    """Make an item of a row of `select_items`."""
     return Item(
         **{column.name: getattr(row, column.name) for column in _PLAIN},
         state=wording.read(ItemState, row.state),

@@ -8,10 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scripthut_common.database import Database
 from scripthut_outputs.ledger import LedgerRow, Place
 
-from . import changes, clusters, files, items, ledgers, panels, runs
+from . import changes, clusters, files, item_lists, items, ledgers, panels, run_lists, runs
+from .asked import ItemsAsked, RunsAsked
 from .changes import Cache
 from .ledgers import Ledger
 from .views import (
+    Chosen,
     ClusterView,
     Contribution,
     Item,
@@ -26,6 +28,7 @@ from .views import (
 )
 
 T = TypeVar("T")
+_ALL_RUNS, _ALL_ITEMS = RunsAsked(), ItemsAsked()
 
 
 class Reading:
@@ -44,19 +47,27 @@ class Reading:
         """A run without its items."""
         return await self._kept(run_id, "head", lambda connection: runs.read_head(connection, run_id))
 
-    async def runs(self, *, owner: str | None, limit: int, cursor: str | None) -> RunList:
-        """A page of runs, newest first; `owner` `None` means everybody's."""
+    async def runs(
+        self, asked: RunsAsked = _ALL_RUNS, *, visible_owner: str | None, limit: int, cursor: str | None
+    ) -> RunList:
+        """A page of the runs asked for, of those that the reader may see; `visible_owner` `None` means everybody's."""
         async with self._database.transaction() as connection:
-            return await runs.read_list(connection, owner=owner, limit=limit, cursor=cursor)
+            return await run_lists.read_list(connection, asked, visible_owner=visible_owner, limit=limit, cursor=cursor)
 
     async def run(self, run_id: str) -> RunOverview:
         """A run with the counts of its items."""
         return await self._kept(run_id, "overview", lambda connection: runs.read_overview(connection, run_id))
 
-    async def items(self, run_id: str, *, limit: int, cursor: str | None) -> ItemList:
-        """A page of a run's items, in submission order."""
+    async def items(self, run_id: str, asked: ItemsAsked = _ALL_ITEMS, *, limit: int, cursor: str | None) -> ItemList:
+        """A page of a run's items."""
         async with self._database.transaction() as connection:
-            return await items.read_items(connection, run_id, limit=limit, cursor=cursor)
+            return await item_lists.read_items(connection, run_id, asked, limit=limit, cursor=cursor)
+
+    async def chosen(self, run_id: str, asked: ItemsAsked) -> Chosen:
+        """How many items of a run a filter leaves, and how they are grouped."""
+        return await self._kept(
+            run_id, ("chosen", asked), lambda connection: item_lists.read_chosen(connection, run_id, asked)
+        )
 
     async def item(self, run_id: str, task_id: str) -> Item:
         """One item with its definition and why its collection waits or failed."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Integer, Row, Text, and_, bindparam, cast, func, literal, select, tuple_
+from sqlalchemy import BigInteger, Integer, Row, Text, and_, bindparam, cast, func, literal, null, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 
 from scripthut_common.database import Database
@@ -14,6 +14,7 @@ from . import items, runs
 from .runs import Counted
 from .views import Item, RunHead, RunOverview
 
+_LISTED = items.select_items(null().label("definition"), null().label("collection_reason")).selected_columns
 _HEAD = RunHead.__struct_fields__
 _COUNTED = runs.counted().where(ITEMS.c.run_id == bindparam("_run")).subquery("counted")
 # One value beside every row: the counts and the items are those of the same moment.
@@ -27,7 +28,7 @@ _NEWER = and_(
     tuple_(ITEMS.c.version, ITEMS.c.task_id) > tuple_(_VERSION, bindparam("_task", type_=Text)),
 )
 _UPDATE = (
-    select(*(RUNS.c[name].label(f"run_{name}") for name in _HEAD), _COUNTS.label("counts"), *items.LISTED)
+    select(*(RUNS.c[name].label(f"run_{name}") for name in _HEAD), _COUNTS.label("counts"), *_LISTED)
     .select_from(RUNS.outerjoin(ITEMS, _NEWER))
     .where(RUNS.c.run_id == bindparam("_run"))
     .order_by(ITEMS.c.version, ITEMS.c.task_id)
@@ -82,6 +83,6 @@ class Updates:
 
 
 def _overview(row: Row[*tuple[Any, ...]]) -> RunOverview:
-    counts = msgspec.json.decode(row.counts, type=list[tuple[str, bool, str | None, int, bool]])
+    counts = msgspec.json.decode(row.counts, type=list[Counted])
     head = RunHead(**{name: getattr(row, f"run_{name}") for name in _HEAD})
-    return runs.overview(head, [Counted(*count) for count in counts])
+    return runs.overview(head, counts)

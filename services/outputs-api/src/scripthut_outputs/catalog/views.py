@@ -31,7 +31,9 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
 class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
     """A run with what became of its items: `counts` by state, or by outcome once final.
 
-    `is_collecting`: outputs of some wait to be collected, or are. `version` and `summary_version` as in `RunHead`.
+    `is_collecting`: outputs of some wait to be collected, or are. `is_unfinished`: some could not be collected whole.
+    `started_at`, `ended_at`: when its first item started, and when the last that ended did. `version` and
+    `summary_version` as in `RunHead`.
     """
 
     run_id: str
@@ -44,6 +46,9 @@ class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     summary_version: int = 0
     is_collecting: bool = False
+    is_unfinished: bool = False
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
     pinned_at: datetime | None = None
     pinned_by: str | None = None
 
@@ -54,7 +59,7 @@ class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs, newest first. `next` is the cursor of the following page, if there is one."""
+    """Runs in the order asked for. `next` is the cursor of the following page, if there is one."""
 
     runs: tuple[RunOverview, ...]
     next: str | None
@@ -110,10 +115,28 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ItemList(msgspec.Struct, frozen=True, kw_only=True):
-    """Items in submission order. They come without definition and collection reason: `Reading.item` has those."""
+    """Items in the order asked for. They come without definition and collection reason: `Reading.item` has those."""
 
     items: tuple[Item, ...]
     next: str | None
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The items of a run whose ids begin with `prefix`, which ends with a dot: `counts` as those of a run."""
+
+    prefix: str
+    counts: Mapping[str, int]
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a filter leaves of a run: how many items, and the groups of more than one one level further down.
+
+    `groups` come in submission order; `has_more_groups`: there are others.
+    """
+
+    count: int
+    groups: tuple[Group, ...] = ()
+    has_more_groups: bool = False
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):

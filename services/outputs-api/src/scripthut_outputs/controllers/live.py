@@ -120,27 +120,31 @@ class Live:
 
     async def _pieces(self, scope: HTTPScope, run_id: str) -> AsyncGenerator[bytes, None]:
         """Yield the stream; what it raises before its first piece is a fault of the request, later it is an end."""
-        began = False
-        async with aclosing(self._hub.view(run_id, _since(scope))) as batches:
+        since, was_away = _since(scope)
+        is_first = True
+        async with aclosing(self._hub.view(run_id, since, was_away=was_away)) as batches:
             try:
                 async for batch in batches:
                     self._guard.ask_of(actor_now(scope), ACTION, batch.run)
-                    for piece in batch.pieces:
-                        yield piece if began else RETRY + piece
-                        began = True
+                    for piece in (RETRY, *batch.pieces) if is_first else batch.pieces:
+                        yield piece
+                    is_first = False
             except (NotFound, NotAuthenticated, TransientError):
                 # Gone, no longer theirs, or not to be read just now: the browser asks again and is told which.
-                if not began:
+                if is_first:
                     raise
 
 
-def _since(scope: HTTPScope) -> int | None:
-    """The version that the caller holds; a negative one when it says something else; `None` when it says nothing."""
+def _since(scope: HTTPScope) -> tuple[int | None, bool]:
+    """The version that the caller holds, and whether it lost a stream and comes back.
+
+    A negative version stands for one that is none; `None`: it says nothing.
+    """
     header = next((value for name, value in scope["headers"] if name == b"last-event-id" and value), None)
     if header is not None:
-        return _version(header.decode("latin-1"))
+        return _version(header.decode("latin-1")), True
     asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100).get("since")
-    return None if asked is None else _version(asked[0])
+    return (None if asked is None else _version(asked[0])), False
 
 
 def _version(text: str) -> int:

@@ -15,9 +15,11 @@ from scripthut_common.tasks import MAX_DOCUMENT_BYTES
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import visible_owner
 from scripthut_outputs.catalog import run_document
+from scripthut_outputs.catalog.asked import RunSort
 from scripthut_outputs.catalog.views import ClusterView
 
 from .answers import Cursor, Limit, encoded, kept
+from .asking import Cluster, Owner, RunOrder, State, Text, runs_asked
 from .parts import Parts
 from .routing import asks
 from .shapes import AskedJson, RunJson, RunListJson, RunWithItemsJson, item_json, run_json
@@ -99,16 +101,22 @@ class Runs(Controller):
         """Ask for the outputs of all ended tasks that failed or are incomplete; what is stored already stays."""
         return encoded(AskedJson(tasks=await parts.creating.collect_run_again(run_id)), status_code=202)
 
-    @get(opt=asks(Action.LIST_RUNS), summary="List runs, newest first")
+    @get(opt=asks(Action.LIST_RUNS), summary="List runs, newest first unless `sort` says otherwise")
     async def index(
         self,
         request: Request[Actor, Any, Any],
         parts: NamedDependency[Parts],
+        cluster: Cluster = "",
+        owner: Owner = "",
+        in_state: State = "",
+        text: Text = "",
+        sort: RunOrder = RunSort.NEWEST,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Response[RunListJson]:
-        """List those that the caller may see."""
-        found = await parts.reading.runs(owner=visible_owner(request.user), limit=limit, cursor=cursor)
+        """List those that the caller may see. A cursor is of the list with the same filters and the same order."""
+        asked = runs_asked(cluster, owner, in_state, text, sort)
+        found = await parts.reading.runs(asked, visible_owner=visible_owner(request.user), limit=limit, cursor=cursor)
         return encoded(RunListJson(runs=tuple(run_json(run) for run in found.runs), next=found.next))
 
     @get("/{run_id:str}", opt=asks(Action.READ_RUN), summary="Show a run with its items in submission order")

@@ -34,7 +34,7 @@ class RunJson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunListJson(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of runs, newest first."""
+    """A page of runs, in the order asked for."""
 
     runs: tuple[RunJson, ...]
     next: str | None

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from scripthut_outputs.catalog.updates import END, after
+from scripthut_outputs.catalog.updates import END, Mark, Update, after
 from scripthut_outputs.catalog.views import RunOverview
 
 from .metrics import Metrics
@@ -60,7 +60,7 @@ class Channel:
         """
         async with self._reading:
             if self._run is None:
-                run = (await self._source.read(self.run_id, END, limit=1)).run
+                run = (await self._read(END)).run
                 self.cluster = await say_cluster(run.cluster)
                 self._run = run
 
@@ -73,7 +73,7 @@ class Channel:
         async with self._reading:
             before, mark, pieces = self.run, after(self.run.version), list[bytes]()
             while True:
-                update = await self._source.read(self.run_id, mark, limit=self._tempo.max_items)
+                update = await self._read(mark)
                 if update.items:
                     pieces.append(self._voice.items(update.items, before.version, None))
                 if update.next is None:
@@ -97,7 +97,7 @@ class Channel:
         """
         run, mark = self.run, after(version)
         while True:
-            update = await self._source.read(self.run_id, mark, limit=self._tempo.max_items)
+            update = await self._read(mark)
             if update.items:
                 yield Batch(update.run, (self._voice.items(update.items, version, run.version),))
             if update.next is None:
@@ -131,3 +131,7 @@ class Channel:
         for viewer in self._viewers:
             viewer.end()
         self._viewers.clear()
+
+    async def _read(self, mark: Mark) -> Update:
+        self._metrics.reads.inc()
+        return await self._source.read(self.run_id, mark, limit=self._tempo.max_items)

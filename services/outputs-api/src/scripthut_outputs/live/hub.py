@@ -88,13 +88,14 @@ class Hub:
             for channel in list(self._channels.values()):
                 self._close(channel)
 
-    async def view(self, run_id: str, since: int | None) -> AsyncGenerator[Batch, None]:
+    async def view(self, run_id: str, since: int | None, *, was_away: bool = False) -> AsyncGenerator[Batch, None]:
         """Yield what changes of a run until it is gone, its viewer too slow or this process at its end.
 
         Args:
             run_id: the run.
             since: the version that the viewer holds; below 0: none that there could be. `None`: it wants to know
                 where the run stands, and what changes from now on.
+            was_away: it does not know how the run's cluster does, which has no version.
 
         Raises:
             NotFound: there is no such run, or not any more.
@@ -106,8 +107,7 @@ class Hub:
             is_known = since is not None and 0 <= since <= run.version
             version = since if since is not None and is_known else run.version
             if is_known:
-                # It has no version: whether it is news to this viewer is for the viewer to see.
-                yield Batch(run, (channel.cluster,))
+                yield Batch(run, (channel.cluster,) if was_away else ())
             else:
                 yield Batch(run, (self._voice.run(run, version) if since is None else self._voice.reset(run),))
             while version != channel.run.version:

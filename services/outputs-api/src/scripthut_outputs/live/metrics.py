@@ -8,7 +8,11 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.streams = Gauge("scripthut_outputs_live_streams", "Streams that are open", registry=registry)
-        self.runs = Gauge("scripthut_outputs_live_runs", "Runs that somebody has open here", registry=registry)
+        self.reads = Counter(
+            "scripthut_outputs_live_reads",
+            "Queries for changes: one for each batch, and one for each viewer who comes back with an older version",
+            registry=registry,
+        )
         self.batches = Counter(
             "scripthut_outputs_live_batches", "Batches of events, each told to all viewers of a run", registry=registry
         )

@@ -23,7 +23,7 @@ class Noting:
     @property
     def loop(self) -> Loop:
         """What is to run."""
-        return Loop(name="outputs.watched", step=self.step, interval_s=AGAIN_S, wake=self._hub.opened)
+        return Loop(name="outputs.open-runs", step=self.step, interval_s=AGAIN_S, wake=self._hub.opened)
 
     async def step(self) -> None:
         """Note what is due; nothing is written for runs that are over."""

@@ -1,22 +1,26 @@
 """Gather from the catalog and the blob store what one page shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
 from scripthut_common import text
 from scripthut_common.errors import NotFound, StoreUnavailable
+from scripthut_outputs.catalog.asked import ItemsAsked
 from scripthut_outputs.catalog.reading import Reading
-from scripthut_outputs.catalog.views import Item, Panel
+from scripthut_outputs.catalog.views import Item, Panel, RunHead
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
 from scripthut_outputs.controllers.problems import LeftOut
 from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
 
-from . import showing
+from . import filters, showing
+from .cards import RunCard, run_card
+from .filters import ItemsBar
+from .rows import Row, row
 
-ITEMS_A_PAGE = 50
+ITEMS_A_PAGE = 100
 MAX_OPEN_PANELS = 12
 _FILES_A_PANEL = 100
 _FILES_A_PAGE = 500
@@ -25,27 +29,40 @@ _TAIL_BYTES = 16 * 1024
 _UNREADABLE = b"(the store of this service cannot give it just now)"
 
 
-class RunPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything on the page of a run but what is wrong with its cluster."""
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """How a reader sees a run's tasks; `since`: a version of which the reader has the page already, or -1."""
 
-    run: showing.RunCard
-    rows: tuple[showing.Row, ...]
-    panels: tuple[showing.TaskPanel, ...]
+    asked: ItemsAsked = ItemsAsked()
+    cursor: str | None = None
+    since: int = -1
+
+
+class RunPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything on the page of a run but what is wrong with its cluster; only what changed after version `since`."""
+
+    run: RunCard
+    bar: ItemsBar
+    rows: tuple[Row, ...]
+    panels: dict[str, showing.TaskPanel]
     sections: tuple[showing.Document, ...]
+    is_summary_same: bool
     next_url: str | None
     is_moving: bool
+    is_later: bool
+    since: int
     download: showing.Download | None
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     """Everything on the page of a task. `facts` are terms with a text or a time; `command` is empty if unknown."""
 
-    run: showing.RunCard
+    run: RunCard
     panel: showing.TaskPanel
     facts: tuple[tuple[str, str | datetime], ...]
     command: str
     next_url: str | None
     is_moving: bool
+    is_later: bool
     download: showing.Download | None
 
 
@@ -63,39 +80,46 @@ class LogPage(msgspec.Struct, frozen=True, kw_only=True):
     is_cut: bool
 
 
-async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, run_id: str, cursor: str | None) -> RunPage:
+async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, head: RunHead, view: View) -> RunPage:
     """Gather a page of a run's items with what they left behind; the run summary stands on the first."""
-    run = await reading.run(run_id)
-    listed = await reading.items(run_id, limit=ITEMS_A_PAGE, cursor=cursor)
-    found = await reading.panels(
-        run_id,
-        [item.task_id for item in listed.items],
-        max_files=_FILES_A_PANEL,
-        max_html_bytes=_DOCUMENT_BYTES,
-    )
+    run_id = head.run_id
+    card = run_card(await reading.run(run_id))
+    listed = await reading.items(run_id, view.asked, limit=ITEMS_A_PAGE, cursor=view.cursor)
+    chosen = await reading.chosen(run_id, view.asked)
     allowance = Allowance(max_inline)
-    contributions = () if cursor else (await reading.summary(run_id)).sections
-    sections = showing.sections(run_id, contributions, allowance)
-    panels = await _panels(blobs, listed.items, found, allowance)
-    shown = {panel.row.task_id for panel in panels}
-    card = showing.run_card(run)
+    is_summary_same = head.summary_version <= view.since
+    sections = await _sections(reading, run_id, view, allowance, is_same=is_summary_same)
+    panels = await _panels(reading, blobs, listed.items, view.since, allowance)
+    with_panel = {panel.row.task_id for panel in panels}
     return RunPage(
         run=card,
-        rows=tuple(showing.row(item, has_panel=item.task_id in shown) for item in listed.items),
-        panels=panels,
+        bar=filters.items_bar(card, view.asked, chosen),
+        rows=tuple(row(item, has_panel=item.task_id in with_panel) for item in listed.items),
+        panels={panel.row.task_id: panel for panel in panels},
         sections=sections,
-        next_url=listed.next and f"{card.url}?cursor={listed.next}",
+        is_summary_same=is_summary_same and view.cursor is None and not view.asked.is_filtered,
+        next_url=listed.next and filters.items_url(card.url, view.asked, cursor=listed.next),
         is_moving=card.is_alive
         or any(item.outputs_state in MOVING for item in listed.items)
         or any(panel.is_waiting for panel in panels)
         or any(section.is_waiting for section in sections),
+        is_later=view.cursor is not None,
+        since=view.since,
         download=showing.download(f"/runs/{run_id}/archive", await reading.stored_bytes(run_id)),
     )
 
 
+async def _sections(
+    reading: Reading, run_id: str, view: View, allowance: Allowance, *, is_same: bool
+) -> tuple[showing.Document, ...]:
+    if view.cursor is not None or view.asked.is_filtered or is_same:
+        return ()
+    return showing.sections(run_id, (await reading.summary(run_id)).sections, allowance)
+
+
 async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item: Item, cursor: str | None) -> TaskPage:
     """Gather a page of a task's files, and its logs."""
-    run = showing.run_card(await reading.run(item.run_id))
+    run = run_card(await reading.run(item.run_id))
     outputs = await reading.outputs(item.run_id, item.task_id, limit=_FILES_A_PAGE, cursor=cursor)
     logs = {place: await reading.log(item.run_id, item.task_id, place) for place in (Place.STDOUT, Place.STDERR)}
     found = Panel(
@@ -114,6 +138,7 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         facts=_facts(item),
         command=text.log(str((item.definition or {}).get("command", "")).encode("utf-8", "replace")),
         next_url=outputs.next and f"{panel.row.url}?cursor={outputs.next}",
+        is_later=cursor is not None,
         is_moving=item.ended_at is None or item.is_extending or item.outputs_state in MOVING or panel.is_waiting,
         download=showing.download(
             f"/runs/{item.run_id}/tasks/{item.task_id}/outputs/archive",
@@ -155,14 +180,26 @@ async def log_page(reading: Reading, blobs: Blobs, run_id: str, task_id: str, pl
 
 
 async def _panels(
-    blobs: Blobs, items: Sequence[Item], found: Mapping[str, Panel], allowance: Allowance
+    reading: Reading, blobs: Blobs, items: Sequence[Item], since: int, allowance: Allowance
 ) -> tuple[showing.TaskPanel, ...]:
+    """Make the panels of those items that changed after version `since`."""
+    changed = [item for item in items if item.version > since]
+    if not changed:
+        return ()
+    found = await reading.panels(
+        changed[0].run_id,
+        [item.task_id for item in changed],
+        max_files=_FILES_A_PANEL,
+        max_html_bytes=_DOCUMENT_BYTES,
+    )
     made = [
         showing.panel(item, found[item.task_id], await _tails(blobs, found[item.task_id]), allowance, is_open=True)
-        for item in items
+        for item in changed
     ]
     panels = [panel for panel in made if panel.has_anything]
-    if len(panels) <= MAX_OPEN_PANELS:
+    # Those that did not change count too: they have a panel if they have anything.
+    others = sum(item.has_outputs for item in items if item.version <= since)
+    if len(panels) + others <= MAX_OPEN_PANELS:
         return tuple(panels)
     return tuple(msgspec.structs.replace(panel, is_open=panel.is_failed) for panel in panels)
 
@@ -186,15 +223,15 @@ async def _tail(blobs: Blobs, log: LedgerRow) -> bytes:
 
 
 def _facts(item: Item) -> tuple[tuple[str, str | datetime], ...]:
-    row = showing.row(item, has_panel=False)
+    shown = row(item, has_panel=False)
     facts: tuple[tuple[str, str | datetime | None], ...] = (
-        ("Exit", row.exit),
+        ("Exit", shown.exit),
         ("Submitted", item.submitted_at),
         ("Started", item.started_at),
         ("Ended", item.ended_at),
-        ("Took", row.duration),
-        ("Node", row.node),
-        ("Job", row.job_id),
+        ("Took", shown.duration),
+        ("Node", shown.node),
+        ("Job", shown.job_id),
         ("Attempt", str(item.attempt or "")),
         ("Generated by", item.generated_by),
         ("Scheduler's word", text.line(item.scheduler_word or "")),

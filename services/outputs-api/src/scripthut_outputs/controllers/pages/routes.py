@@ -1,32 +1,43 @@
 """The addresses of the pages."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Response, Router, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
-from scripthut_outputs.access import Action, Actor
-from scripthut_outputs.access.may import visible_owner
-from scripthut_outputs.catalog.reading import Reading
-from scripthut_outputs.catalog.views import RunOverview
+from scripthut_outputs.access import Action
+from scripthut_outputs.access.may import may, visible_owner
+from scripthut_outputs.catalog.asked import ItemsAsked, ItemSort, RunSort
+from scripthut_outputs.catalog.views import RunHead
 from scripthut_outputs.controllers.answers import Cursor
+from scripthut_outputs.controllers.asking import (
+    Cluster,
+    ItemOrder,
+    Owner,
+    RunOrder,
+    State,
+    Text,
+    Under,
+    Word,
+    runs_asked,
+)
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
 from scripthut_outputs.ledger import Place
-from scripthut_outputs.rendering import RENDERER
 
-from . import assets, banners, gathering, showing, templating
+from . import acts, assets, filters, gathering, giving, templating
+from .cards import run_card
+from .giving import PageRequest
 
 _RUNS_A_PAGE = 40
-_REFRESH_S = 3
-_REFRESH_LIST_S = 15
 _FOR_EVER = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
-_Request = Request[Actor, Any, Any]
+Since = Annotated[
+    str | None, QueryParameter(description="only the parts that changed after this version", max_length=64)
+]
+# What a button that was just pressed asked for.
+Pressed = Annotated[Literal["", "cancel", "collect"], QueryParameter(name="asked")]
 
 
 @get("/static/{version:str}/{name:str}", opt=asks(Action.ENTER), include_in_schema=False)
@@ -37,63 +48,100 @@ async def static(version: FromPath[str], name: FromPath[str]) -> Response[bytes]
 
 
 @get("/", opt=asks(Action.LIST_RUNS), include_in_schema=False)
-async def runs(request: _Request, parts: NamedDependency[Parts], cursor: Cursor = None) -> Response[str]:
-    """List the runs that the reader may see, newest first."""
-    found = await parts.reading.runs(owner=visible_owner(request.user), limit=_RUNS_A_PAGE, cursor=cursor)
-    cards = tuple(showing.run_card(run) for run in found.runs)
+async def runs(
+    request: PageRequest,
+    parts: NamedDependency[Parts],
+    cluster: Cluster = "",
+    owner: Owner = "",
+    in_state: State = "",
+    text: Text = "",
+    sort: RunOrder = RunSort.NEWEST,
+    cursor: Cursor = None,
+) -> Response[str]:
+    """List the runs that the reader may see."""
+    visible = visible_owner(request.user)
+    asked = runs_asked(cluster, owner, in_state, text, sort)
+    found = await parts.reading.runs(asked, visible_owner=visible, limit=_RUNS_A_PAGE, cursor=cursor)
+    clusters = sorted(await parts.reading.cluster_names(owner=visible))
+    cards = tuple(run_card(run) for run in found.runs)
     html = templating.write(
         "runs.html",
         runs=cards,
-        banners=await _banners(parts, found.runs),
+        bar=filters.runs_bar(asked, clusters, may_choose_owner=visible is None),
+        banners=await giving.told(parts, found.runs),
         is_later=cursor is not None,
-        next_url=found.next and f"/ui/?cursor={found.next}",
+        next_url=found.next and filters.runs_url(asked, cursor=found.next),
         viewer=request.user.name,
-        refresh_s=_REFRESH_S if any(card.is_alive for card in cards) else _REFRESH_LIST_S,
+        refresh_s=giving.REFRESH_S if any(card.is_alive for card in cards) else giving.REFRESH_LIST_S,
     )
-    return _fresh(request, html)
+    return giving.fresh(request, html)
 
 
 @get("/runs/{run_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
 async def run(
-    request: _Request,
+    request: PageRequest,
     run_id: FromPath[str],
     parts: NamedDependency[Parts],
+    under: Under = "",
+    word: Word = "",
+    text: Text = "",
+    sort: ItemOrder = ItemSort.ORDER,
     cursor: Cursor = None,
+    since: Since = None,
+    pressed: Pressed = "",
 ) -> Response[str]:
-    """Show a run."""
+    """Show a run; with `since` only what has changed of its page."""
     head = await parts.reading.head(run_id)
-    told = await _banners(parts, [await parts.reading.run(run_id)])
+    told = await giving.told(parts, [await parts.reading.run(run_id)])
+    view = gathering.View(
+        asked=ItemsAsked(under=under, word=word, text=text.strip(), sort=sort),
+        cursor=cursor,
+        since=giving.read_since(since, head.version),
+    )
+    shown = {
+        "banners": told,
+        "pressed": pressed,
+        "may_cancel": may(request.user, Action.CANCEL_RUN, head),
+        **_frame(request, head, since),
+    }
 
     async def make() -> bytes:
-        found = await gathering.run_page(parts.reading, parts.blobs, parts.max_inline, run_id, cursor)
-        return _page("run.html", request, found, told, cursor, is_moving=found.is_moving)
+        found = await gathering.run_page(parts.reading, parts.blobs, parts.max_inline, head, view)
+        return _page("run.html", found, shown, is_moving=found.is_moving)
 
-    return await _kept(request, parts.reading, run_id, ("run", cursor, head.version, told), make)
+    return await giving.kept(request, parts.reading, run_id, ("run", view, sorted(shown.items())), make)
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
 async def task(
-    request: _Request,
+    request: PageRequest,
     run_id: FromPath[str],
     task_id: FromPath[str],
     parts: NamedDependency[Parts],
     cursor: Cursor = None,
+    since: Since = None,
 ) -> Response[str]:
-    """Show one task with all its files."""
+    """Show one task with all its files; with `since` nothing of it that has not changed."""
     head = await parts.reading.head(run_id)
     item = await parts.reading.item(run_id, task_id)
-    told = await _banners(parts, [await parts.reading.run(run_id)])
+    told = await giving.told(parts, [await parts.reading.run(run_id)])
+    shown = {
+        "banners": told,
+        "is_same": item.version <= giving.read_since(since, head.version),
+        "task": task_id,
+        **_frame(request, head, since),
+    }
 
     async def make() -> bytes:
         found = await gathering.task_page(parts.reading, parts.blobs, parts.max_inline, item, cursor)
-        return _page("task.html", request, found, told, cursor, is_moving=found.is_moving)
+        return _page("task.html", found, shown, is_moving=found.is_moving)
 
-    return await _kept(request, parts.reading, run_id, ("task", task_id, cursor, head.version, told), make)
+    return await giving.kept(request, parts.reading, run_id, ("task", task_id, cursor, sorted(shown.items())), make)
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}/{place:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
 async def log(
-    request: _Request,
+    request: PageRequest,
     run_id: FromPath[str],
     task_id: FromPath[str],
     place: FromPath[Literal["stdout", "stderr"]],
@@ -101,81 +149,28 @@ async def log(
 ) -> Response[str]:
     """Show all that is kept of standard output or error."""
     found = await gathering.log_page(parts.reading, parts.blobs, run_id, task_id, Place(place))
-    return _fresh(request, templating.write("log.html", viewer=request.user.name, **msgspec.structs.asdict(found)))
-
-
-@post("/runs/{run_id:str}/tasks/{task_id:str}/collect", opt=asks(Action.COLLECT_AGAIN), include_in_schema=False)
-async def collect(run_id: FromPath[str], task_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
-    """Collect a task's outputs once more, and lead back to it."""
-    await parts.creating.collect_again(run_id, task_id)
-    return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}/tasks/{task_id}"})
-
-
-@post("/runs/{run_id:str}/pin", opt=asks(Action.PIN_RUN), include_in_schema=False)
-async def pin(request: _Request, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
-    """Keep a run's files whatever the retention says, and lead back to it."""
-    await parts.pins.pin(run_id, by=request.user.name)
-    return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}"})
-
-
-@post("/runs/{run_id:str}/unpin", opt=asks(Action.PIN_RUN), include_in_schema=False)
-async def unpin(run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
-    """Leave a run to the retention again, and lead back to it."""
-    await parts.pins.unpin(run_id)
-    return Response("", status_code=303, headers={"location": f"/ui/runs/{run_id}"})
-
-
-ROUTER = Router("/ui", route_handlers=[static, runs, run, task, log, collect, pin, unpin])
-
-
-async def _banners(parts: Parts, shown: Sequence[RunOverview]) -> tuple[banners.Banner, ...]:
-    moment = banners.Moment(
-        clusters=await parts.reading.clusters(),
-        served=parts.clusters,
-        bounds=parts.bounds,
-        now=datetime.now(UTC),
-        is_bus_away=parts.bus_fault() is not None,
+    return giving.fresh(
+        request, templating.write("log.html", viewer=request.user.name, **msgspec.structs.asdict(found))
     )
-    return banners.of_runs(shown, moment)
 
 
-def _page(
-    template: str,
-    request: _Request,
-    found: msgspec.Struct,
-    told: tuple[banners.Banner, ...],
-    cursor: str | None,
-    *,
-    is_moving: bool,
-) -> bytes:
-    return templating.write(
-        template,
-        banners=told,
-        is_later=cursor is not None,
-        viewer=request.user.name,
-        refresh_s=_REFRESH_S if is_moving else None,
-        **msgspec.structs.asdict(found),
-    ).encode()
+ROUTER = Router(
+    "/ui",
+    route_handlers=[
+        *(static, runs, run, task, log),
+        *(acts.cancel, acts.collect_run, acts.collect, acts.pin, acts.unpin),
+    ],
+)
 
 
-async def _kept(
-    request: _Request,
-    reading: Reading,
-    run_id: str,
-    made_of: tuple[object, ...],
-    make: Callable[[], Awaitable[bytes]],
-) -> Response[Any]:
-    """Answer with a page that changes only with what it is made of; readers who ask again are told so."""
-    made_of = (*made_of, request.user.name, assets.version(), RENDERER)
-    etag = f'W/"{sha256(repr(made_of).encode()).hexdigest()[:32]}"'
-    if request.headers.get("if-none-match") == etag:
-        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
-    return templating.answer(await reading.cache.get(run_id, ("page", etag), make), etag=etag)
+def _frame(request: PageRequest, head: RunHead, since: str | None) -> dict[str, Any]:
+    """Say what stands around the parts: a whole page that names its reader, or the parts alone, the same for all."""
+    stream = {"version": head.version, "events": f"/runs/{head.run_id}/events"}
+    if since is not None:
+        return {"layout": "changes.html", "viewer": None, **stream}
+    return {"layout": "base.html", "viewer": request.user.name, **stream}
 
 
-def _fresh(request: _Request, html: str) -> Response[Any]:
-    """Answer with a page that was just made."""
-    etag = f'W/"{sha256(html.encode()).hexdigest()[:32]}"'
-    if request.headers.get("if-none-match") == etag:
-        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
-    return templating.answer(html, etag=etag)
+def _page(template: str, found: msgspec.Struct, shown: dict[str, Any], *, is_moving: bool) -> bytes:
+    refresh_s = giving.REFRESH_S if is_moving else None
+    return templating.write(template, refresh_s=refresh_s, **shown, **msgspec.structs.asdict(found)).encode()

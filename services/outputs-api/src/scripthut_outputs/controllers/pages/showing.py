@@ -1,27 +1,19 @@
-"""Turn what the catalog says into what the pages show: named structs for the templates, words decided here. Pure."""
+"""Turn what a task left behind into what the pages show: named structs for the templates, words decided here. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from signal import Signals
 
 import msgspec
 
 from scripthut_common import text
-from scripthut_common.events import ItemState, Outcome
+from scripthut_common.events import Outcome
 from scripthut_common.layout import TASK_SUMMARY_NAME
-from scripthut_outputs.catalog.views import (
-    Contribution,
-    Item,
-    OutputFile,
-    Panel,
-    RunOverview,
-)
+from scripthut_outputs.catalog.views import Contribution, Item, OutputFile, Panel
 from scripthut_outputs.controllers.inlining import Allowance
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
 from scripthut_outputs.rendering import file_url, fill, for_our_pages
 
-from . import banners, words
-from .words import Chip
+from . import words
+from .rows import Row, row
 
 MAX_LOG_LINES = 200
 LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
@@ -29,50 +21,6 @@ LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
 
 class _View(msgspec.Struct, frozen=True, kw_only=True):
     """What all structs of the pages share."""
-
-
-class Share(_View, frozen=True, kw_only=True):
-    """One segment of a run's bar; `start` and `width` in percent of its length."""
-
-    chip: Chip
-    count: int
-    start: float
-    width: float
-
-
-class RunCard(_View, frozen=True, kw_only=True):
-    """A run as a line of the list and as the head of its page."""
-
-    run_id: str
-    name: str
-    url: str
-    chip: Chip
-    cluster: str
-    owner: str
-    created_at: datetime
-    shares: tuple[Share, ...]
-    items_count: int
-    is_alive: bool
-    pinned: str = ""
-
-
-class Row(_View, frozen=True, kw_only=True):
-    """One item in the table."""
-
-    task_id: str
-    name: str
-    url: str
-    has_panel: bool
-    chip: Chip
-    notes: tuple[str, ...]
-    exit: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    duration: str
-    is_running: bool
-    node: str
-    job_id: str
-    attempt: int
 
 
 class Document(_View, frozen=True, kw_only=True):
@@ -156,45 +104,6 @@ class TaskPanel(_View, frozen=True, kw_only=True):
         return any(document.is_waiting for document in (self.summary, *self.documents) if document)
 
 
-def run_card(run: RunOverview) -> RunCard:
-    """Show a run with its bar."""
-    return RunCard(
-        run_id=run.run_id,
-        name=text.name(run.name),
-        url=f"/ui/runs/{run.run_id}",
-        chip=words.RUNS[run.state],
-        cluster=run.cluster,
-        owner=text.name(run.owner),
-        created_at=run.created_at,
-        shares=_shares(run.counts),
-        items_count=sum(run.counts.values()),
-        is_alive=run.state in banners.ALIVE,
-        pinned=text.name(run.pinned_by or "somebody") if run.pinned else "",
-    )
-
-
-def row(item: Item, *, has_panel: bool) -> Row:
-    """Show one item as a line of the table."""
-    is_running = item.state in {ItemState.RUNNING, ItemState.SETTLING} and item.started_at is not None
-    lasted = item.ended_at - item.started_at if item.started_at and item.ended_at else None
-    return Row(
-        task_id=item.task_id,
-        name=text.name(item.task_name),
-        url=f"/ui/runs/{item.run_id}/tasks/{item.task_id}",
-        has_panel=has_panel,
-        chip=words.of_item(item.state, item.outcome),
-        notes=_notes(item),
-        exit=_exit(item),
-        started_at=item.started_at,
-        ended_at=item.ended_at,
-        duration=text.duration(lasted) if lasted is not None else "",
-        is_running=is_running,
-        node=text.name(item.node or ""),
-        job_id=text.name(item.job_id or ""),
-        attempt=item.attempt,
-    )
-
-
 def panel(item: Item, found: Panel, tails: Mapping[Place, bytes], allowance: Allowance, *, is_open: bool) -> TaskPanel:
     """Show what one task left behind.
 
@@ -259,44 +168,6 @@ def sections(run_id: str, contributions: Sequence[Contribution], allowance: Allo
         )
         for found in contributions
     )
-
-
-def _shares(counts: Mapping[str, int]) -> tuple[Share, ...]:
-    order: list[str] = [*words.OUTCOMES, *reversed(words.STATES)]
-    places = {word: place for place, word in enumerate(order)}
-    present = sorted((word for word, count in counts.items() if count), key=lambda word: places.get(word, len(order)))
-    total, start, shares = sum(counts.values()), 0.0, []
-    for word in present:
-        width = 100 * counts[word] / total
-        chip = words.of_count(word)
-        shares.append(Share(chip=chip, count=counts[word], start=round(start, 3), width=round(width, 3)))
-        start += width
-    return tuple(shares)
-
-
-def _exit(item: Item) -> str:
-    if item.signal:
-        return f"signal {item.signal}{_signal_name(item.signal)}"
-    return "" if item.exit_code is None else str(item.exit_code)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return f" ({Signals(number).name.removeprefix('SIG')})"
-    except ValueError:
-        return ""
-
-
-def _notes(item: Item) -> tuple[str, ...]:
-    """Why an item is as it is, in sentences."""
-    notes = [text.line(item.reason)] if item.reason else []
-    if item.outcome is not None and not item.confirmed and item.outcome is not Outcome.SUBMISSION_FAILED:
-        notes.append("not confirmed by the scheduler")
-    if item.is_extending:
-        notes.append("The list of further tasks that it generates is being read.")
-    if item.extension_error:
-        notes.append(f"No further tasks were added: {text.line(item.extension_error)}")
-    return tuple(note for note in notes if note)
 
 
 def _collection(item: Item, reason: str | None) -> str:

@@ -35,9 +35,8 @@ def _environment() -> Environment:
     environment.filters["when"] = text.when
     environment.filters["machine_time"] = text.machine_time
     environment.globals["static"] = assets.url
-    environment.globals["refresh_s"] = None
-    environment.globals["viewer"] = None
-    environment.globals["download"] = None
+    environment.globals |= dict.fromkeys(("refresh_s", "viewer", "download", "events", "version", "task"))
+    environment.globals["layout"] = "base.html"
     return environment
 
 

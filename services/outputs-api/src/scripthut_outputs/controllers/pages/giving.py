@@ -1,0 +1,62 @@
+"""Give pages and parts of pages: made once for all who ask until what they show has changed."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from litestar import Request, Response
+
+from scripthut_outputs.access import Actor
+from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.catalog.views import RunOverview
+from scripthut_outputs.controllers.parts import Parts
+from scripthut_outputs.rendering import RENDERER
+
+from . import assets, banners, templating
+
+REFRESH_S = 3
+REFRESH_LIST_S = 15
+EVERYTHING = -1
+PageRequest = Request[Actor, Any, Any]
+
+
+async def told(parts: Parts, shown: Sequence[RunOverview]) -> tuple[banners.Banner, ...]:
+    """Say what keeps these runs from being shown as they are."""
+    moment = banners.Moment(
+        clusters=await parts.reading.clusters(),
+        served=parts.clusters,
+        bounds=parts.bounds,
+        now=datetime.now(UTC),
+        is_bus_away=parts.bus_fault() is not None,
+    )
+    return banners.of_runs(shown, moment)
+
+
+def read_since(text: str | None, version: int) -> int:
+    """Say which version a page stands at; what is no version that the run has had asks for everything."""
+    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 19:
+        return EVERYTHING
+    return int(text) if int(text) <= version else EVERYTHING
+
+
+async def kept(
+    request: PageRequest,
+    reading: Reading,
+    run_id: str,
+    made_of: tuple[object, ...],
+    make: Callable[[], Awaitable[bytes]],
+) -> Response[Any]:
+    """Answer with a page that changes only with what it is made of; readers who ask again are told so."""
+    etag = f'W/"{sha256(repr((*made_of, assets.version(), RENDERER)).encode()).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
+    return templating.answer(await reading.cache.get(run_id, ("page", etag), make), etag=etag)
+
+
+def fresh(request: PageRequest, html: str) -> Response[Any]:
+    """Answer with a page that was just made."""
+    etag = f'W/"{sha256(html.encode()).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(b"", status_code=304, headers={"etag": etag, **templating.HEADERS})
+    return templating.answer(html, etag=etag)
