@@ -24,7 +24,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
         (b"Makefile", b"all:\n", Format.CODE),
         (b"run.log", b"line\n", Format.TEXT),
         (b"notes", b"plain", Format.TEXT),
-        (b"notes", b"BM is how this begins", Format.TEXT),
+        (b"notes", b"BM\nis how this begins", Format.TEXT),
         (b"photo", b"\xff\xd8\xff\xe0 a JPEG", Format.BINARY),
         (b"notes", "käse".encode("latin-1"), Format.TEXT),
         (b"notes", "utf-16".encode("utf-16"), Format.TEXT),

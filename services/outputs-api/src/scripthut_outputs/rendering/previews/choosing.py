@@ -151,7 +151,7 @@ def is_textual(head: bytes, *, is_whole: bool) -> bool:
 
 def _is_plain(begin: bytes) -> bool:
     """Tell what words begin with, too: `BM` and `PAR1` make no picture and no table of a text."""
-    return begin.isascii() and begin.decode("ascii").isprintable()
+    return all(0x20 <= byte < 0x7F or byte in b"\t\n\r" for byte in begin)
 
 
 def span(choice: Choice, size_bytes: int, *, is_tail: bool, is_fragment: bool, is_source: bool) -> Span:
