@@ -18,6 +18,7 @@ log_dir = "{log_dir}"
 spool_dir = "{spool_dir}"
 poll_interval_s = 1
 commands_per_minute = 240
+follow_interval_s = 2
 """
 
 

@@ -50,6 +50,13 @@ def _are_collected(client: httpx.Client, base: str) -> bool:
     return all(item["state"] == "final" and item["outputs_state"] not in MOVING for item in items)
 
 
+def _is_followed(client: httpx.Client, base: str, task_id: str) -> bool:
+    found = client.get(f"{base}/runs/heat-plate/tasks/{task_id}/outputs").json()
+    return found["outcome"] is None and any(
+        "Still walking" in (one.get("rendered_html") or "") for one in found["outputs"]
+    )
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Where the demo keeps everything, but for root's database, which lies elsewhere."""
@@ -68,6 +75,7 @@ def test_the_demo_shows_the_example_run_stops_and_goes_on(folder: Path) -> None:
         assert client.get(f"{base}/runs").status_code == 401
         page = client.get(url)
         assert page.url.path == "/ui/runs/heat-plate"
+        wait_until(lambda: _is_followed(client, base, "walk"), "the walkers' first words, while they walk", 90)
         wait_until(lambda: _are_collected(client, base), "every task to be collected", 90)
         ended = _outcomes(client, base)
         page = client.get(str(page.url))
@@ -77,6 +85,6 @@ def test_the_demo_shows_the_example_run_stops_and_goes_on(folder: Path) -> None:
         assert _outcomes(client, base) == ended
 
     assert {task: outcome for task, outcome in ended.items() if outcome != "succeeded"} == _ENDS
-    assert len(ended) == 7
+    assert len(ended) == 8
     assert page.text.count("<img") >= 8
     assert "diverged" in again.text

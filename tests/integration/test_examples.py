@@ -26,7 +26,7 @@ def run_task(task: dict[str, Any], outputs: Path) -> "subprocess.CompletedProces
         "SCRIPTHUT_RUN_SUMMARY": str(records / f"{task['id']}.md"),
     }
     return subprocess.run(
-        ["bash", "-c", task["command"]],
+        ["bash", "-c", task["command"].replace("walk.py 24", "walk.py 1")],
         cwd=EXAMPLES,
         env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **paths},
         capture_output=True,
@@ -72,5 +72,9 @@ def test_there_is_something_of_every_kind_to_see(outputs: Path) -> None:
     assert all(picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for picture in pictures)
     assert (outputs / "compare" / "steps.svg").read_text("utf-8").startswith("<svg ")
     assert (outputs / "explicit" / "residuals.csv").read_text("utf-8").startswith("step,residual")
+    assert json.loads((outputs / "compare" / "comparison.ipynb").read_text("utf-8"))["nbformat"] == 4
+    assert json.loads((outputs / "walk" / "result.json").read_text("utf-8"))["result"]["walks"] >= 500
+    assert len(list((outputs / "walk").glob("visits-000*.png"))) >= 2
+    assert "[!TIP]" in (outputs / "walk" / "task-summary.md").read_text("utf-8")
     assert "![" in (outputs / "unstable" / "task-summary.md").read_text("utf-8")
-    assert len(list((outputs / "_run").glob("*.md"))) == 6
+    assert len(list((outputs / "_run").glob("*.md"))) == 7

@@ -1,12 +1,16 @@
-"""Compare two solutions: a plot, a chart in SVG, a table, and the run's most important line."""
+"""Compare two solutions: a plot, a chart in SVG, a table, a notebook, and the run's most important line."""
 
 import csv
 import os
 import sys
 from pathlib import Path
 
+import notebook
 from plot import Line, line_plot
 
+_CODE = """for target in targets:
+    print(target, steps_to(explicit, target), steps_to(relaxation, target))
+plot(explicit, relaxation)"""
 _COLOURS = ("#0f6b74", "#d67026")
 
 
@@ -41,6 +45,14 @@ def chart(lines: list[Line]) -> str:
     )
 
 
+def write_notebook(out: Path, table: list[tuple[str, int, int]]) -> None:
+    """Keep the comparison as the notebook in which somebody might have made it."""
+    said = "".join(f"{target} {slow} {fast}\n" for target, slow, fast in table)
+    text = "# Two ways to rest\n\nHow many steps $n$ until $\\max_i |T_i^{n+1} - T_i^n| \\le \\varepsilon$?"
+    cells = [notebook.prose(text), notebook.code(_CODE, 1, said, out / "comparison.png")]
+    notebook.write(out / "comparison.ipynb", cells)
+
+
 def main() -> None:
     """Write the comparison of the two folders that are named, the slower first."""
     out = Path(os.environ["SCRIPTHUT_OUTPUT_DIR"])
@@ -52,6 +64,7 @@ def main() -> None:
     table = [(f"{target:.0e}", steps_to(slow, target), steps_to(fast, target)) for target in targets]
     with (out / "steps.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("change", *(line[0] for line in lines)), *table])
+    write_notebook(out, table)
     rows = "\n".join(
         f"| {target} | {first:,} | {second:,} | {first / second:.0f} × |" for target, first, second in table
     )
@@ -59,7 +72,7 @@ def main() -> None:
     Path(os.environ["SCRIPTHUT_TASK_SUMMARY"]).write_text(
         f"Steps until no point changes by more than this:\n\n| change | {names} | ratio |\n|:--|--:|--:|--:|\n"
         f"{rows}\n\n"
-        "![Both schemes, change by step](comparison.png)\n",
+        "![Both schemes, change by step](comparison.png)\n\nAs a notebook: [comparison.ipynb](comparison.ipynb)\n",
         "utf-8",
     )
     with Path(os.environ["SCRIPTHUT_RUN_SUMMARY"]).open("a", encoding="utf-8") as summary:

@@ -8,6 +8,9 @@ from pathlib import Path
 from plot import heat_map
 
 POINTS = 40
+_EQUATION = r"""$$
+\frac{\partial T}{\partial t} = \frac{\partial^2 T}{\partial x^2} + \frac{\partial^2 T}{\partial y^2} \to 0
+$$"""
 
 
 def held(x: int, y: int) -> float | None:
@@ -37,7 +40,9 @@ def main() -> None:
 | a heater inside | 0.8 |
 | all other edges | 0.0 |
 
-{free:,} points are free; [plate.json](plate.json) has them all.
+{free:,} points are free; [plate.json](plate.json) has them all. Their temperature changes until it is at rest:
+
+{_EQUATION}
 """,
         "utf-8",
     )
