@@ -17,6 +17,8 @@ from tests.testbed.services import Pair, slurm_over
 from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 
+FOLLOW_INTERVAL_S = 1.0
+
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """The run of thirty tasks after its end: where it ran, and what the API says of it."""
@@ -46,6 +48,24 @@ def pair(slurm: SlurmCluster, login_node: Sshd, postgres: PostgresServer, rabbit
     with (
         running.servers(postgres, rabbitmq) as (database_uri, amqp_uri),
         Pair(database_uri=database_uri, amqp_uri=amqp_uri, clusters={"testbed": slurm_over(login_node, slurm)}) as pair,
+    ):
+        yield pair
+
+
+@pytest.fixture(scope="module")
+def followed_node(slurm: SlurmCluster) -> Iterator[Sshd]:
+    """A login node of that pair alone: who else has sessions there would be counted."""
+    with Sshd(slurm.environment, extra="LogLevel VERBOSE\n") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def following(slurm: SlurmCluster, followed_node: Sshd, postgres: PostgresServer, rabbitmq: RabbitMq) -> Iterator[Pair]:
+    """A pair that looks at running tasks every second."""
+    cluster = slurm_over(followed_node, slurm, follow_interval_s=FOLLOW_INTERVAL_S)
+    with (
+        running.servers(postgres, rabbitmq) as (database_uri, amqp_uri),
+        Pair(database_uri=database_uri, amqp_uri=amqp_uri, clusters={"testbed": cluster}) as pair,
     ):
         yield pair
 

@@ -1,35 +1,18 @@
 """What a task writes while it runs: real Slurm behind real sshd, both services as processes."""
 
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from scripthut_outputs.ledger import OutputsState
 from tests.e2e import running
 from tests.testbed.accounts import ALICE
 from tests.testbed.clients import Client
-from tests.testbed.postgres import PostgresServer
 from tests.testbed.processes import wait_until
-from tests.testbed.rabbitmq import RabbitMq
-from tests.testbed.services import Pair, slurm_over
+from tests.testbed.services import Pair
 from tests.testbed.slurm import SlurmCluster
-from tests.testbed.sshd import Sshd
 
 
-@pytest.fixture
-def pair(slurm: SlurmCluster, login_node: Sshd, postgres: PostgresServer, rabbitmq: RabbitMq) -> Iterator[Pair]:
-    """A pair that looks at running tasks every second."""
-    cluster = slurm_over(login_node, slurm, follow_interval_s=1)
-    with (
-        running.servers(postgres, rabbitmq) as (database_uri, amqp_uri),
-        Pair(database_uri=database_uri, amqp_uri=amqp_uri, clusters={"testbed": cluster}) as pair,
-    ):
-        yield pair
-
-
-def test_every_step_is_shown_while_the_task_runs_and_the_end_replaces_it(pair: Pair, slurm: SlurmCluster) -> None:
+def test_every_step_is_shown_while_the_task_runs_and_the_end_replaces_it(following: Pair, slurm: SlurmCluster) -> None:
     gates = slurm.directory_of(ALICE) / f"gates-{secrets.token_hex(4)}"
     steps = "\n".join(
         f'echo "# Step {step}" > "$SCRIPTHUT_TASK_SUMMARY"; echo step {step}\n'
@@ -41,7 +24,7 @@ def test_every_step_is_shown_while_the_task_runs_and_the_end_replaces_it(pair: P
     command = f'mkdir -p {gates}; chmod 777 {gates}\n{steps}\necho "# Done" > "$SCRIPTHUT_TASK_SUMMARY"'
     document = {"name": "steps", "cluster": "testbed", "follow": True, "tasks": [{"id": "solve", "command": command}]}
 
-    with pair.client() as client:
+    with following.client() as client:
         run_id = client.submit(document)
         for step in (1, 2):
             wait_until(lambda: _shows(client, run_id, f"Step {step}</h"), f"step {step} to be shown", 90, every_s=0.2)  # noqa: B023  within its turn

@@ -90,7 +90,7 @@ function replace(old, next) {
   back();
 }
 
-// Where the focus is: which of the like elements beneath the nearest id.
+// Where the focus is: the link to the same place, else which of the like elements beneath the nearest id.
 function placeOfFocus(old) {
   const focused = document.activeElement;
   if (!old.contains(focused)) return () => {};
@@ -98,10 +98,12 @@ function placeOfFocus(old) {
   const selector = focused === home ? null : focused.tagName.toLowerCase();
   const number = selector ? [...home.querySelectorAll(selector)].indexOf(focused) : 0;
   const id = home.id;
+  const href = focused.getAttribute("href");
   return () => {
     const place = document.getElementById(id);
     const all = selector && place ? place.querySelectorAll(selector) : [];
-    (selector ? all[Math.min(number, all.length - 1)] : place)?.focus({ preventScroll: true });
+    const twin = href && [...all].find((element) => element.getAttribute("href") === href);
+    (selector ? twin || all[Math.min(number, all.length - 1)] : place)?.focus({ preventScroll: true });
   };
 }
 
