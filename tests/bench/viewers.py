@@ -98,8 +98,8 @@ async def _hear(database: Database, uri: str, *, processes: int, viewers: int) -
             changed_at = {}
             for _ in range(CHANGES):
                 await asyncio.sleep(random.uniform(0, 2 * _PAUSE_S))
-                version = await _change(database)
-                changed_at[version] = time.monotonic()
+                began = time.monotonic()
+                changed_at[await _change(database)] = began
             await _all_at(watching, max(changed_at))
             reads = (sum(api.counted(_READS) for api in apis) - before) / CHANGES
     finally:
