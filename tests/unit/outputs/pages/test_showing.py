@@ -171,6 +171,12 @@ def test_what_may_be_collected_again_is_what_is_not_all_here() -> None:
     assert shown(failing, outputs_state=OutputsState.PENDING).may_collect_again
 
 
+def test_what_still_runs_is_followed_and_need_not_be_collected_again() -> None:
+    panel = shown(samples.panel(), state=ItemState.RUNNING, outcome=None, outputs_state=OutputsState.PARTIAL)
+
+    assert not panel.may_collect_again
+
+
 def test_what_was_removed_may_be_collected_again_but_not_twice_at_a_time() -> None:
     removed = samples.panel(removed_count=1)
 

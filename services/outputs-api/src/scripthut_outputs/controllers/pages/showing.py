@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from scripthut_common import text
-from scripthut_common.events import Outcome
+from scripthut_common.events import ItemState, Outcome
 from scripthut_common.layout import TASK_SUMMARY_NAME
 from scripthut_outputs.catalog.views import Contribution, Item, OutputFile, Panel
 from scripthut_outputs.controllers.inlining import Allowance
@@ -165,6 +165,8 @@ def download(url: str, size_bytes: int) -> Download | None:
 
 def _may_collect_again(item: Item, found: Panel) -> bool:
     """Whether another try may bring something: what is not whole, what fails, what was removed from our store."""
+    if item.state is not ItemState.FINAL:
+        return False
     if item.outputs_state is OutputsState.PENDING:
         return found.collection_reason is not None
     is_removed = item.outputs_state is OutputsState.COLLECTED and found.removed_count > 0
