@@ -26,7 +26,7 @@ def run_task(task: dict[str, Any], outputs: Path) -> "subprocess.CompletedProces
         "SCRIPTHUT_RUN_SUMMARY": str(records / f"{task['id']}.md"),
     }
     return subprocess.run(
-        ["bash", "-c", task["command"].replace("walk.py 24", "walk.py 1")],
+        ["bash", "-c", task["command"].replace("walk.py 36", "walk.py 1")],
         cwd=EXAMPLES,
         env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **paths},
         capture_output=True,
