@@ -8,7 +8,7 @@ import pytest
 from scripthut_outputs.documents.press import Press
 from scripthut_outputs.documents.workers import MIB
 
-HANGS = b"<p " + b"".join(b"a%d=1 " % number for number in range(60_000)) + b">"
+LONG = b"</p>" * (2 * MIB)
 GROWS = b"".join(b"<code class=language-%d>" % number for number in range(3000)) + b"<p>x" * 60_000
 NESTED = b"<div>" * 300
 
@@ -30,7 +30,7 @@ def patient_press() -> Iterator[Press]:
 
 @pytest.fixture
 def hasty_press() -> Iterator[Press]:
-    made = Press(timeout_s=5.0)
+    made = Press(timeout_s=5.0, max_bytes=16 * MIB)
     yield made
     made.close()
 
@@ -42,15 +42,15 @@ async def test_a_document_is_rendered(press: Press) -> None:
     assert rendered.reason is None
 
 
-async def test_a_document_that_hangs_the_renderer_is_shown_as_text(hasty_press: Press) -> None:
-    rendered = await hasty_press.render(HANGS, size_bytes=len(HANGS))
+async def test_a_document_that_takes_too_long_is_shown_as_text(hasty_press: Press) -> None:
+    rendered = await hasty_press.render(LONG, size_bytes=len(LONG))
 
     assert rendered.reason == "it took longer than 5 s"
-    assert f"<pre>{escape(HANGS.decode())}</pre>" in rendered.html
+    assert f"<pre>{escape(LONG.decode())}</pre>" in rendered.html
 
 
-async def test_after_one_that_hangs_the_next_is_rendered(hasty_press: Press) -> None:
-    await hasty_press.render(HANGS, size_bytes=len(HANGS))
+async def test_after_one_that_takes_too_long_the_next_is_rendered(hasty_press: Press) -> None:
+    await hasty_press.render(LONG, size_bytes=len(LONG))
 
     rendered = await hasty_press.render(b"*next*", size_bytes=6)
 
@@ -102,6 +102,14 @@ PATHOLOGICAL = {
     "details": b"<details>" * 100_000,
     "details in lines": b"<details>\n\n" * 20_000,
     "comments": b"<!--" * 100_000,
+    "an endless comment in a block": b"<div>\n" + b"<!-- " * 200_000,
+    "attributes": b"<p " + b"".join(b"a%d=1 " % number for number in range(60_000)) + b">",
+    "an attribute of entities": b'<p title="' + b"&" * MIB,
+    "an endless name": b"<div>\n<" + b"a" * MIB,
+    "ends that end nothing": b"<div></b>" * 100_000,
+    "text of many pieces": b"<div>\n" + b"& " * 500_000,
+    "pictures beside cells": b"<table>" + b"<br>" * 250_000,
+    "words beside cells": b"<table>" + b"x<tr>" * 200_000,
     "fences": b"```\n" * 100_000,
     "lists": b"".join(b"  " * depth + b"- x\n" for depth in range(1_000)),
     "code": b"```c\n" + b"\n" * 100_000 + b"```",

@@ -1,8 +1,11 @@
 """Names, sizes and times read well, whatever bytes they are."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scripthut_common import text
 
@@ -65,3 +68,12 @@ def test_times_are_utc_for_people_and_for_machines() -> None:
 
     assert text.when(at) == "3 Nov 2026, 17:05 UTC"
     assert text.machine_time(at) == "2026-11-03T17:05:09Z"
+
+
+@given(st.text())
+def test_json_in_ascii_alone_says_the_same(said: str) -> None:
+    written = text.ascii_json(json.dumps([said], ensure_ascii=False).encode())
+
+    assert json.loads(written) == [said]
+    assert written.isprintable()
+    assert written.isascii()

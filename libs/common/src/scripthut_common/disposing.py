@@ -9,6 +9,7 @@ import msgspec
 
 from .bus import Burials, DeadLetter, Disposal, Queue
 from .errors import NotFound, SettingsError
+from .text import ascii_json, name
 
 _ACTS = {"list": Disposal.KEEP, "show": Disposal.KEEP, "replay": Disposal.REPLAY, "drop": Disposal.DROP}
 _DONE = {Disposal.REPLAY: "replayed", Disposal.DROP: "dropped"}
@@ -71,17 +72,17 @@ async def dispose(burials: Burials, queues: Iterable[Queue], asked: argparse.Nam
     return 0
 
 
-def _choose(queues: Iterable[Queue], name: str | None) -> list[Queue]:
+def _choose(queues: Iterable[Queue], wanted: str | None) -> list[Queue]:
     known = {queue.name: queue for queue in queues}
-    if name is not None and name not in known:
-        raise SettingsError(f"there is no queue {name!r} of this service; there are {', '.join(known)}")
-    return list(known.values()) if name is None else [known[name]]
+    if wanted is not None and wanted not in known:
+        raise SettingsError(f"there is no queue {wanted!r} of this service; there are {', '.join(known)}")
+    return list(known.values()) if wanted is None else [known[wanted]]
 
 
 def _require(ids: Collection[str], met: Collection[str]) -> None:
     missing = sorted(set(ids) - set(met))
     if missing:
-        raise NotFound(f"no dead letter has the id {', '.join(map(_plain, missing))}")
+        raise NotFound(f"no dead letter has the id {', '.join(map(name, missing))}")
 
 
 def _as_json(letter: DeadLetter, *, has_body: bool) -> str:
@@ -95,17 +96,17 @@ def _as_json(letter: DeadLetter, *, has_body: bool) -> str:
         size_bytes=len(message.body),
         body=message.body.decode("utf-8", "replace") if has_body else None,
     )
-    return msgspec.json.encode(told).decode()
+    return ascii_json(msgspec.json.encode(told))
 
 
 def _lines(letter: DeadLetter, act: Disposal, *, has_body: bool) -> Iterator[str]:
     message = letter.message
     when = f"{letter.buried_at:%Y-%m-%d %H:%M:%S}" if letter.buried_at else "some time ago"
     done = f"{_DONE[act]}: " if act in _DONE else ""
-    yield f"{done}{_plain(message.id)}  {letter.queue}  {when}  {_plain(message.routing_key)}"
-    yield f"    {_plain(letter.reason)[:_REASON_CHARACTERS]}"
+    yield f"{done}{name(message.id)}  {letter.queue}  {when}  {name(message.routing_key)}"
+    yield f"    {name(letter.reason)[:_REASON_CHARACTERS]}"
     if has_body:
-        yield f"    {_plain(message.body.decode('utf-8', 'replace'))}"
+        yield f"    {name(message.body.decode('utf-8', 'replace'))}"
 
 
 def _sums(act: Disposal, counts: Counter[str]) -> Iterator[str]:
@@ -113,8 +114,3 @@ def _sums(act: Disposal, counts: Counter[str]) -> Iterator[str]:
     yield from (f"{queue}: {count} {words}" for queue, count in counts.items())
     if not counts:
         yield "There are no dead letters." if act is Disposal.KEEP else f"Nothing was {words}."
-
-
-def _plain(text: str) -> str:
-    """Show text that anybody may have written: a terminal must not obey it."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -8,6 +8,7 @@ _INVISIBLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_BEYOND_ASCII = re.compile(r"[\x7f-\U0010ffff]")
 _PICTURES_OF_CONTROLS = 0x2400
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
@@ -22,6 +23,11 @@ def name(path: bytes | str) -> str:
 def line(text: str) -> str:
     """Show a sentence of somebody else, as a reason, without terminal codes and what would turn it around."""
     return _INVISIBLE.sub(_stand_in, _TERMINAL.sub("", text)).strip()
+
+
+def ascii_json(document: bytes) -> str:
+    """Write JSON in ASCII alone: a terminal obeys nothing of it, and readers find the same in it."""
+    return _BEYOND_ASCII.sub(_escaped, document.decode())
 
 
 def size(size_bytes: int | None) -> str:
@@ -69,3 +75,8 @@ def duration(lasted: timedelta) -> str:
 def _stand_in(found: re.Match[str]) -> str:
     code = ord(found[0])
     return chr(_PICTURES_OF_CONTROLS + code) if code < 0x20 else "\ufffd"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

@@ -121,6 +121,41 @@ def test_too_much_html_is_left_out() -> None:
     assert "too much HTML" in html_of("n.ipynb", notebook(code(gave(text__html=html)))).text
 
 
+def test_html_that_is_too_intricate_is_left_out_alone() -> None:
+    page = html_of("n.ipynb", notebook(code(gave(text__html="<div></b>" * 300)), code(gave(text__html="<b>next</b>"))))
+
+    assert "An output is left out: it is nested too deeply." in page.text
+    assert "next" in page.text
+
+
+def test_nobody_but_us_writes_what_is_ours() -> None:
+    html = "<p class='\ufdd0alert alert-note' id='\ufdd0fn.1' role='\ufdd0img'>a\ufdd10\ufdd2\ufdd3\x1b[1mb\0</p>"
+
+    page = html_of("n.ipynb", notebook(code(gave(text__html=html))))
+
+    assert page.all_of("p") == [{}]
+    assert "ab" in page.text.replace("0", "")
+
+
+def test_pictures_attached_to_a_cell_are_said_to_be_left_out() -> None:
+    cell = {
+        "cell_type": "markdown",
+        "source": "![x](attachment:a.png) y",
+        "attachments": {"a.png": {"image/png": PNG}},
+    }
+
+    page = html_of("n.ipynb", notebook(cell))
+
+    assert "Pictures attached to this cell are left out" in page.text
+    assert [image.get("src") for image in page.all_of("img")] in ([], [None])
+
+
+def test_very_many_outputs_are_bounded() -> None:
+    stream = {"output_type": "stream", "name": "stdout", "text": "y\n"}
+
+    assert "99,950 more outputs are left out" in html_of("n.ipynb", notebook(code(*[stream] * 100_000))).text
+
+
 @settings(deadline=None)
 @given(
     st.lists(

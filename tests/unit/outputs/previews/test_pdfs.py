@@ -1,6 +1,10 @@
 """A PDF that may act by itself is shown only when its reader says so."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripthut_outputs.rendering.previews.pdfs import is_quiet
 
 from .reading import html_of
 
@@ -23,9 +27,19 @@ def test_a_quiet_pdf_is_framed_at_once() -> None:
         b"/OpenAction 5 0 R",
         b"/AA <<",
         b"/J#53",
+        b"/#4a#61#76#61#53#63#72#69#70#74",
+        b"/JavaScri#7zt",
+        b"/JavaScrip#74(app.alert(1))",
+        b"/ObjSt#6D",
+        b"/Encryp#74 9 0 R",
         b"/ObjStm",
+        b"/Type/ObjStm/N 1",
+        b"/Encrypt 9 0 R",
         b"/Launch",
+        b"/URI(http://example.org)",
+        b"/S/GoToR",
         b"/XFA",
+        b"/Names<</EmbeddedFiles 3 0 R>>",
     ],
 )
 def test_a_pdf_that_may_act_waits_to_be_opened(act: bytes) -> None:
@@ -34,6 +48,19 @@ def test_a_pdf_that_may_act_waits_to_be_opened(act: bytes) -> None:
     (details,) = page.all_of("details")
     assert "open" not in details
     assert "This PDF may hold scripts" in page.text
+
+
+@pytest.mark.parametrize("held", [b"/JSON 1", b"/AAB+Helvetica", b"/A#20B", b"/J#53X", b"/F1#", b"(/)#53"])
+def test_other_names_are_quiet(held: bytes) -> None:
+    assert html_of("a.pdf", QUIET + b"<< " + held + b" >>").all_of("iframe")
+
+
+@given(st.lists(st.sampled_from(["plain", "lower", "upper"]), min_size=10, max_size=10))
+def test_no_way_of_writing_a_name_hides_it(ways: list[str]) -> None:
+    spelt = {"plain": "{0:c}", "lower": "#{0:02x}", "upper": "#{0:02X}"}
+    name = "".join(spelt[way].format(code) for way, code in zip(ways, b"JavaScript", strict=True))
+
+    assert not is_quiet(QUIET + b"<</S/" + name.encode() + b"/X(x)>>")
 
 
 def test_a_pdf_too_large_to_look_through_waits_too() -> None:

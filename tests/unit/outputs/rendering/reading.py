@@ -65,8 +65,9 @@ class StrictReader(HTMLParser):
             "rel": (tag, value) == ("a", "noopener nofollow"),
             "class": value in CLASSES or (tag == "code" and value.startswith("language-")),
             "id": ID.fullmatch(value),
-            "aria-label": value in OUR_LABELS | {anchors.LABEL},
-            "role": (tag, value) == ("span", "img"),
+            "aria-label": value in OUR_LABELS | {anchors.LABEL, "Code", "Table", "Formula"},
+            "role": (tag, value) in {("span", "img"), ("pre", "group"), ("div", "group")},
+            "tabindex": (tag, value) in {("table", "0"), ("pre", "0"), ("div", "0")},
         }
         own = formulas.ATTRIBUTES if tag in formulas.ELEMENTS else ATTRIBUTES.get(tag, {})
         assert name in checks or name in own, f"{name}= survived on <{tag}>"

@@ -8,7 +8,7 @@ from scripthut_outputs.rendering import render
 from scripthut_outputs.rendering.grammar.bounds import MAX_CHARACTERS, is_too_much
 from scripthut_outputs.rendering.grammar.lists import MAX_DEPTH as MAX_LISTS
 from scripthut_outputs.rendering.grammar.scanning import MAX_QUOTES
-from scripthut_outputs.rendering.nesting import MAX_DEPTH, is_too_deep
+from scripthut_outputs.rendering.parsing import MAX_DEPTH, MAX_STEPS
 
 from .reading import MIB, html_of, read
 
@@ -49,21 +49,71 @@ def test_only_what_is_past_the_bounds_is_left_unread() -> None:
     assert html.count("<strong>") == 2
 
 
-@pytest.mark.parametrize("element", ["div", "b", "details", "blockquote", "span", "h1", "x-y"])
-def test_html_that_nests_too_deeply_is_shown_as_text(element: str) -> None:
-    document = f"<{element}>".encode() * (MAX_DEPTH + 1)
-
-    rendered = render(document, size_bytes=len(document), max_bytes=MIB)
-
-    assert rendered.reason == "it is nested too deeply"
-    assert read(rendered.html).text.endswith(document.decode())
+def reason_of(document: str) -> str | None:
+    raw = document.encode()
+    rendered = render(raw, size_bytes=len(raw), max_bytes=MIB)
+    assert rendered.reason is None or read(rendered.html).text.endswith(document)
+    return rendered.reason
 
 
 @pytest.mark.parametrize(
-    "html", ["<p>a" * 1_000, "<li>a" * 1_000, "<br>" * 1_000, "<b>a</b>" * 1_000, "</div>" * 1_000, "a < b" * 1_000]
+    "begin",
+    [
+        *("<div>", "<b>", "<details>", "<blockquote>", "<span>"),
+        *("<div></b>", "<div><!-- </div> -->", '<div title="</div>">', "<div><script></div></script>", "<div></x-y>"),
+        "<p><b title={}>",
+    ],
+)
+def test_html_that_nests_too_deeply_is_shown_as_text(begin: str) -> None:
+    document = "<div>\n" + "".join(begin.format(number) for number in range(MAX_DEPTH + 1))
+
+    assert reason_of(document) == "it is nested too deeply"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        *("<p>a" * 1_000, "<li>a" * 1_000, "<br>" * 1_000, "<b>a</b>" * 1_000, "</div>" * 1_000, "a < b" * 1_000),
+        *("<x-y>" * 1_000, "<script>" * 1_000),
+    ],
 )
 def test_many_elements_one_after_the_other_are_not_deep(html: str) -> None:
-    assert not is_too_deep(html)
+    assert reason_of(f"<div>\n{html}") is None
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "<p " + "".join(f"a{number}=1 " for number in range(MAX_STEPS)) + ">",
+        "<p " + "a " * MAX_STEPS + ">",
+        f'<p title="{"&" * MAX_STEPS}">',
+        "<p " + "'" * MAX_STEPS + ">",
+        f"<{'a' * MAX_STEPS}>",
+        f"<!doctype {'a' * MAX_STEPS}>",
+        f"<!--{'-' * MAX_STEPS}",
+    ],
+)
+def test_a_tag_of_too_many_parts_is_shown_as_text(tag: str) -> None:
+    assert reason_of(f"<div>\n{tag}") == "it has a tag of too many parts"
+
+
+@pytest.mark.parametrize("beside", ["<br>", "x<tr>", "<b></b>"])
+def test_what_stands_beside_cells_is_bounded(beside: str) -> None:
+    assert reason_of(f"<table>\n{beside * 2_000}") == "too much of it stands in tables beside their cells"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        f"<p>{'&' * 2 * MAX_STEPS}",
+        f"<p>{'<' * 2 * MAX_STEPS}",
+        f"<!-- {'a-b ' * 2 * MAX_STEPS}-->c",
+        f'<img alt="{"word " * 2 * MAX_STEPS}">',
+        f'<a title="{"&" * 1_000}">x</a>' * 20,
+    ],
+)
+def test_long_text_and_comments_are_no_long_tags(html: str) -> None:
+    assert reason_of(f"<div>\n{html}") is None
 
 
 def test_lists_and_quotes_end_somewhere() -> None:

@@ -190,6 +190,27 @@ def test_an_image_from_elsewhere_inside_a_link_leaves_its_text() -> None:
     assert f'<img src="{FILES}own.png" alt="own">' in shown
 
 
+def test_on_our_pages_links_to_files_lead_to_the_pages_that_show_them() -> None:
+    pages = "/ui/runs/r1/tasks/train-0/files/"
+
+    shown = on_our_page("[a](x/y%20z.csv#L3) [b](b.MD#c) [d](#e) [f](/runs/r1/x) [![g](g.png)](h.png)")
+
+    assert f'<a href="{pages}x/y%20z.csv#L3">a</a>' in shown
+    assert f'<a href="{pages}b.MD#doc:train-0/b.MD:c">b</a>' in shown
+    assert '<a href="#doc:train-0/task-summary.md:e">d</a>' in shown
+    assert '<a href="/runs/r1/x" rel="noopener nofollow">f</a>' in shown
+    assert f'<a href="{pages}h.png"><img src="{FILES}g.png" alt="g"></a>' in shown
+
+
+def test_what_scrolls_is_reached_by_keys() -> None:
+    shown = on_our_page("|a|\n|-|\n|b|\n\n```\nc\n```\n\n$$\nd\n$$\n\n`<table><pre>`")
+
+    assert shown.count('tabindex="0"') == 3
+    assert '<table tabindex="0" aria-label="Table">' in shown
+    assert '<pre tabindex="0" role="group" aria-label="Code">' in shown
+    assert '<div class="math" tabindex="0" role="group" aria-label="Formula">' in shown
+
+
 def test_headings_move_below_those_of_our_page() -> None:
     shown = on_our_page("# One\n\n###### Six\n\n`<h1>`")
 

@@ -15,6 +15,10 @@ from scripthut_outputs.rendering import Stripped, stripped
         ("[x](javascript:alert(1))", "link javascript:alert(1)"),
         ("![x](data:image/png;base64,AAAA)", "image data:image/png;base64,AAAA"),
         ("![x](../../secret.png)\n\n![x](/../a.png)", None),
+        ('<b <a onclick="x()">y</b>', "onclick on <a>"),
+        ("<scr<script>x</script>ipt>", "<script>"),
+        ("<!-- <script> --> &lt;script>", None),
+        ("<div>" * 300 + "<script></script>", None),
         ("# Fine\n\n[x](y.csv) **z** `<script>`", None),
     ],
 )

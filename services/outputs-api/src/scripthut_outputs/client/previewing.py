@@ -16,7 +16,7 @@ import msgspec
 from scripthut_common import text
 from scripthut_common.clusters import CollectionLimits
 from scripthut_common.errors import NotFound, PermanentError
-from scripthut_outputs.rendering import Stripped, fill, for_our_pages, render, stripped
+from scripthut_outputs.rendering import Stripped, file_url, fill, for_our_pages, page_url, render, stripped
 
 from . import prose
 from .exits import Exit
@@ -24,8 +24,8 @@ from .screen import Screen
 
 MAX_BYTES = 1024 * 1024
 _NOBODY = "preview"
-_PREFIX = f"/runs/{_NOBODY}/tasks/{_NOBODY}/outputs/file/"
-_OWN = re.compile(rf'(<a href|<img src)="{_PREFIX}([^"#]*)(#[^"]*)?"')
+_FILES, _PAGES = (url(_NOBODY, _NOBODY, b"") for url in (file_url, page_url))
+_OWN = re.compile(rf'(<a href="{_PAGES}|<img src="{_FILES})([^"#]*)(#[^"]*)?"')
 _STYLES = ("tokens.css", "page.css", "document.css")
 _IMAGES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".svg": "svg+xml", ".gif": "gif", ".webp": "webp"}
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -122,10 +122,11 @@ def _embed(html: str, folder: Path) -> str:
     def address(found: re.Match[str]) -> str:
         target = os.fsdecode(unquote_to_bytes(found[2]))
         file, kind = folder / target, _IMAGES.get(Path(target).suffix.lower())
-        is_shown = found[1] == "<img src" and kind is not None and _is_there(folder, os.fsencode(target))
+        begin = found[1].partition('"')[0]
+        is_shown = begin == "<img src=" and kind is not None and _is_there(folder, os.fsencode(target))
         if is_shown and file.stat().st_size <= _LIMITS.max_file_bytes:
-            return f'{found[1]}="data:image/{kind};base64,{b64encode(file.read_bytes()).decode()}"'
-        return f'{found[1]}="{escape(file.as_uri() if file.is_absolute() else quote(target))}{found[3] or ""}"'
+            return f'{begin}"data:image/{kind};base64,{b64encode(file.read_bytes()).decode()}"'
+        return f'{begin}"{escape(file.as_uri() if file.is_absolute() else quote(target))}{found[3] or ""}"'
 
     return _OWN.sub(address, html)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from scripthut_common import text
 from scripthut_common.database import Database
 from scripthut_outputs.catalog.storage import Shares
 from scripthut_outputs.retention.deciding import size
@@ -23,11 +24,11 @@ async def storage(environ: Mapping[str, str], *, is_json: bool) -> None:
     finally:
         await database.close()
     if is_json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(text.ascii_json(msgspec.json.format(msgspec.json.encode(found), indent=2)))
         return
     print(f"{'cluster':<16}  {'owner':<16}  {'runs':>7}  {'files':>9}  {'unique':>10}  {'shared':>10}")
     for share in found.shares:
         unique, shared = size(share.unique_bytes), size(share.shared_bytes)
-        owner = ascii(share.owner)[1:-1]
+        owner = text.name(share.owner)
         print(f"{share.cluster:<16}  {owner:<16}  {share.runs:>7}  {share.files:>9}  {unique:>10}  {shared:>10}")
     print(f"{found.blobs} blobs in all, {size(found.blob_bytes)}")

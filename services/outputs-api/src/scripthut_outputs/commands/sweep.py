@@ -7,7 +7,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from scripthut_common import clusters as clusters_file
-from scripthut_common import telemetry
+from scripthut_common import telemetry, text
 from scripthut_common.database import Database
 from scripthut_common.errors import Conflict
 from scripthut_outputs.blobs import open_store
@@ -37,7 +37,7 @@ async def sweep(environ: Mapping[str, str], *, is_dry: bool, is_json: bool) -> N
     if done is None:
         raise Conflict("another process is removing and sweeping just now")
     if is_json:
-        print(msgspec.json.format(msgspec.json.encode(done), indent=2).decode())
+        print(text.ascii_json(msgspec.json.format(msgspec.json.encode(done), indent=2)))
     else:
         _tell(done, "would be " if is_dry else "")
 

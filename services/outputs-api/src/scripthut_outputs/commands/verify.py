@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from scripthut_common import telemetry
+from scripthut_common import telemetry, text
 from scripthut_common.database import Database
 from scripthut_common.errors import Error
 from scripthut_outputs.blobs import open_store
@@ -50,7 +50,7 @@ async def verify(environ: Mapping[str, str], asked: Asked) -> int:
         print(f"scripthut-outputs: not verified: {error}", file=sys.stderr)
         return NOT_CHECKED
     if asked.is_json:
-        print(msgspec.json.format(msgspec.json.encode(verdict), indent=2).decode())
+        print(text.ascii_json(msgspec.json.format(msgspec.json.encode(verdict), indent=2)))
     else:
         _tell(verdict, asked)
     return FINE if verdict.is_fine else FAULTS
@@ -103,8 +103,8 @@ def _show(fault: Fault, *, is_first: bool, is_json: bool) -> None:
     if is_first:
         print(_HEAD)
     expected, found = ("-" if amount is None else size(amount) for amount in (fault.expected_bytes, fault.found_bytes))
-    example = fault.examples[0] if fault.examples else "-"
-    print(f"  {fault.what:<12}  {fault.sha256:<64}  {fault.files:>7}  {expected:>10}  {found:>10}  {example!a}")
+    example = text.name(fault.examples[0]) if fault.examples else "-"
+    print(f"  {fault.what:<12}  {fault.sha256:<64}  {fault.files:>7}  {expected:>10}  {found:>10}  {example}")
 
 
 def _tell(verdict: Verdict, asked: Asked) -> None:

@@ -5,7 +5,7 @@ task's own files stand in it in a private scheme, which `fill` turns into addres
 """
 
 from .converting import RENDERER, Rendered, escape, notice, render
-from .serving import file_url, fill, for_our_pages
+from .serving import file_url, fill, for_our_pages, page_url
 from .stripping import Stripped, stripped
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "fill",
     "for_our_pages",
     "notice",
+    "page_url",
     "render",
     "stripped",
 ]

@@ -8,11 +8,11 @@ import msgspec
 from . import grammar
 from .cutting import cut
 from .marks import without_marks
-from .nesting import is_too_deep
+from .parsing import TooIntricate
 from .pieces import Pieces
 from .sanitising import NOTICE_CLASS, sanitise
 
-RENDERER = "2"
+RENDERER = "3"
 """Version of everything that decides how a document looks; raise it and every document is rendered anew."""
 
 MAX_GROWTH = 16
@@ -36,10 +36,10 @@ def render(document: bytes, *, size_bytes: int, max_bytes: int) -> Rendered:
         max_bytes: how much of it is shown; the rest is cut off with a notice in that place.
     """
     kept, pieces = cut(document, max_bytes), Pieces()
-    unsafe = grammar.to_html(decode(kept), pieces)
-    if is_too_deep(unsafe):
-        return escape(document, size_bytes=size_bytes, max_bytes=max_bytes, reason="it is nested too deeply")
-    html = pieces.put_back(sanitise(unsafe))
+    try:
+        html = pieces.put_back(sanitise(grammar.to_html(decode(kept), pieces)))
+    except TooIntricate as error:
+        return escape(document, size_bytes=size_bytes, max_bytes=max_bytes, reason=str(error))
     if len(html) > MAX_GROWTH * max_bytes:
         return escape(document, size_bytes=size_bytes, max_bytes=max_bytes, reason="it unfolds to too much HTML")
     return Rendered(html=html + _cut_notice(len(kept), size_bytes))

@@ -6,6 +6,7 @@ ids and words for those who listen are ours, each of a fixed set or behind the m
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from html import escape
 
@@ -16,6 +17,7 @@ from . import targets
 from .anchors import Anchors
 from .grammar import OUR_CLASSES, OUR_LABELS
 from .marks import HERE, OURS, without_marks
+from .parsing import Parser
 from .pieces import without_places
 from .walking import Token, walk
 
@@ -113,15 +115,35 @@ _PARENTS = {"li": ("ul", "ol"), "dt": ("dl",), "dd": ("dl",)}
 _UNSHOWN = ("script", "style", "svg", "math")
 
 
-def sanitise(html: str) -> str:
-    """Give the safe part of `html`, balanced."""
+def sanitise(html: str, taken_out: Counter[str] | None = None) -> str:
+    """Give the safe part of `html`, balanced.
+
+    Args:
+        html: without marks, but for those that we wrote.
+        taken_out: counts what is lost, in words such as `<script>`, `onclick on <a>`, `link javascript:alert(1)`.
+
+    Raises:
+        TooIntricate: it would take too long to read.
+    """
+    lost = Counter[str]() if taken_out is None else taken_out
+
+    def is_kept(tag: str, name: str, value: str) -> bool:
+        if not is_allowed(tag, name, value):
+            lost[f"{name} on <{tag}>"] += 1
+            return False
+        if name not in {"href", "src"} or targets.resolve(_read(name, value)) is not None:
+            return True
+        lost[f"{'link' if name == 'href' else 'image'} {_short(_read(name, value))}"] += 1
+        return False
+
     cleaner = Cleaner(
         tags=TAGS,
-        attributes=is_allowed,
+        attributes=is_kept,
         protocols={"http", "https", "mailto"},
         strip=True,
         filters=[_Placed, _Canonical, Anchors],
     )
+    cleaner.parser = Parser(TAGS, lost)
     cleaner.walker = walk  # type: ignore[assignment]  # anything that gives tokens will do
     return cleaner.clean(_without_unshown(html))
 
@@ -136,13 +158,13 @@ def is_allowed(tag: str, name: str, value: str) -> bool:
 
 
 def _without_unshown(html: str) -> str:
-    """Take out elements whose text is not meant for people. For looks only: the sanitiser does not rest on it."""
+    """Empty elements whose text is not meant for people. For looks only: the sanitiser does not rest on it."""
     for name in _UNSHOWN:
         opening = re.compile(rf"<{name}(?=[\s/>])", re.IGNORECASE)
         closing = re.compile(rf"</{name}[\s/]*>", re.IGNORECASE)
         kept, position = [], 0
         while (start := opening.search(html, position)) and (end := closing.search(html, start.end())):
-            kept.append(html[position : start.start()])
+            kept.append(f"{html[position : start.start()]}<{name}>")
             position = end.end()
         html = "".join((*kept, html[position:]))
     return html
@@ -192,3 +214,8 @@ def _address(tag: str, written: dict[str, str]) -> dict[str, str]:
             rel = {} if tag != "a" or is_ours else {"rel": "noopener nofollow"}
             return {name: target, **written, **rel}
     return written
+
+
+def _short(address: str) -> str:
+    seen = " ".join(address.split())
+    return seen if len(seen) <= 80 else f"{seen[:79]}…"

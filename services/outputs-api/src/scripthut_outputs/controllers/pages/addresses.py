@@ -5,7 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 from scripthut_common.errors import NotFound
 from scripthut_outputs.ledger import Place
-from scripthut_outputs.rendering import file_url
+from scripthut_outputs.rendering import page_url
 
 _FILE = re.compile(rb"/ui/runs/([A-Za-z0-9._-]+)/tasks/([A-Za-z0-9._-]+)/files/(.+)", re.DOTALL)
 
@@ -17,8 +17,7 @@ def of_task(run_id: str, task_id: str) -> str:
 
 def of_file(run_id: str, task_id: str, path: bytes) -> str:
     """The page of a file; its path's bytes are kept exactly."""
-    encoded = file_url(run_id, task_id, path).removeprefix(file_url(run_id, task_id, b""))
-    return f"{of_task(run_id, task_id)}/files/{encoded}"
+    return page_url(run_id, task_id, path)
 
 
 def of_log(run_id: str, task_id: str, place: Place) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from scripthut_outputs.rendering import fill, for_our_pages, render
+from scripthut_outputs.rendering.converting import decode as decoded
+from scripthut_outputs.rendering.parsing import TooIntricate
 from scripthut_outputs.rendering.sanitising import sanitise
 
 from . import code, terminal
@@ -58,6 +60,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     cell_type: str
     source: _Text = ""
     outputs: list[Output] = []
+    attachments: dict[str, Any] = {}
     execution_count: int | None = None
 
 
@@ -117,7 +120,10 @@ class _Room:
     def cell(self, cell: Cell) -> str:
         source = _joined(cell.source)
         if cell.cell_type == "markdown":
-            return f'<section class="cell">{self._markdown(source)}</section>'
+            left_out = (
+                note("Pictures attached to this cell are left out; the file has them.") if cell.attachments else ""
+            )
+            return f'<section class="cell">{self._markdown(source)}{left_out}</section>'
         if cell.cell_type != "code":
             return f'<section class="cell"><pre class="cell-raw">{safe(source[:MAX_LINE_CHARACTERS])}</pre></section>'
         outputs = "".join(self._output(output) for output in cell.outputs[:_MAX_OUTPUTS])
@@ -178,7 +184,10 @@ class _Room:
     def _html(self, html: str) -> str:
         if not self._takes_authored(html):
             return note("An output is left out: there is too much HTML in this notebook.")
-        return self._on_page(sanitise(html))
+        try:
+            return self._on_page(sanitise(decoded(html.encode("utf-8", "replace"))))
+        except TooIntricate as error:
+            return note(f"An output is left out: {error}.")
 
     def _markdown(self, source: str) -> str:
         if not self._takes_authored(source):

@@ -10,12 +10,18 @@ from .asking import Asked
 from .pictures import file_address
 from .pieces import note, safe
 
-# Source: ISO 32000-1, 12.6.4. In an object stream such a dictionary would be compressed; any name may be written with
-# escapes, as `/J#53`.
-_ACTS = re.compile(
-    rb"/(?:JavaScript|JS|OpenAction|AA|Launch|SubmitForm|ImportData|Rendition|RichMedia|Movie|XFA|ObjStm|Encrypt)\b"
-    rb"|/[A-Za-z]{0,12}#[0-9A-Fa-f]{2}"
+# What acts, what leads away, and what cannot be looked into. Source: ISO 32000-1, 7.5.7, 7.6, 7.11.4, 12.6.4, 12.7.8.
+_ACTS = frozenset(
+    b"""
+    AA EFF EmbeddedFile EmbeddedFiles Encrypt GoToE GoToR ImportData JS JavaScript Launch Movie ObjStm OpenAction
+    Rendition RichMedia Sound SubmitForm Thread URI XFA
+    """.split()
 )
+_PLAIN = re.compile(rb"/(?:" + b"|".join(sorted(_ACTS)) + rb")(?![A-Za-z0-9_])")
+# Any character of a name may be written by its number, as in `/J#53`. No name above has more than 13 characters.
+_ESCAPED = re.compile(rb"/([^\x00\t\n\f\r ()<>\[\]{}/%#]{0,13}#[^\x00\t\n\f\r ()<>\[\]{}/%]{2,39})")
+_NUMBER = re.compile(rb"#(..)", re.DOTALL)
+_DIGITS = b"0123456789abcdef"
 
 
 def show(content: bytes, asked: Asked) -> str:
@@ -35,5 +41,19 @@ def show(content: bytes, asked: Asked) -> str:
 
 
 def is_quiet(content: bytes) -> bool:
-    """Tell a PDF in which nothing can act by itself, as plotting programs write it; in doubt it is none."""
-    return _ACTS.search(content) is None
+    """Tell a PDF in which nothing can act by itself, as plotting programs write it; in doubt it is none.
+
+    It is read as bytes, without trust in its structure: broken ones are repaired by viewers, each in its way.
+    """
+    if _PLAIN.search(content):
+        return False
+    return all(_NUMBER.sub(_character, found[1]) not in _ACTS for found in _ESCAPED.finditer(content))
+
+
+def _character(number: re.Match[bytes]) -> bytes:
+    """Read the number of a character as the viewer of Chromium does, to which what is no digit is 0.
+
+    Source: PDFium, `PDF_NameDecode`.
+    """
+    high, low = (max(0, _DIGITS.find(digit)) for digit in number[1].lower())
+    return bytes((16 * high + low,))
