@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-PREVIEWS = "1"
+PREVIEWS = "2"
 """Version of everything that decides how a preview looks."""
 
 HEAD_BYTES = 4096
