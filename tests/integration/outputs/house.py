@@ -64,7 +64,7 @@ class House:
         self.live_metrics = Metrics(CollectorRegistry())
         self.hub = Hub(Updates(database), self.reading.clusters, Telling(Bounds()), tempo or Tempo(), self.live_metrics)
         workers = Workers(count=1, timeout_s=30.0, memory_bytes=512 * 1024 * 1024)
-        self.previewer = Previewer(self.blobs, self.cache, workers)
+        self.previewer = Previewer(self.blobs, workers)
         self.parts = Parts(
             reading=self.reading,
             creating=self.creating,

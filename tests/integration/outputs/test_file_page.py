@@ -96,7 +96,7 @@ async def test_every_way_around_looks_like_a_missing_file(house: House, path: by
     answer = await raw_get(house, BASE.encode() + path)
 
     assert answer.status_code == 404
-    assert b"there is no such thing here, or none that you may see" in answer.body
+    assert b"There is no such thing here, or none that you may see" in answer.body
 
 
 async def test_a_file_of_another_owner_looks_like_a_missing_one(house: House) -> None:
@@ -247,7 +247,7 @@ async def test_the_end_of_a_large_file_has_true_line_numbers(house: House) -> No
 
 async def test_a_preview_that_takes_too_long_is_text_with_the_reason(house: House) -> None:
     hasty = Workers(count=1, timeout_s=0.05, memory_bytes=512 * 1024 * 1024)
-    previewer = Previewer(house.blobs, house.cache, hasty)
+    previewer = Previewer(house.blobs, hasty)
     await house.apply(ended())
     await house.store("r1", "t0", b"numbers.json", b"[" + b"1.5," * 700_000 + b"1]")
     house.use(previewer)

@@ -1,7 +1,5 @@
 """Pages in a real browser: hostile content does nothing, pictures are there, what the reader opened stays."""
 
-import struct
-import zlib
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,14 +7,12 @@ from playwright.async_api import Page, expect
 
 from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.ledger import Kind, Place
+from tests.integration.outputs.exhibits import HOSTILE
+from tests.integration.outputs.flows import png
 from tests.integration.outputs.house import House, ended, item
 from tests.integration.outputs.serving_pages import Served, signed_in
 from tests.testbed.browser import Browser, Visit
 
-HOSTILE = (
-    "</title></bdi></a></script><script>alert('text')</script><img src=x onerror=alert('name')>"
-    "<svg onload=alert('svg')>\"' onmouseover=alert('attribute') \u202e\x1b[31m"
-)
 FORMS = ".who, .again, .again-all, .pin, .cancel, .filters, .keys *"
 HOSTILE_MARKDOWN = f"""
 # {HOSTILE}
@@ -31,17 +27,6 @@ HOSTILE_MARKDOWN = f"""
 [click](javascript:alert('link')) <a href="java&#10;script:alert('entity')" autofocus>x</a>
 </section></details></article></main><h1 id="live">taken over</h1> <div> <b> <table><tr><td>
 """
-
-
-def png(width: int = 8, height: int = 8) -> bytes:
-    """A grey picture."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    rows = b"".join(b"\0" + b"\x80" * width for _ in range(height))
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.fixture
@@ -64,15 +49,16 @@ async def store_run(house: House) -> None:
     await house.store(
         "r1", "t0", b"task-summary.md", b"See:\n\n![the curve](my curve.png)\n\n| a | b |\n|--|--:|\n| 1 | 2 |"
     )
-    await house.store("r1", "t0", b"my curve.png", png())
-    await house.store("r1", "t0", b"sub/alone.png", png())
+    await house.store("r1", "t0", b"my curve.png", png(8, 8))
+    await house.store("r1", "t0", b"sub/alone.png", png(8, 8))
     await house.store("r1", "t0", b"", b"drew the **curve** ![](my curve.png)", Place.RUN_SUMMARY, kind=Kind.MARKDOWN)
     await house.store("r1", "t0", b"", b"step 1\nstep 2\n", Place.STDOUT, kind=Kind.OTHER)
 
 
 async def broken_images(page: Page) -> int:
     """How many pictures of a page could not be shown."""
-    await page.wait_for_load_state("networkidle")
+    for image in await page.locator("img").all():
+        await expect(image).to_have_js_property("complete", value=True)
     count: int = await page.evaluate("[...document.images].filter((image) => !image.naturalWidth).length")
     return count
 
@@ -127,7 +113,6 @@ async def test_hostile_names_and_documents_do_nothing(house: House, address: str
         page = visit.page
         for path in ("/ui/", "/ui/runs/r1", "/ui/runs/r1/tasks/t0", "/ui/runs/r1/tasks/t0/stderr", f"/ui/{HOSTILE}"):
             await page.goto(address + path)
-            await page.wait_for_load_state("networkidle")
             assert await page.locator("h1").count() == 1
             assert await page.locator(f"iframe, svg[onload], form:not({FORMS}), input:not(.filters *)").count() == 0
         await page.goto(f"{address}/ui/runs/r1")
@@ -152,10 +137,10 @@ async def test_a_page_follows_its_run_and_keeps_what_the_reader_opened(
         await page.goto(f"{address}/ui/runs/r1")
         await expect(page.locator("#tasks")).to_contain_text("Running")
         await page.evaluate("window.isTheSamePage = true")
-        summary = page.locator("#log-t0-1 > summary")
+        summary = page.locator("#log-t0-stdout > summary")
         await summary.focus()
         await summary.press("Enter")
-        await expect(page.locator("#log-t0-1 pre")).to_be_visible()
+        await expect(page.locator("#log-t0-stdout pre")).to_be_visible()
 
         await house.store("r1", "t0", b"late.txt", b"x")
         await house.apply(
@@ -169,7 +154,7 @@ async def test_a_page_follows_its_run_and_keeps_what_the_reader_opened(
         await expect(page).to_have_title("a run · ScriptHut")
         await expect(page.locator("#told")).to_have_text("Under way failed")
         assert await page.evaluate("window.isTheSamePage")
-        assert await page.locator("#log-t0-1").get_attribute("open") is not None
+        assert await page.locator("#log-t0-stdout").get_attribute("open") is not None
         assert await summary.evaluate("(element) => element === document.activeElement")
         assert_harmless(visit, address)
 

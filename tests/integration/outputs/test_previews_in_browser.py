@@ -5,9 +5,11 @@ import json
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.integration.outputs.exhibits import HOSTILE
+from tests.integration.outputs.flows import png
 from tests.integration.outputs.house import House, ended
 from tests.integration.outputs.serving_pages import signed_in
-from tests.integration.outputs.test_pages_in_browser import HOSTILE, address, assert_harmless, png
+from tests.integration.outputs.test_pages_in_browser import address, assert_harmless
 from tests.testbed.browser import Browser
 
 __all__ = ["address"]  # a fixture
@@ -162,11 +164,11 @@ async def test_a_fragment_that_does_not_come_says_so_and_comes_later(
         page = visit.page
         await page.goto(f"{address}/ui/runs/r1/tasks/t0")
         await page.locator(".downloads > summary").click()
-        await page.route("**/*fragment=1", lambda route: route.abort())
+        await page.route("**/*fragment=1&*", lambda route: route.abort())
         summary = page.get_by_text("Show it here")
         await summary.click()
         await expect(page.get_by_role("alert")).to_contain_text("It cannot be shown here")
-        await page.unroute("**/*fragment=1")
+        await page.unroute("**/*fragment=1&*")
         await summary.click()
         await summary.click()
         await expect(page.locator(".in-place .tree")).to_contain_text("steps", timeout=LONG_MS)
@@ -188,7 +190,6 @@ async def test_a_pdf_with_a_script_does_nothing_unasked(house: House, address: s
 
     async with signed_in(browser, address) as visit:
         await visit.page.goto(f"{address}{FILES}scripted.pdf")
-        await visit.page.wait_for_load_state("networkidle")
         await expect(visit.page.get_by_text("Show it here")).to_be_visible()
         await expect(visit.page.get_by_role("link", name="Download the PDF")).to_be_visible()
         assert not [url for url in visit.requests if "framed" in url]
@@ -244,7 +245,6 @@ async def test_files_that_are_not_what_they_claim_do_nothing(house: House, addre
         assert len(addresses) == len(files)
         for one in addresses:
             await page.goto(one)
-            await page.wait_for_load_state("networkidle")
             assert await page.locator("h1").count() == 1
             assert (
                 await page.evaluate("document.querySelectorAll('main :is(iframe, input, svg[onload], form)').length")

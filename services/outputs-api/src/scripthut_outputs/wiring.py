@@ -201,7 +201,7 @@ class _Plan:
             cache = Cache()
             reading = Reading(self._database, cache, renderer=RENDERER)
             hub = self._hub(reading, registry)
-            previewer = self._previewer(cache)
+            previewer = self._previewer()
             served = self._app(health, cache, reading, hub, previewer)
             loops += self._api_loops(served, cache, hub)
         if Role.COLLECTOR in self._roles:
@@ -267,14 +267,14 @@ class _Plan:
         )
         return Hub(Updates(self._database), reading.clusters, Telling(self._bounds), tempo, LiveMetrics(registry))
 
-    def _previewer(self, cache: Cache) -> Previewer:
+    def _previewer(self) -> Previewer:
         settings = self._settings
         workers = Workers(
             count=settings.preview_workers,
             timeout_s=settings.preview_timeout_s,
             memory_bytes=settings.preview_memory_bytes,
         )
-        return Previewer(self._blobs, cache, workers, wait_s=settings.preview_wait_s)
+        return Previewer(self._blobs, workers, wait_s=settings.preview_wait_s)
 
     def _app(self, health: Health, cache: Cache, reading: Reading, hub: Hub, previewer: Previewer) -> App:
         settings = self._settings

@@ -7,7 +7,9 @@ from scripthut_outputs.controllers.pages.figures import Picture, group
 
 def picture(path: str) -> Picture:
     folder, slash, name = path.rpartition("/")
-    return Picture(folder=folder + slash, name=name, url=f"/f/{path}", page_url=f"/p/{path}", size="1 KiB")
+    return Picture(
+        folder=folder + slash, name=name, url=f"/f/{path}", src=f"/f/{path}?v=1", page_url=f"/p/{path}", size="1 KiB"
+    )
 
 
 def grouped(*paths: str) -> list[tuple[str, int]]:

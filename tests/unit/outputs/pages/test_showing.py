@@ -8,12 +8,14 @@ import pytest
 from scripthut_common.events import ItemState, Outcome, RunState
 from scripthut_outputs.catalog.views import Panel
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
-from scripthut_outputs.controllers.pages import showing, words
+from scripthut_outputs.controllers.pages import documents, showing, words
 from scripthut_outputs.controllers.pages.cards import run_card
 from scripthut_outputs.controllers.pages.rows import row
 from scripthut_outputs.ledger import FileState, OutputsState, Place
 
 from . import samples
+
+PICTURE = "/runs/r1/tasks/train-0/outputs/file/a.png"
 
 
 def allowance(size_bytes: int = 100_000) -> Allowance:
@@ -21,7 +23,7 @@ def allowance(size_bytes: int = 100_000) -> Allowance:
 
 
 def shown(found: Panel, tails: dict[Place, bytes] | None = None, **changed: Any) -> showing.TaskPanel:
-    return showing.panel(samples.item(**changed), found, tails or {}, allowance(), is_open=True)
+    return showing.panel(samples.item(**changed), found, tails or {}, allowance())
 
 
 def test_every_state_and_outcome_has_a_word_and_an_icon() -> None:
@@ -210,7 +212,7 @@ def test_files_of_an_earlier_attempt_are_labelled() -> None:
 def test_sections_beyond_the_budget_are_left_to_their_tasks() -> None:
     found = [samples.contribution("x" * 100, "one"), samples.contribution("y" * 100, "two")]
 
-    sections = showing.sections("r1", found, allowance(150))
+    sections = documents.sections("r1", found, allowance(150))
 
     assert [(section.html is None, section.is_long) for section in sections] == [(False, False), (True, True)]
 
@@ -221,3 +223,51 @@ def test_a_task_that_runs_shows_since_when() -> None:
     assert row(running, has_panel=False).is_running
     ended = samples.item(ended_at=samples.AT + timedelta(seconds=75))
     assert row(ended, has_panel=False).duration == "1 min 15 s"
+
+
+def test_of_a_task_that_is_followed_there_is_no_collection_to_speak_of() -> None:
+    running: dict[str, Any] = {"outputs_state": OutputsState.PARTIAL, "outcome": None, "followed_at": samples.AT}
+
+    followed = shown(samples.panel(samples.file(b"a.png")), **running)
+    over = shown(samples.panel(samples.file(b"a.png")), **(running | {"outcome": Outcome.SUCCEEDED}))
+
+    assert (followed.collection, followed.may_collect_again) == ("", False)
+    assert followed.row.followed_at == samples.AT
+    assert (over.collection, over.may_collect_again) == ("More may come.", True)
+    assert over.row.followed_at is None
+
+
+def test_pictures_are_loaded_from_addresses_that_change_with_them() -> None:
+    before, after = (
+        shown(samples.panel(samples.file(b"notes.md", "![](a.png)"), samples.file(b"a.png", sha256=sha256)))
+        for sha256 in ("a" * 64, "b" * 64)
+    )
+
+    assert f'src="{PICTURE}?v={"a" * 12}"' in (before.documents[0].html or "")
+    assert f'src="{PICTURE}?v={"b" * 12}"' in (after.documents[0].html or "")
+    assert before.files[1].url == after.files[1].url == PICTURE
+    assert before.figures == after.figures == ()
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        f'<p>src="{PICTURE}"</p>',
+        f'<a href="{PICTURE}">x</a>',
+        f'<img alt="{PICTURE}">',
+        '<img src="/elsewhere.png">',
+        f'<img alt=" src=" title="{PICTURE}">',
+    ],
+)
+def test_nothing_but_the_address_of_a_known_picture_is_changed(html: str) -> None:
+    assert documents.with_sources(html, {PICTURE: f"{PICTURE}?v=1"}) == html
+
+
+def test_logs_keep_their_names_when_another_one_appears() -> None:
+    stdout, stderr = samples.log(Place.STDOUT), samples.log(Place.STDERR)
+    tails = {Place.STDOUT: b"fine\n", Place.STDERR: b"bad\n"}
+
+    alone, both = shown(samples.panel(stdout=stdout), tails), shown(samples.panel(stdout=stdout, stderr=stderr), tails)
+
+    assert [log.place for log in alone.logs] == [Place.STDOUT]
+    assert [log.place for log in both.logs] == [Place.STDERR, Place.STDOUT]

@@ -14,7 +14,7 @@ from scripthut_common.events import ItemState, Outcome, RunState
 from scripthut_outputs.catalog.asked import ItemsAsked, RunsAsked
 from scripthut_outputs.catalog.views import Chosen, Group
 from scripthut_outputs.controllers.inlining import Allowance, MaxInline
-from scripthut_outputs.controllers.pages import assets, filters, showing, templating
+from scripthut_outputs.controllers.pages import assets, documents, filters, showing, templating
 from scripthut_outputs.controllers.pages.banners import Banner
 from scripthut_outputs.controllers.pages.cards import RunCard, run_card
 from scripthut_outputs.ledger import FileState, OutputsState, Place
@@ -53,12 +53,12 @@ def hostile_run_page() -> str:
         collection_reason=HOSTILE,
     )
     allowance = Allowance(MaxInline(size_bytes=100_000))
-    panel = showing.panel(item, found, {Place.STDERR: name}, allowance, is_open=True)
+    panel = showing.panel(item, found, {Place.STDERR: name}, allowance)
     overview = samples.run(
         name=HOSTILE, owner=HOSTILE, state=RunState.RUNNING, counts={"failed": 1, "running": 1, HOSTILE: 2},
         is_unfinished=True,
     )  # fmt: skip
-    sections = showing.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], allowance)
+    sections = documents.sections("r1", [samples.contribution(HOSTILE, task_name=HOSTILE)], allowance)
     return run_page(
         run=run_card(overview),
         bar=bar(run_card(overview), under=HOSTILE, word=HOSTILE, text=HOSTILE),
@@ -163,7 +163,7 @@ def test_styles_name_colours_in_one_file_alone() -> None:
 
 def test_a_panel_of_a_task_that_left_nothing_is_an_empty_page() -> None:
     item = samples.item(state=ItemState.PENDING, outcome=None, outputs_state=OutputsState.NONE)
-    panel = showing.panel(item, samples.panel(), {}, Allowance(MaxInline(size_bytes=0)), is_open=True)
+    panel = showing.panel(item, samples.panel(), {}, Allowance(MaxInline(size_bytes=0)))
 
     page = templating.write(
         "task.html",
@@ -241,16 +241,16 @@ def test_a_run_of_which_something_could_not_be_collected_offers_to_try_again() -
 def test_files_of_a_task_that_runs_are_shown_as_of_when_they_were_read() -> None:
     running = samples.item(state=ItemState.RUNNING, outcome=None, ended_at=None, followed_at=samples.AT)
     found = samples.panel(samples.file(b"loss.png"))
-    panel = showing.panel(running, found, {}, Allowance(MaxInline(size_bytes=0)), is_open=True)
+    panel = showing.panel(running, found, {}, Allowance(MaxInline(size_bytes=0)))
 
     page = run_page(rows=(panel.row,), panels={panel.row.task_id: panel})
 
-    assert re.search(r"Running: these files are as of <time[^>]*>3 Nov 2026, 17:05 UTC</time>", page)
+    assert re.search(r"Running, as of <time[^>]*>3 Nov 2026, 17:05 UTC</time>", page)
 
 
 def test_an_unknown_verdict_says_what_that_means() -> None:
     lost = samples.item(outcome=Outcome.UNKNOWN, confirmed=False, reason="the scheduler has no record of this job")
-    panel = showing.panel(lost, samples.panel(), {}, Allowance(MaxInline(size_bytes=0)), is_open=True)
+    panel = showing.panel(lost, samples.panel(), {}, Allowance(MaxInline(size_bytes=0)))
 
     page = run_page(rows=(panel.row,))
 

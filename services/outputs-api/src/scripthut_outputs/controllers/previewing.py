@@ -1,4 +1,4 @@
-"""Previews of files: read what one needs, let a worker make it, keep it until the run changes."""
+"""Previews of files: read what one needs, let a worker make it, keep it by content."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -7,12 +7,12 @@ from typing import cast
 import msgspec
 
 from scripthut_common.errors import NotFound, StoreUnavailable
-from scripthut_outputs.catalog.changes import Cache
 from scripthut_outputs.documents.workers import Overran, Workers
 from scripthut_outputs.ledger import LedgerRow
 from scripthut_outputs.rendering import previews
-from scripthut_outputs.rendering.previews import Asked, Choice, Format, Preview
+from scripthut_outputs.rendering.previews import Asked, Choice, Format, Preview, Span
 
+from .kept import Kept
 from .small import Blobs
 from .turns import Limits, Turns
 
@@ -61,14 +61,13 @@ class Previewer:
 
     Args:
         blobs: where bytes are.
-        cache: what was made is kept in.
         workers: what makes it.
         wait_s: so long a reader waits for a turn.
     """
 
-    def __init__(self, blobs: Blobs, cache: Cache, workers: Workers, *, wait_s: float = 20.0) -> None:
+    def __init__(self, blobs: Blobs, workers: Workers, *, wait_s: float = 20.0) -> None:
         self._blobs = blobs
-        self._cache = cache
+        self._kept = Kept()
         self._workers = workers
         self._turns = Turns(Limits(at_once=workers.count, each=1, wait_s=wait_s), busy=_BUSY)
 
@@ -83,11 +82,12 @@ class Previewer:
             StoreUnavailable: its bytes cannot be read.
         """
 
-        async def look() -> Choice:
+        async def look() -> bytes:
             head = await self._read(file, 0, previews.HEAD_BYTES) if file.size_bytes else b""
-            return previews.choose(file.name, head, size_bytes=file.size_bytes)
+            return msgspec.json.encode(previews.choose(file.name, head, size_bytes=file.size_bytes))
 
-        return await self._cache.get(file.run_id, ("choice", file.sha256, file.name), look)
+        kept = await self._kept.get(("choice", file.sha256, file.name), look)
+        return msgspec.json.decode(kept, type=Choice)
 
     async def preview(self, file: Subject, choice: Choice, view: View, *, reader: str) -> Preview:
         """Show a file to a reader.
@@ -100,8 +100,29 @@ class Previewer:
         async def make() -> bytes:
             return msgspec.json.encode(await self._make(file, choice, view, reader))
 
-        key = ("preview", file.sha256, file.url, view)
-        return msgspec.json.decode(await self._cache.get(file.run_id, key, make), type=Preview)
+        # The address of its page says whose it is: links of the preview lead there.
+        kept = await self._kept.get(("preview", file.sha256, file.url, choice, view), make)
+        return msgspec.json.decode(kept, type=Preview)
+
+    async def small_table(self, file: Subject) -> str | None:
+        """Show a small file at once, if it is a table; it is made here and needs no turn.
+
+        Raises:
+            StoreUnavailable: its bytes cannot be read.
+        """
+        choice = await self.choose(file)
+        if choice.format is not Format.TABLE:
+            return None
+
+        async def make() -> bytes:
+            content = await self._read(file, 0, file.size_bytes)
+            view = View(is_fragment=True)
+            asked = _asked(file, choice, view, Span(length=file.size_bytes))
+            return msgspec.json.encode(previews.make(asked, content))
+
+        kept = await self._kept.get(("small table", file.sha256, file.url), make)
+        preview = msgspec.json.decode(kept, type=Preview)
+        return preview.html if preview.reason is None else None
 
     async def _make(self, file: Subject, choice: Choice, view: View, reader: str) -> Preview:
         wanted = previews.span(
@@ -112,22 +133,8 @@ class Previewer:
             is_source=view.is_source,
         )
         content = await self._read(file, wanted.start, wanted.length) if wanted.length else b""
-        asked = Asked(
-            path=file.name,
-            size_bytes=file.size_bytes,
-            sha256=file.sha256,
-            choice=choice,
-            span=wanted,
-            url=file.url,
-            run_id=file.run_id,
-            task_id=file.task_id,
-            page=view.page,
-            sort=view.sort,
-            is_descending=view.is_descending,
-            is_source=view.is_source,
-            is_fragment=view.is_fragment,
-            first_line=await self._first_line(file, wanted.start),
-        )
+        first_line = await self._first_line(file, wanted.start)
+        asked = msgspec.structs.replace(_asked(file, choice, view, wanted), first_line=first_line)
         if choice.format in _CHEAP:
             return previews.make(asked, content)
         async with self._turns.one(reader):
@@ -149,3 +156,21 @@ class Previewer:
             return await self._blobs.read(file.sha256, start=start, length=length)
         except NotFound as error:
             raise StoreUnavailable(f"the blob {file.sha256} is missing from the store") from error
+
+
+def _asked(file: Subject, choice: Choice, view: View, span: Span) -> Asked:
+    return Asked(
+        path=file.name,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+        choice=choice,
+        span=span,
+        url=file.url,
+        run_id=file.run_id,
+        task_id=file.task_id,
+        page=view.page,
+        sort=view.sort,
+        is_descending=view.is_descending,
+        is_source=view.is_source,
+        is_fragment=view.is_fragment,
+    )

@@ -2,7 +2,8 @@
 const SHOWN_MS = 1500;
 
 export function start(root) {
-  for (const button of root.querySelectorAll("button[data-copy]")) {
+  for (const button of root.querySelectorAll("button[data-copy]:not([data-started])")) {
+    button.dataset.started = "";
     button.hidden = false;
     button.addEventListener("click", () => copy(button));
   }

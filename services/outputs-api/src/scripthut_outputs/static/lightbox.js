@@ -32,7 +32,9 @@ function open(link) {
   const box = new Lightbox(pictures, Math.max(0, pictures.findIndex((one) => one.url === link.dataset.image)));
   box.dialog.addEventListener("close", () => {
     box.dialog.remove();
-    link.focus();
+    // The page may have put another one in its place meanwhile.
+    const twin = [...document.querySelectorAll("a[data-image]")].find((one) => one.href === link.href);
+    (link.isConnected ? link : twin)?.focus();
   });
   document.body.append(box.dialog);
   box.dialog.showModal();
@@ -173,10 +175,10 @@ function startSeries(figure) {
     stop();
     show(Number(slider.value));
   });
-  show(0);
+  show(Math.min(Number(figure.dataset.place ?? 0), frames.length - 1));
 
   function show(place) {
-    slider.value = place;
+    slider.value = figure.dataset.place = place;
     const frame = frames[place];
     image.src = frame.dataset.frame;
     image.alt = frame.textContent;

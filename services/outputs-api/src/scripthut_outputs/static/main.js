@@ -1,10 +1,11 @@
 // What a page gains with JavaScript; it is complete without.
 import * as copying from "./copying.js";
 import * as keys from "./keys.js";
+import * as leading from "./leading.js";
 import { follow } from "./live.js";
 import * as previews from "./preview.js";
 import { refresh } from "./refresh.js";
-import { localise } from "./times.js";
+import * as times from "./times.js";
 import { onNewParts } from "./updating.js";
 
 const main = document.querySelector("main");
@@ -14,18 +15,11 @@ if (main.dataset.events) follow(main);
 else refresh(main);
 start(document);
 keys.listen();
-leadToTask();
-setInterval(() => localise(document), 1000);
+leading.start();
+times.tick();
 
 function start(root) {
-  localise(root);
+  times.start(root);
   copying.start(root);
   previews.start(root);
-}
-
-// A link to a task's panel, where the panel stands on another page of the list or there is none: its own page has all.
-function leadToTask() {
-  const taskId = location.hash.match(/^#task-([A-Za-z0-9._-]+)$/)?.[1];
-  const run = location.pathname.match(/^\/ui\/runs\/[^/]+$/)?.[0];
-  if (taskId && run && !document.getElementById(`task-${taskId}`)) location.replace(`${run}/tasks/${taskId}`);
 }

@@ -1,8 +1,7 @@
 // Files among others unfold in place: their preview is fetched when it is first opened. Without JavaScript they are links.
+import { ask } from "./asking.js";
 import { start as startLightbox } from "./lightbox.js";
 import { start as startTables } from "./tables.js";
-
-const parser = new DOMParser();
 
 export function start(root) {
   for (const details of root.querySelectorAll("details[data-fragment]:not([data-started])")) {
@@ -31,14 +30,9 @@ async function load(details) {
   place.removeAttribute("aria-busy");
 }
 
-export async function fill(place, address) {
-  const answer = await fetch(address, { headers: { accept: "text/html" } });
-  if (answer.redirected || answer.status === 401) {
-    location.reload();
-    return;
-  }
-  if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
-  const fresh = parser.parseFromString(await answer.text(), "text/html");
+async function fill(place, address) {
+  const fresh = await ask(address);
+  if (!fresh) return;
   place.replaceChildren(...[...fresh.body.childNodes].map((node) => document.importNode(node, true)));
   startTables(place);
 }

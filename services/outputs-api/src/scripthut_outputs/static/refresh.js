@@ -1,5 +1,8 @@
 // Keep the list of runs up to date: ask for it again now and then, and change only the parts that differ.
-import { read, say, update } from "./updating.js";
+import { ask } from "./asking.js";
+import { say, update } from "./updating.js";
+
+const LONGEST_S = 60;
 
 export function refresh(main) {
   let sources = sourcesOf(main);
@@ -8,22 +11,18 @@ export function refresh(main) {
 
   function schedule() {
     const seconds = Number(main.dataset.refreshS);
-    if (seconds) setTimeout(ask, 1000 * Math.min(60, seconds * 2 ** failures));
+    if (seconds) setTimeout(bring, 1000 * Math.min(LONGEST_S, seconds * 2 ** failures));
   }
 
-  async function ask() {
+  async function bring() {
     if (document.hidden) {
-      document.addEventListener("visibilitychange", ask, { once: true });
+      document.addEventListener("visibilitychange", bring, { once: true });
       return;
     }
     try {
-      const answer = await fetch(location.href, { cache: "no-cache", headers: { accept: "text/html" } });
-      if (answer.redirected || answer.status === 401) {
-        location.reload();
-        return;
-      }
-      if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
-      take(read(await answer.text()));
+      const fresh = await ask(location.href, "no-cache");
+      if (!fresh) return;
+      take(fresh);
       failures = 0;
       say("");
     } catch (error) {

@@ -2,15 +2,22 @@
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
-export function localise(root) {
+export function start(root) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const at = new Date(element.dateTime);
-    const shown = element.classList.contains("since") ? elapsed(at) : day.format(at);
-    if (element.textContent !== shown) {
-      element.textContent = shown;
-      element.title = exact.format(at);
-    }
+    element.textContent = element.classList.contains("since") ? elapsed(at) : day.format(at);
+    element.title = exact.format(at);
   }
+}
+
+export function tick() {
+  setInterval(() => {
+    if (document.hidden) return;
+    for (const element of document.querySelectorAll("time.since")) {
+      const shown = elapsed(new Date(element.dateTime));
+      if (element.textContent !== shown) element.textContent = shown;
+    }
+  }, 1000);
 }
 
 function elapsed(start) {

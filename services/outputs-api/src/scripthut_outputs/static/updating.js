@@ -1,16 +1,11 @@
 // Put what is new of a page in the place of what was, part by part: what the reader has opened, focused, selected or
 // scrolled to stays.
-const parser = new DOMParser();
 // What the reader is selecting in waits until the selection is gone.
 const deferred = new Map();
 let started = () => {};
 
 export function onNewParts(start) {
   started = start;
-}
-
-export function read(html) {
-  return parser.parseFromString(html, "text/html");
 }
 
 // Children are known by id. Of `fresh`, parts that are said to be the same are empty; what is no part stays as it is.
@@ -38,7 +33,9 @@ function reconcile(old, next, differs) {
     if (known !== place) old.insertBefore(known, place);
     else place = firstKnown(place.nextElementSibling);
     if (child.hasAttribute("data-parts")) isWhole = reconcile(known, child, differs) && isWhole;
-    else if (child.hasAttribute("data-part") && !same && differs(child)) replace(known, child);
+    else if (child.hasAttribute("data-part") && !same && !showsTheSame(known, child) && differs(child)) {
+      replace(known, child);
+    }
   }
   while (place) {
     const gone = place;
@@ -46,6 +43,11 @@ function reconcile(old, next, differs) {
     gone.remove();
   }
   return isWhole;
+}
+
+// What the service names the content of stays as it is, with all that the reader has done to it, while that is the same.
+function showsTheSame(old, next) {
+  return next.dataset.content !== undefined && next.dataset.content === old.dataset.content;
 }
 
 // What has no id is nothing that the service says anything of.
@@ -71,6 +73,7 @@ function replace(old, next) {
   }
   deferred.delete(old.id);
   const fresh = document.importNode(next, true);
+  const back = placeOfFocus(old);
   for (const details of old.querySelectorAll("details[id]")) {
     const twin = fresh.querySelector(`#${CSS.escape(details.id)}`);
     if (twin) twin.open = details.open;
@@ -80,7 +83,11 @@ function replace(old, next) {
     pre.scrollTop,
     pre.scrollTop > 0 && pre.scrollHeight - pre.scrollTop - pre.clientHeight < 2,
   ]);
-  const back = placeOfFocus(old);
+  for (const kept of old.querySelectorAll("[id][data-content]")) {
+    const twin = fresh.querySelector(`#${CSS.escape(kept.id)}`);
+    if (twin && showsTheSame(kept, twin)) twin.replaceWith(kept);
+    else if (twin && kept.dataset.place) twin.dataset.place = kept.dataset.place;
+  }
   old.replaceWith(fresh);
   started(fresh);
   for (const [id, top, isAtEnd] of scrolled) {

@@ -1,12 +1,14 @@
 """The addresses of pages, made and read. Pure."""
 
 import re
+from hashlib import sha256
 from urllib.parse import unquote_to_bytes
 
 from scripthut_common.errors import NotFound
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.rendering import page_url
 
+_TOLD_DIGITS = 12
 _FILE = re.compile(rb"/ui/runs/([A-Za-z0-9._-]+)/tasks/([A-Za-z0-9._-]+)/files/(.+)", re.DOTALL)
 
 
@@ -23,6 +25,19 @@ def of_file(run_id: str, task_id: str, path: bytes) -> str:
 def of_log(run_id: str, task_id: str, place: Place) -> str:
     """The page of standard output or error."""
     return f"{of_task(run_id, task_id)}/{place}"
+
+
+def of_content(url: str, content: str | None) -> str:
+    """The same address, another one for other bytes; `content` is their SHA-256. It is read by nobody.
+
+    Browsers show a picture that they have without asking when only what is at its address has changed.
+    """
+    return f"{url}{'&' if '?' in url else '?'}v={(content or '')[:_TOLD_DIGITS]}"
+
+
+def id_of(name: bytes) -> str:
+    """What names a file in the ids of elements, whatever bytes its name has."""
+    return sha256(name).hexdigest()[:_TOLD_DIGITS]
 
 
 def read_file_path(raw_path: bytes, run_id: str, task_id: str) -> bytes:

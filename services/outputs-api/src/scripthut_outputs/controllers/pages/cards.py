@@ -39,6 +39,7 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
     is_alive: bool
     is_waiting: bool
     is_unfinished: bool
+    is_collecting: bool
     started_at: datetime | None
     took: str
     pinned: str = ""
@@ -67,6 +68,7 @@ def run_card(run: RunOverview) -> RunCard:
         is_alive=is_alive,
         is_waiting=run.state is RunState.PENDING,
         is_unfinished=run.is_unfinished,
+        is_collecting=run.is_collecting,
         started_at=run.started_at,
         took="" if lasted is None else text.duration(lasted),
         pinned=text.name(run.pinned_by or "somebody") if run.pinned else "",

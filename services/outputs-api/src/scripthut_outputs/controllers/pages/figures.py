@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from . import addresses
+
 _NUMBERED = re.compile(r"(.*?)(\d{1,12})(\.[A-Za-z]{3,4})", re.DOTALL | re.ASCII)
 _MIN_FRAMES = 3
 # `fig1.png` … `fig5.png` are likelier pictures of their own than a film.
@@ -13,11 +15,12 @@ _PADDED_DIGITS = 3
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture: `url` is of its bytes, `page_url` of its page."""
+    """A picture: `url` is of its bytes, `src` too, and another one for other bytes, `page_url` of its page."""
 
     folder: str
     name: str
     url: str
+    src: str
     page_url: str
     size: str
 
@@ -27,6 +30,16 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     frames: tuple[Picture, ...]
+
+    @property
+    def id(self) -> str:
+        """What tells its element from others of a task."""
+        return addresses.id_of(self.name.encode())
+
+    @property
+    def content(self) -> str:
+        """What names all that it shows."""
+        return addresses.id_of("\0".join(frame.src for frame in self.frames).encode())
 
     @property
     def is_series(self) -> bool:

@@ -16,14 +16,17 @@ from scripthut_outputs.ledger import Place
 from scripthut_outputs.rendering.previews import Format
 
 from . import addresses, filing, giving, templating
-from .filing import Filed
+from .filing import Filed, Standing
 from .giving import PageRequest
 
 _POLICIES = {Format.NOTEBOOK: templating.POLICY_WITH_PICTURES, Format.PDF: templating.POLICY_WITH_FRAME}
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What an address asks of a file: `?page=2&sort=3&order=desc`, `?view=source`, `?end=tail`, `?fragment=1`."""
+    """What an address asks of a file: `?page=2&sort=3&order=desc`, `?view=source`, `?end=tail`, `?fragment=1`.
+
+    `since`: the page stands already and asks for its parts alone.
+    """
 
     page: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     sort: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
@@ -31,6 +34,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     view: Literal["preview", "source"] = "preview"
     end: Literal["head", "tail"] = "head"
     fragment: Literal["0", "1"] = "0"
+    since: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
 @get("/runs/{run_id:str}/tasks/{task_id:str}/files/{path:path}", opt=asks(Action.READ_RUN), include_in_schema=False)
@@ -61,37 +65,45 @@ async def log(
 
 async def _answer(request: PageRequest, parts: Parts, filed: Filed) -> Response[Any]:
     """Answer with the page, or with the preview alone, which depends on nothing but what it shows."""
-    view = _view(request)
+    asked = _asked(request)
+    view, head = _view(asked), await parts.reading.head(filed.run_id)
+    frame = giving.frame(request, head, asked.since) | {"task": filed.task_id}
     if filed.subject is None:
-        html = await filing.left_out_page(parts, filed, viewer=request.user.name)
-        return templating.answer(html, status=404)
+        return templating.answer(await filing.left_out_page(parts, filed, frame | {"events": None}), status=404)
     choice = await parts.previewer.choose(filed.subject)
+    standing = await filing.standing(parts, filed, choice)
+    if asked.since is None and filed.row.followed_at is None and standing is not Standing.WAITING:
+        # What changes no more is not followed: browsers have but few streams to give.
+        frame["events"] = None
+    shows = (filed.subject, view, str(standing))
 
     async def make_fragment() -> bytes:
         return (await filing.content(parts, filed, choice, view, reader=request.user.name)).html.encode()
 
     async def make_page() -> bytes:
-        return (await filing.page(parts, filed, choice, view, viewer=request.user.name)).encode()
+        name, made_of = request.user.name, giving.name_of(shows)
+        return (await filing.page(parts, filed, choice, view, frame, reader=name, made_of=made_of)).encode()
 
     if view.is_fragment:
-        made_of: tuple[object, ...] = ("fragment", filed.subject, view, await filing.standing(parts, filed, choice))
-        return await giving.kept(request, parts.reading, filed.run_id, made_of, make_fragment)
-    head = await parts.reading.head(filed.run_id)
+        return await giving.kept(request, parts.reading, filed.run_id, ("fragment", *shows), make_fragment)
     policy = _POLICIES.get(choice.format, templating.POLICY)
-    made_of = ("file", filed.subject, view, head.version, request.user.name)
+    made_of = ("file", *shows, sorted(frame.items()))
     return await giving.kept(request, parts.reading, filed.run_id, made_of, make_page, policy=policy)
 
 
-def _view(request: PageRequest) -> View:
+def _asked(request: PageRequest) -> Query:
     """Read what the address asks for.
 
     Raises:
         ValidationException: nothing can be asked for so.
     """
     try:
-        asked = msgspec.convert(dict(request.query_params), Query, strict=False)
+        return msgspec.convert(dict(request.query_params), Query, strict=False)
     except msgspec.ValidationError as error:
         raise ValidationException(extra=[{"key": "query", "message": str(error)}]) from error
+
+
+def _view(asked: Query) -> View:
     return View(
         page=asked.page,
         sort=asked.sort,

@@ -1,7 +1,8 @@
 """Gather what the page of one file shows: the file, what is known of it, its preview, its neighbours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 
 import msgspec
 
@@ -11,10 +12,13 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.previewing import Subject, View, subject
 from scripthut_outputs.ledger import FileState, LedgerRow, Place
-from scripthut_outputs.rendering import file_url, fill, for_our_pages, notice
+from scripthut_outputs.rendering import file_url, notice
 from scripthut_outputs.rendering.previews import Choice, Format, Preview
 
-from . import addresses, showing, templating, words
+from . import addresses, documents, showing, templating, words
+
+Frame = Mapping[str, object]
+"""What stands around the parts of a page; see `giving.frame`."""
 
 _HEADINGS_FROM = 2
 _WORDS: dict[Format, str] = {
@@ -47,6 +51,14 @@ class Filed(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     raw_url: str | None
     subject: Subject | None
+
+
+class Standing(StrEnum):
+    """Whether a preview is made when it is asked for, or waits for what the collector renders, or has it."""
+
+    MADE_HERE = "made here"
+    WAITING = "waiting"
+    RENDERED = "rendered"
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,12 +113,12 @@ async def find_log(reading: Reading, run_id: str, task_id: str, place: Place) ->
     )
 
 
-async def standing(parts: Parts, filed: Filed, choice: Choice) -> str:
-    """What a preview depends on besides the bytes: of Markdown, what became of its rendering."""
+async def standing(parts: Parts, filed: Filed, choice: Choice) -> Standing:
+    """Tell what a preview depends on besides the bytes."""
     if choice.format is not Format.MARKDOWN:
-        return ""
+        return Standing.MADE_HERE
     rendered = await parts.reading.rendered(filed.run_id, filed.task_id, Place.OUTPUT, filed.row.path)
-    return "waiting" if rendered.html is None else "rendered"
+    return Standing.WAITING if rendered.html is None else Standing.RENDERED
 
 
 async def content(parts: Parts, filed: Filed, choice: Choice, view: View, *, reader: str) -> Preview:
@@ -122,21 +134,24 @@ async def content(parts: Parts, filed: Filed, choice: Choice, view: View, *, rea
     return await parts.previewer.preview(filed.subject, choice, view, reader=reader)
 
 
-async def page(parts: Parts, filed: Filed, choice: Choice, view: View, *, viewer: str) -> str:
-    """Write the page of a file that we hold."""
-    preview = await content(parts, filed, choice, view, reader=viewer)
+async def page(
+    parts: Parts, filed: Filed, choice: Choice, view: View, frame: Frame, *, reader: str, made_of: str
+) -> str:
+    """Write the page of a file that we hold, or what a page that stands asks for; `made_of` names what it shows."""
+    preview = await content(parts, filed, choice, view, reader=reader)
     return await _write(
         parts,
         filed,
-        viewer=viewer,
+        frame,
         html=preview.html,
+        made_of=made_of,
         kind=choice.magic or _WORDS[choice.format],
         switches=tuple(_switches(filed, choice, view)),
         reason=None,
     )
 
 
-async def left_out_page(parts: Parts, filed: Filed, *, viewer: str) -> str:
+async def left_out_page(parts: Parts, filed: Filed, frame: Frame) -> str:
     """Write the page of a file that stands in the ledger and not in our store: why."""
     row = filed.row
     said = words.LEFT_OUT.get(row.state, text.name(row.state))
@@ -144,10 +159,10 @@ async def left_out_page(parts: Parts, filed: Filed, *, viewer: str) -> str:
         reason = f"This file is no longer here: {text.line(row.reason or said)}."
     else:
         reason = f"This file was left out: {said}{f' ({text.line(row.reason)})' if row.reason else ''}."
-    return await _write(parts, filed, viewer=viewer, html=None, kind="", switches=(), reason=reason)
+    return await _write(parts, filed, frame, html=None, made_of="", kind="", switches=(), reason=reason)
 
 
-async def _write(parts: Parts, filed: Filed, *, viewer: str, **shown: object) -> str:
+async def _write(parts: Parts, filed: Filed, frame: Frame, **shown: object) -> str:
     run = await parts.reading.head(filed.run_id)
     item = await parts.reading.item(filed.run_id, filed.task_id)
     before = after = None
@@ -156,16 +171,16 @@ async def _write(parts: Parts, filed: Filed, *, viewer: str, **shown: object) ->
         before, after = _neighbour(filed, neighbours.before), _neighbour(filed, neighbours.after)
     return templating.write(
         "file.html",
-        viewer=viewer,
         filed=filed,
+        followed_at=filed.row.followed_at if item.outcome is None else None,
         run_name=text.name(run.name),
         run_url=f"/ui/runs/{run.run_id}",
         task_name=text.name(item.task_name),
         task_url=addresses.of_task(filed.run_id, filed.task_id),
-        size=text.size(filed.row.size_bytes),
         facts=_facts(filed.row, is_earlier=filed.row.attempt < item.attempt),
         before=before,
         after=after,
+        **frame,
         **shown,
     )
 
@@ -175,8 +190,7 @@ async def _document(reading: Reading, filed: Filed) -> Preview:
     rendered = await reading.rendered(run_id, task_id, Place.OUTPUT, path)
     if rendered.html is None:
         return Preview(html=notice("It is being rendered: look again in a moment."))
-    filled = fill(rendered.html, run_id=run_id, task_id=task_id, path=path)
-    html = for_our_pages(filled, run_id=run_id, task_id=task_id, headings_from=_HEADINGS_FROM)
+    html = documents.on_our_page(rendered.html, run_id, task_id, path, headings_from=_HEADINGS_FROM)
     return Preview(html=f'<div class="document">{html}</div>', reason=rendered.reason)
 
 

@@ -10,12 +10,13 @@ from scripthut_common.errors import NotFound, StoreUnavailable
 from scripthut_outputs.catalog.asked import ItemsAsked
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item, Panel, RunHead
-from scripthut_outputs.controllers.inlining import Allowance, MaxInline
+from scripthut_outputs.controllers.inlining import Allowance
+from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.small import Blobs
 from scripthut_outputs.ledger import MOVING, FileState, LedgerRow, Place
 from scripthut_outputs.rendering.previews import terminal
 
-from . import filters, showing
+from . import documents, filters, showing
 from .cards import RunCard, run_card
 from .filters import ItemsBar
 from .glimpses import Glimpses
@@ -45,7 +46,7 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     bar: ItemsBar
     rows: tuple[Row, ...]
     panels: dict[str, showing.TaskPanel]
-    sections: tuple[showing.Document, ...]
+    sections: tuple[documents.Document, ...]
     is_summary_same: bool
     next_url: str | None
     is_moving: bool
@@ -67,16 +68,16 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     download: showing.Download | None
 
 
-async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, head: RunHead, view: View) -> RunPage:
+async def run_page(parts: Parts, head: RunHead, view: View) -> RunPage:
     """Gather a page of a run's items with what they left behind; the run summary stands on the first."""
-    run_id = head.run_id
+    reading, run_id = parts.reading, head.run_id
     card = run_card(await reading.run(run_id))
     listed = await reading.items(run_id, view.asked, limit=ITEMS_A_PAGE, cursor=view.cursor)
     chosen = await reading.chosen(run_id, view.asked)
-    allowance = Allowance(max_inline)
+    allowance = Allowance(parts.max_inline)
     is_summary_same = head.summary_version <= view.since
     sections = await _sections(reading, run_id, view, allowance, is_same=is_summary_same)
-    panels = await _panels(reading, blobs, listed.items, view.since, allowance)
+    panels = await _panels(parts, listed.items, view.since, allowance)
     with_panel = {panel.row.task_id for panel in panels}
     return RunPage(
         run=card,
@@ -98,14 +99,15 @@ async def run_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, head: 
 
 async def _sections(
     reading: Reading, run_id: str, view: View, allowance: Allowance, *, is_same: bool
-) -> tuple[showing.Document, ...]:
+) -> tuple[documents.Document, ...]:
     if view.cursor is not None or view.asked.is_filtered or is_same:
         return ()
-    return showing.sections(run_id, (await reading.summary(run_id)).sections, allowance)
+    return documents.sections(run_id, (await reading.summary(run_id)).sections, allowance)
 
 
-async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item: Item, cursor: str | None) -> TaskPage:
+async def task_page(parts: Parts, item: Item, cursor: str | None) -> TaskPage:
     """Gather a page of a task's files, and its logs."""
+    reading = parts.reading
     run = run_card(await reading.run(item.run_id))
     outputs = await reading.outputs(item.run_id, item.task_id, limit=_FILES_A_PAGE, cursor=cursor)
     logs = {place: await reading.log(item.run_id, item.task_id, place) for place in (Place.STDOUT, Place.STDERR)}
@@ -118,9 +120,9 @@ async def task_page(reading: Reading, blobs: Blobs, max_inline: MaxInline, item:
         stderr=logs[Place.STDERR],
         collection_reason=item.collection_reason,
     )
-    allowance = Allowance(max_inline)
-    tables = await Glimpses(blobs, allowance).of(item, found)
-    panel = showing.panel(item, found, await _tails(blobs, found), allowance, is_open=True, tables=tables)
+    allowance = Allowance(parts.max_inline)
+    tables = await Glimpses(parts.previewer, allowance).of(item, found)
+    panel = showing.panel(item, found, await _tails(parts.blobs, found), allowance, tables=tables)
     return TaskPage(
         run=run,
         panel=panel,
@@ -142,26 +144,25 @@ def _stored_bytes(log: LedgerRow | None) -> int:
 
 
 async def _panels(
-    reading: Reading, blobs: Blobs, items: Sequence[Item], since: int, allowance: Allowance
+    parts: Parts, items: Sequence[Item], since: int, allowance: Allowance
 ) -> tuple[showing.TaskPanel, ...]:
     """Make the panels of those items that changed after version `since`."""
     changed = [item for item in items if item.version > since]
     if not changed:
         return ()
-    found = await reading.panels(
+    found = await parts.reading.panels(
         changed[0].run_id,
         [item.task_id for item in changed],
         max_files=_FILES_A_PANEL,
         max_html_bytes=_DOCUMENT_BYTES,
     )
-    glimpses = Glimpses(blobs, allowance)
+    glimpses = Glimpses(parts.previewer, allowance)
     made = [
         showing.panel(
             item,
             found[item.task_id],
-            await _tails(blobs, found[item.task_id]),
+            await _tails(parts.blobs, found[item.task_id]),
             allowance,
-            is_open=True,
             tables=await glimpses.of(item, found[item.task_id]),
         )
         for item in changed

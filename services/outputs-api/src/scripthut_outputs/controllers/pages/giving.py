@@ -9,7 +9,7 @@ from litestar import Request, Response
 
 from scripthut_outputs.access import Actor
 from scripthut_outputs.catalog.reading import Reading
-from scripthut_outputs.catalog.views import RunOverview
+from scripthut_outputs.catalog.views import RunHead, RunOverview
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.rendering import RENDERER
 from scripthut_outputs.rendering.previews import PREVIEWS
@@ -34,6 +34,14 @@ async def told(parts: Parts, shown: Sequence[RunOverview]) -> tuple[banners.Bann
     return banners.of_runs(shown, moment)
 
 
+def frame(request: PageRequest, head: RunHead, since: str | None) -> dict[str, Any]:
+    """Say what stands around the parts: a whole page that names its reader, or the parts alone, the same for all."""
+    stream = {"version": head.version, "events": f"/runs/{head.run_id}/events"}
+    if since is not None:
+        return {"layout": "changes.html", "viewer": None, **stream}
+    return {"layout": "base.html", "viewer": request.user.name, **stream}
+
+
 def read_since(text: str | None, version: int) -> int:
     """Say which version a page stands at; what is no version that the run has had asks for everything."""
     if text is None or not text.isascii() or not text.isdecimal() or len(text) > 19:
@@ -51,10 +59,15 @@ async def kept(
     policy: str = templating.POLICY,
 ) -> Response[Any]:
     """Answer with a page that changes only with what it is made of; readers who ask again are told so."""
-    etag = f'W/"{sha256(repr((*made_of, assets.version(), RENDERER, PREVIEWS)).encode()).hexdigest()[:32]}"'
+    etag = f'W/"{name_of(made_of)}"'
     if request.headers.get("if-none-match") == etag:
         return templating.not_modified(etag, policy=policy)
     return templating.answer(await reading.cache.get(run_id, ("page", etag), make), etag=etag, policy=policy)
+
+
+def name_of(made_of: tuple[object, ...]) -> str:
+    """Name what is made of these by the code as it is: another name, another look."""
+    return sha256(repr((*made_of, assets.version(), RENDERER, PREVIEWS)).encode()).hexdigest()[:32]
 
 
 def fresh(request: PageRequest, html: str) -> Response[Any]:

@@ -1,13 +1,13 @@
 """Small tables that panels show at once, without asking for them one by one."""
 
 from scripthut_common import text
-from scripthut_common.errors import NotFound, StoreUnavailable
+from scripthut_common.errors import StoreUnavailable
 from scripthut_outputs.catalog.views import Item, Panel
 from scripthut_outputs.controllers.inlining import Allowance
-from scripthut_outputs.controllers.small import Blobs
+from scripthut_outputs.controllers.previewing import Previewer, subject
 from scripthut_outputs.ledger import FileState, LedgerRow
 from scripthut_outputs.rendering import previews
-from scripthut_outputs.rendering.previews import Asked, Format, Span
+from scripthut_outputs.rendering.previews import Format
 
 from . import addresses
 from .showing import Glimpse
@@ -20,8 +20,8 @@ _MAX_BYTES = 16 * 1024
 class Glimpses:
     """What one page shows of tables, as long as it has room for them."""
 
-    def __init__(self, blobs: Blobs, allowance: Allowance) -> None:
-        self._blobs = blobs
+    def __init__(self, previewer: Previewer, allowance: Allowance) -> None:
+        self._previewer = previewer
         self._allowance = allowance
         self._left = MAX_TABLES_A_PAGE
 
@@ -33,31 +33,16 @@ class Glimpses:
         return tuple(glimpse for glimpse in glimpses if glimpse is not None)
 
     async def _glimpse(self, item: Item, row: LedgerRow) -> Glimpse | None:
-        try:
-            content = await self._blobs.read(row.sha256 or "")
-        except (NotFound, StoreUnavailable):
-            return None
-        choice = previews.choose(row.path, content[: previews.HEAD_BYTES], size_bytes=len(content))
-        if choice.format is not Format.TABLE:
-            return None
         url = addresses.of_file(item.run_id, item.task_id, row.path)
-        preview = previews.make(
-            Asked(
-                path=row.path,
-                size_bytes=len(content),
-                sha256=row.sha256 or "",
-                choice=choice,
-                span=Span(length=len(content)),
-                url=url,
-                run_id=item.run_id,
-                task_id=item.task_id,
-                is_fragment=True,
-            ),
-            content,
-        )
-        if preview.reason is not None or not self._allowance.takes(preview.html):
+        try:
+            html = await self._previewer.small_table(subject(item.run_id, item.task_id, row.path, url, row))
+        except StoreUnavailable:
             return None
-        return Glimpse(name=text.name(row.path), url=url, html=preview.html)
+        if html is None or not self._allowance.takes(html):
+            return None
+        return Glimpse(
+            id=addresses.id_of(row.path), content=row.sha256 or "", name=text.name(row.path), url=url, html=html
+        )
 
 
 def _is_small_table(row: LedgerRow) -> bool:

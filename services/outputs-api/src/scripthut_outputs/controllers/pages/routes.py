@@ -10,7 +10,6 @@ from litestar.params import FromPath, QueryParameter
 from scripthut_outputs.access import Action
 from scripthut_outputs.access.may import may, visible_owner
 from scripthut_outputs.catalog.asked import ItemsAsked, ItemSort, RunSort
-from scripthut_outputs.catalog.views import RunHead
 from scripthut_outputs.controllers.answers import Cursor
 from scripthut_outputs.controllers.asking import (
     Cluster,
@@ -101,11 +100,11 @@ async def run(
         "banners": told,
         "pressed": pressed,
         "may_cancel": may(request.user, Action.CANCEL_RUN, head),
-        **_frame(request, head, since),
+        **giving.frame(request, head, since),
     }
 
     async def make() -> bytes:
-        found = await gathering.run_page(parts.reading, parts.blobs, parts.max_inline, head, view)
+        found = await gathering.run_page(parts, head, view)
         return _page("run.html", found, shown, is_moving=found.is_moving)
 
     return await giving.kept(request, parts.reading, run_id, ("run", view, sorted(shown.items())), make)
@@ -128,11 +127,11 @@ async def task(
         "banners": told,
         "is_same": item.version <= giving.read_since(since, head.version),
         "task": task_id,
-        **_frame(request, head, since),
+        **giving.frame(request, head, since),
     }
 
     async def make() -> bytes:
-        found = await gathering.task_page(parts.reading, parts.blobs, parts.max_inline, item, cursor)
+        found = await gathering.task_page(parts, item, cursor)
         return _page("task.html", found, shown, is_moving=found.is_moving)
 
     return await giving.kept(request, parts.reading, run_id, ("task", task_id, cursor, sorted(shown.items())), make)
@@ -145,14 +144,6 @@ ROUTER = Router(
         *(acts.cancel, acts.collect_run, acts.collect, acts.pin, acts.unpin),
     ],
 )
-
-
-def _frame(request: PageRequest, head: RunHead, since: str | None) -> dict[str, Any]:
-    """Say what stands around the parts: a whole page that names its reader, or the parts alone, the same for all."""
-    stream = {"version": head.version, "events": f"/runs/{head.run_id}/events"}
-    if since is not None:
-        return {"layout": "changes.html", "viewer": None, **stream}
-    return {"layout": "base.html", "viewer": request.user.name, **stream}
 
 
 def _page(template: str, found: msgspec.Struct, shown: dict[str, Any], *, is_moving: bool) -> bytes:

@@ -1,19 +1,20 @@
 """Turn what a task left behind into what the pages show: named structs for the templates, words decided here. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from scripthut_common import text
 from scripthut_common.events import ItemState, Outcome
 from scripthut_common.layout import TASK_SUMMARY_NAME
-from scripthut_outputs.catalog.views import Contribution, Item, OutputFile, Panel
+from scripthut_outputs.catalog.views import Item, OutputFile, Panel
 from scripthut_outputs.controllers.inlining import Allowance
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
-from scripthut_outputs.rendering import file_url, fill, for_our_pages, previews
+from scripthut_outputs.rendering import file_url, previews
 from scripthut_outputs.rendering.previews import Format, pieces, texts
 
-from . import addresses, figures, words
+from . import addresses, documents, figures, words
+from .documents import Document
 from .figures import Figure, Picture
 from .rows import Row, row
 
@@ -23,40 +24,25 @@ _IN_PLACE = frozenset({Format.TABLE, Format.JSON, Format.JSON_LINES, Format.TEXT
 LOGS = {Place.STDERR: "Standard error", Place.STDOUT: "Standard output"}
 
 
-class _View(msgspec.Struct, frozen=True, kw_only=True):
-    """What all structs of the pages share."""
-
-
-class Document(_View, frozen=True, kw_only=True):
-    """A Markdown file; `html` is `None` while it waits, or where the page has no room for it (`is_long`)."""
-
-    name: str
-    url: str
-    html: str | None
-    is_long: bool
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it is to be rendered yet."""
-        return self.html is None and not self.is_long
-
-
 class File(Picture, frozen=True, kw_only=True):
     """A stored file, to look at or to download. `fragment_url`: its preview alone, empty where its page is better."""
 
+    id: str
     note: str = ""
     fragment_url: str = ""
 
 
-class Glimpse(_View, frozen=True, kw_only=True):
-    """A small table that is shown at once."""
+class Glimpse(msgspec.Struct, frozen=True, kw_only=True):
+    """A small table that is shown at once. `content` names what it shows."""
 
+    id: str
+    content: str
     name: str
     url: str
     html: str
 
 
-class LeftOut(_View, frozen=True, kw_only=True):
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     """A file, or `count` files, that stand in the ledger and not in our store."""
 
     name: str
@@ -65,9 +51,10 @@ class LeftOut(_View, frozen=True, kw_only=True):
     reason: str
 
 
-class Log(_View, frozen=True, kw_only=True):
+class Log(msgspec.Struct, frozen=True, kw_only=True):
     """The end of standard output or error; `is_cut`: there is more of it at `url`."""
 
+    place: Place
     title: str
     url: str
     html: str
@@ -76,14 +63,14 @@ class Log(_View, frozen=True, kw_only=True):
     is_open: bool
 
 
-class Download(_View, frozen=True, kw_only=True):
+class Download(msgspec.Struct, frozen=True, kw_only=True):
     """Everything as one archive."""
 
     url: str
     size: str
 
 
-class TaskPanel(_View, frozen=True, kw_only=True):
+class TaskPanel(msgspec.Struct, frozen=True, kw_only=True):
     """All that one task left behind. `removed` says how much of it is no longer in our store."""
 
     row: Row
@@ -99,7 +86,7 @@ class TaskPanel(_View, frozen=True, kw_only=True):
     may_collect_again: bool
     is_failed: bool
     more_files: int
-    is_open: bool
+    is_open: bool = True
     removed: str = ""
     tables: tuple[Glimpse, ...] = ()
 
@@ -120,7 +107,6 @@ def panel(
     tails: Mapping[Place, bytes],
     allowance: Allowance,
     *,
-    is_open: bool,
     tables: tuple[Glimpse, ...] = (),
 ) -> TaskPanel:
     """Show what one task left behind.
@@ -130,20 +116,22 @@ def panel(
         found: its files and logs.
         tails: the last bytes of its logs, as far as they were read.
         allowance: how much HTML the page still takes.
-        is_open: whether the panel is unfolded.
         tables: those that are shown at once.
     """
     stored = [file for file in found.files if file.row.state is FileState.STORED]
-    documents = [_document_of(item, file, found, allowance) for file in stored if file.row.kind is Kind.MARKDOWN]
-    summary = documents[0] if documents and documents[0].name == TASK_SUMMARY_NAME else None
-    shown = "".join(document.html or "" for document in documents)
     images = [_file(item, file) for file in stored if file.row.kind is Kind.IMAGE]
+    sources = {image.url: image.src for image in images}
+    written = [
+        documents.of_file(item, file, found, allowance, sources) for file in stored if file.row.kind is Kind.MARKDOWN
+    ]
+    summary = written[0] if written and written[0].name == TASK_SUMMARY_NAME else None
+    shown = "".join(document.html or "" for document in written)
     return TaskPanel(
         row=row(item, has_panel=True),
         tally=words.tally(found.counts),
         summary=summary,
-        documents=tuple(documents[1:] if summary else documents),
-        figures=figures.group([image for image in images if f'src="{image.url}"' not in shown]),
+        documents=tuple(written[1:] if summary else written),
+        figures=figures.group([image for image in images if f'src="{image.src}"' not in shown]),
         files=tuple(_file(item, file) for file in stored),
         left_out=(*_left_out_files(found), *_left_out_logs(found)),
         logs=_logs(item, found, tails),
@@ -152,7 +140,6 @@ def panel(
         may_collect_again=_may_collect_again(item, found),
         is_failed=item.outcome not in {None, Outcome.SUCCEEDED},
         more_files=found.files_count - sum(file.row.count for file in found.files),
-        is_open=is_open,
         removed=_removed(found.removed_count),
         tables=tables,
     )
@@ -173,62 +160,38 @@ def _may_collect_again(item: Item, found: Panel) -> bool:
     return item.outputs_state in words.UNFINISHED or is_removed
 
 
+def _is_followed(item: Item) -> bool:
+    """Whether its files are shown as of a moment ago, while it runs: there is no collection to speak of yet."""
+    return item.followed_at is not None and item.outcome is None
+
+
 def _removed(count: int) -> str:
     if not count:
         return ""
     return f"{count} {'file was' if count == 1 else 'files were'} removed; the reasons are listed below."
 
 
-def sections(run_id: str, contributions: Sequence[Contribution], allowance: Allowance) -> tuple[Document, ...]:
-    """Show the run summary: one section for each contributing task, named after it; its address is the task's page."""
-    return tuple(
-        _document(
-            text.name(found.task_name),
-            f"/ui/runs/{run_id}/tasks/{found.task_id}",
-            _on_our_page(found.rendered.html, run_id, found.task_id, b""),
-            allowance,
-        )
-        for found in contributions
-    )
-
-
 def _collection(item: Item, reason: str | None) -> str:
     """What became of the collection, in sentences; of one that went well only what is to be noted."""
-    told = [words.COLLECTION.get(item.outputs_state, ""), text.line(reason or "")]
+    said = "" if _is_followed(item) else words.COLLECTION.get(item.outputs_state, "")
+    told = [said, text.line(reason or "")]
     return " ".join(sentence for sentence in told if sentence)
-
-
-def _document_of(item: Item, file: OutputFile, found: Panel, allowance: Allowance) -> Document:
-    path = file.row.path
-    name, url = text.name(path), file_url(item.run_id, item.task_id, path)
-    if path in found.too_long:
-        return Document(name=name, url=url, html=None, is_long=True)
-    html = file.rendered.html if file.rendered else None
-    return _document(name, url, _on_our_page(html, item.run_id, item.task_id, path), allowance)
-
-
-def _document(name: str, url: str, html: str | None, allowance: Allowance) -> Document:
-    is_long = html is not None and not allowance.takes(html)
-    return Document(name=name, url=url, html=None if is_long else html, is_long=is_long)
-
-
-def _on_our_page(html: str | None, run_id: str, task_id: str, path: bytes) -> str | None:
-    if html is None:
-        return None
-    filled = fill(html, run_id=run_id, task_id=task_id, path=path)
-    return for_our_pages(filled, run_id=run_id, task_id=task_id)
 
 
 def _file(item: Item, file: OutputFile) -> File:
     folder, slash, name = file.row.path.rpartition(b"/")
     is_earlier = file.row.attempt < item.attempt
+    url = file_url(item.run_id, item.task_id, file.row.path)
     page_url = addresses.of_file(item.run_id, item.task_id, file.row.path)
+    is_in_place = previews.claim(file.row.path) in _IN_PLACE
     return File(
+        id=addresses.id_of(file.row.path),
         folder=text.name(folder + slash),
         name=text.name(name),
-        url=file_url(item.run_id, item.task_id, file.row.path),
+        url=url,
+        src=addresses.of_content(url, file.row.sha256),
         page_url=page_url,
-        fragment_url=f"{page_url}?fragment=1" if previews.claim(file.row.path) in _IN_PLACE else "",
+        fragment_url=addresses.of_content(f"{page_url}?fragment=1", file.row.sha256) if is_in_place else "",
         size=text.size(file.row.stored_bytes),
         note="from an earlier attempt" if is_earlier else "",
     )
@@ -270,6 +233,7 @@ def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes]) -> tuple[Log, 
         html, is_cut = texts.tail(tails[place], MAX_LOG_LINES)
         logs.append(
             Log(
+                place=place,
                 title=LOGS[place],
                 url=addresses.of_log(item.run_id, item.task_id, place),
                 html=html,
@@ -283,4 +247,12 @@ def _logs(item: Item, found: Panel, tails: Mapping[Place, bytes]) -> tuple[Log, 
 
 def _removed_log(kept: LedgerRow) -> Log:
     said = pieces.safe(f"({text.line(kept.reason or '')})")
-    return Log(title=LOGS[kept.place], url="", html=said, size=text.size(kept.size_bytes), is_cut=False, is_open=False)
+    return Log(
+        place=kept.place,
+        title=LOGS[kept.place],
+        url="",
+        html=said,
+        size=text.size(kept.size_bytes),
+        is_cut=False,
+        is_open=False,
+    )

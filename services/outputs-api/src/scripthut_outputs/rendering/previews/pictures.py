@@ -14,4 +14,6 @@ def show(_content: bytes, asked: Asked) -> str:
     """Show a picture in full width, and by itself behind a click."""
     name = safe(asked.path.decode("utf-8", "replace"))
     address = safe(file_address(asked))
-    return f'<figure class="picture"><a href="{address}"><img src="{address}" alt="{name}"></a></figure>'
+    # Another one for other bytes: browsers do not ask again for a picture that they have.
+    source = f"{address}?v={asked.sha256[:12]}"
+    return f'<figure class="picture"><a href="{address}"><img src="{source}" alt="{name}"></a></figure>'
