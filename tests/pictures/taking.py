@@ -66,7 +66,6 @@ SHOTS = (
     _file("code-dark", "fit.py", height=800, scheme="dark"),
     _file("terminal", "spectra.log", height=560),
     _file("picture", "wake.png", height=760),
-    _file("pdf", "report.pdf", height=900),
     _file("binary", "field.h5", height=640),
     _file("phone", "profiles.csv", width=_PHONE_WIDTH, height=844),
     Shot(name="sign-in", path="/login", height=560, is_signed_in=False),
