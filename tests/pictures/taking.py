@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tests.integration.outputs import shelf
 from tests.integration.outputs.exhibition import Exhibition
 from tests.integration.outputs.exhibits import NOW
 from tests.pictures.shrinking import shrink
@@ -15,7 +16,10 @@ _PHONE_WIDTH, _DESK_WIDTH, _WALL_WIDTH = 390, 1280, 3840
 
 
 class Shot(msgspec.Struct, frozen=True, kw_only=True):
-    """One picture. `height` cuts it, `None` shows the whole page; `is_paper`: as a printer would get it."""
+    """One picture. `height` cuts it, `None` shows the whole page; `is_paper`: as a printer would get it.
+
+    `pressed` is pressed first, as it opens a dialog.
+    """
 
     name: str
     path: str
@@ -25,6 +29,11 @@ class Shot(msgspec.Struct, frozen=True, kw_only=True):
     is_signed_in: bool = True
     scale: float = 1.0
     is_paper: bool = False
+    pressed: str | None = None
+
+
+def _file(name: str, path: str, **shown: Any) -> Shot:
+    return Shot(name=f"file-{name}", path=f"/ui/runs/{shelf.RUN}/tasks/{shelf.TASK}/files/{path}", **shown)
 
 
 SHOTS = (
@@ -44,6 +53,21 @@ SHOTS = (
     Shot(name="task", path="/ui/runs/wake/tasks/re-400"),
     Shot(name="task-phone", path="/ui/runs/wake/tasks/re-400", width=_PHONE_WIDTH, height=1500),
     Shot(name="log", path="/ui/runs/unstable/tasks/re-3200/stderr"),
+    Shot(name="run-phone-dark", path="/ui/runs/wake", width=_PHONE_WIDTH, height=844, scheme="dark", scale=1.5),
+    Shot(name="run-rolled-up", path="/ui/runs/many?under=sweep.", height=900),
+    Shot(name="runs-chosen", path="/ui/?q=wake", height=640),
+    Shot(name="task-of-every-format", path=f"/ui/runs/{shelf.RUN}/tasks/{shelf.TASK}", height=1800),
+    Shot(name="lightbox", path="/ui/runs/wake/tasks/re-400", height=720, pressed=".gallery a[data-image]"),
+    Shot(name="keys", path="/ui/runs/wake", height=720, pressed="#show-keys"),
+    _file("markdown", "task-summary.md", height=2400),
+    _file("table", "profiles.csv", height=900),
+    _file("json", "case.json", height=720),
+    _file("notebook", "spectra.ipynb"),
+    _file("code-dark", "fit.py", height=800, scheme="dark"),
+    _file("terminal", "spectra.log", height=560),
+    _file("picture", "wake.png", height=760),
+    _file("binary", "field.h5", height=640),
+    _file("phone", "profiles.csv", width=_PHONE_WIDTH, height=844),
     Shot(name="sign-in", path="/login", height=560, is_signed_in=False),
     Shot(name="not-found", path="/ui/runs/nowhere", height=480),
 )
@@ -64,6 +88,10 @@ async def _take(exhibition: Exhibition, shot: Shot, path: Path) -> None:
         await visit.page.clock.set_fixed_time(NOW)
         await visit.page.emulate_media(media="print" if shot.is_paper else "screen")
         await visit.page.goto(exhibition.address + shot.path)
-        await visit.page.wait_for_load_state("networkidle")
+        await visit.page.wait_for_load_state("load")
+        if shot.pressed:
+            await visit.page.locator(shot.pressed).first.click()
+            await visit.page.locator("dialog[open]").wait_for()
+        await visit.page.evaluate("Promise.all([...document.images].map((image) => image.decode().catch(() => null)))")
         taken = await visit.page.screenshot(full_page=shot.height is None, animations="disabled")
     await asyncio.to_thread(path.write_bytes, shrink(taken))

@@ -138,12 +138,15 @@ _PDF = (
     "/AA<</O<</S/URI/URI(http://e.test/)>>>>>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
     "3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
 )
+_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _OUTPUTS = [
     {"output_type": "display_data", "metadata": {}, "data": {"text/html": f"<script>alert(1)</script>{_IMG}"}},
     {"output_type": "display_data", "metadata": {}, "data": {"application/javascript": "alert(2)"}},
     {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": _SVG}},
     {"output_type": "display_data", "metadata": {}, "data": {"text/latex": "$\\href{javascript:alert(3)}{click}$"}},
     {"output_type": "display_data", "metadata": {}, "data": {"image/png": '"><script>alert(4)</script>'}},
+    {"output_type": "display_data", "metadata": {}, "data": {"image/png": _PIXEL}},
+    {"output_type": "display_data", "metadata": {}, "data": {"image/png;base64,x' onerror='alert(7)": _PIXEL}},
     {"output_type": "stream", "name": '"><script>alert(5)</script>', "text": [_IMG, "\x1b[31m</pre><h1>taken</h1>"]},
     {"output_type": "error", "ename": _IMG, "evalue": _IMG, "traceback": [_IMG]},
 ]
@@ -171,6 +174,31 @@ FILES: Mapping[str, str] = {
     "terminal.log": f"\x1b[31m{_IMG}\x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07</pre><h1>taken</h1>\n",
 }
 """Files by name, opened by themselves and shown on the pages of their task."""
+
+
+def named(name: str) -> Mapping[str, str]:
+    """Files in which a name stands where formats have names: columns, keys, cells, lines."""
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": name},
+        {"cell_type": "code", "metadata": {}, "execution_count": 1, "source": name, "outputs": _said(name)},
+    ]
+    language = {"language_info": {"name": name}}
+    quoted = name.replace('"', '""')
+    return {
+        "table.csv": f'"{quoted}",b\n"{quoted}",2\n',
+        "value.json": json.dumps({name: [name, {name: None}]}),
+        "notebook.ipynb": json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": language, "cells": cells}),
+        "lines.log": f"{name}\n" * 3,
+        "series_1.svg": f"<svg xmlns='http://www.w3.org/2000/svg'><!--{len(name)}--></svg>",
+    }
+
+
+def _said(name: str) -> list[object]:
+    return [
+        {"output_type": "stream", "name": name, "text": name},
+        {"output_type": "error", "ename": name, "evalue": name, "traceback": [name]},
+        {"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": {"text/plain": name}},
+    ]
 
 
 def aimed(content: str, elsewhere: str) -> bytes:

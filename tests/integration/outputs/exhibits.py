@@ -15,7 +15,7 @@ from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.catalog.changes import touch
 from scripthut_outputs.ledger import FileState, Kind, OutputsState, Place
 from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
-from tests.integration.outputs import flows
+from tests.integration.outputs import flows, shelf
 from tests.integration.outputs.house import House, ended, item
 
 NOW = datetime(2026, 11, 26, 10, 42, tzinfo=UTC)
@@ -29,15 +29,20 @@ HOSTILE = (
 
 
 class Exhibit(msgspec.Struct, frozen=True, kw_only=True):
-    """A page to look at. `is_signed_in`: it is for people whom we know."""
+    """A page to look at. `is_signed_in`: it is for people whom we know; `pressed`: what opens a dialog in it."""
 
     name: str
     path: str
     is_signed_in: bool = True
+    pressed: str | None = None
 
 
 def _page(name: str, path: str, *, is_signed_in: bool = True) -> Exhibit:
     return Exhibit(name=name, path=path, is_signed_in=is_signed_in)
+
+
+def _file(name: str, path: str) -> Exhibit:
+    return _page(f"file-{name}", f"/ui/runs/{shelf.RUN}/tasks/{shelf.TASK}/files/{quote(path)}")
 
 
 PAGES = (
@@ -59,12 +64,31 @@ PAGES = (
     _page("task-of-odd-names", "/ui/runs/odd/tasks/odd"),
     _page("log", "/ui/runs/unstable/tasks/re-3200/stderr"),
     _page("no-such-page", "/ui/runs/nowhere"),
+    _page("runs-chosen", "/ui/?q=wake&state=running"),
+    _page("runs-none", "/ui/?q=nothing+is+called+this"),
+    _page("run-chosen", "/ui/runs/many?q=seed-00&state=failed&sort=longest"),
+    _page("run-rolled-up", "/ui/runs/many?under=sweep."),
+    _page("task-of-every-format", f"/ui/runs/{shelf.RUN}/tasks/{shelf.TASK}"),
+    _file("markdown", "task-summary.md"),
+    _file("picture", "wake.png"),
+    _file("drawing", "drag.svg"),
+    _file("table", "profiles.csv"),
+    _file("json", "case.json"),
+    _file("json-lines", "events.jsonl"),
+    _file("notebook", "spectra.ipynb"),
+    _file("code", "fit.py"),
+    _file("terminal", "spectra.log"),
+    _file("pdf", "report.pdf"),
+    _file("binary", "field.h5"),
+    _file("lying", "not-a-picture.png"),
+    _file("empty", "empty.dat"),
+    _file("left-out", "field/all-times.h5"),
 )
-FILES = tuple(
-    _page(f"file-{name}", f"/ui/runs/wake/tasks/re-400/files/{quote(path)}")
-    for name, path in (("picture", "vorticity_0001.png"), ("table", "probes.csv"), ("json", "case.json"))
+DIALOGS = (
+    Exhibit(name="lightbox", path="/ui/runs/wake/tasks/re-400", pressed=".gallery a[data-image]"),
+    Exhibit(name="keys", path="/ui/runs/wake", pressed="#show-keys"),
 )
-"""Pages of one file each; tests take those that there are."""
+"""Pages in which a dialog has been opened."""
 
 
 async def fill(house: House) -> None:
@@ -77,6 +101,7 @@ async def fill(house: House) -> None:
     await _empty(house)
     await flows.over(house, NOW - timedelta(hours=20))
     await flows.failed(house, NOW - timedelta(hours=3))
+    await shelf.fill(house, NOW - timedelta(hours=4))
     await flows.under_way(house, NOW - timedelta(minutes=34))
     await _date(house)
 
@@ -194,8 +219,8 @@ async def _begin(connection: Any, run_id: str, name: str) -> None:
 
 async def _date(house: House) -> None:
     """Give every run its own minute, the newest first as here; what a page says is then the same every time."""
-    newest_first = ("wake", "unstable", "stale", "many", "empty", "mesh-study", "states", "odd")
-    ages = (34, 180, 130, 600, 640, 1200, 1500, 1600)
+    newest_first = ("wake", "unstable", "stale", shelf.RUN, "many", "empty", "mesh-study", "states", "odd")
+    ages = (34, 180, 190, 240, 600, 640, 1200, 1500, 1600)
     async with house.database.transaction() as connection:
         for run_id, minutes in zip(newest_first, ages, strict=True):
             at = NOW - timedelta(minutes=minutes)

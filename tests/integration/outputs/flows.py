@@ -109,9 +109,22 @@ async def under_way(house: House, began: datetime) -> None:
     )
     await _case(house, "re-100", 100, 16_384, steps=120)
     await _case(house, "re-400", 400, 65_536, steps=320)
+    await _so_far(house, began + timedelta(minutes=33, seconds=20))
     mesh = "**65,536** cells, growth 1.08, first cell at the wall 0.002 D."
     await house.store("wake", "mesh", b"", mesh.encode(), Place.RUN_SUMMARY, kind=Kind.MARKDOWN)
-    await _settle(house, "wake", "mesh", "re-100", "re-400")
+    await settle(house, "wake", "mesh", "re-100", "re-400")
+
+
+async def _so_far(house: House, at: datetime) -> None:
+    """What the case that runs has written by now."""
+    for number in range(2):
+        picture = plotting.wake(number / PHASES, 0.4)
+        await house.store("wake", "re-1000", f"vorticity_{number + 1:04}.png".encode(), picture, followed_at=at)
+    await house.store("wake", "re-1000", b"probes.csv", plotting.probes(140).encode(), followed_at=at)
+    async with house.database.transaction() as connection:
+        of_task = (ITEMS.c.run_id == "wake", ITEMS.c.task_id == "re-1000")
+        await connection.execute(update(ITEMS).where(*of_task).values(followed_at=at))
+    await _log(house, "wake", "re-1000", 262_144, 60)
 
 
 async def _case(house: House, task_id: str, reynolds: int, cells: int, *, steps: int) -> None:
@@ -189,8 +202,8 @@ async def failed(house: House, began: datetime) -> None:
     stderr = _TRACEBACK.encode()
     await house.store("unstable", "re-3200", b"", stderr, Place.STDERR, kind=Kind.OTHER, size_bytes=len(stderr) * 90)
     await _log(house, "unstable", "re-3200", 262_144, 40)
-    await _settle(house, "unstable", "mesh")
-    await _settle(house, "unstable", "re-3200", state=OutputsState.INCOMPLETE)
+    await settle(house, "unstable", "mesh")
+    await settle(house, "unstable", "re-3200", state=OutputsState.INCOMPLETE)
 
 
 async def over(house: House, began: datetime) -> None:
@@ -215,7 +228,7 @@ async def over(house: House, began: datetime) -> None:
         await house.store("mesh-study", task_id, b"", said.encode(), Place.RUN_SUMMARY, kind=Kind.MARKDOWN)
         await house.store("mesh-study", task_id, b"residuals.png", plotting.residuals((("Re 400", 0.96, 200),)))
         await _log(house, "mesh-study", task_id, cells, 20)
-        await _settle(house, "mesh-study", task_id)
+        await settle(house, "mesh-study", task_id)
 
 
 async def _log(house: House, run_id: str, task_id: str, cells: int, steps: int) -> None:
@@ -227,7 +240,8 @@ async def _log(house: House, run_id: str, task_id: str, cells: int, steps: int) 
     await house.store(run_id, task_id, b"", log.encode(), Place.STDOUT, kind=Kind.OTHER)
 
 
-async def _settle(house: House, run_id: str, *task_ids: str, state: OutputsState = OutputsState.COLLECTED) -> None:
+async def settle(house: House, run_id: str, *task_ids: str, state: OutputsState = OutputsState.COLLECTED) -> None:
+    """Let the outputs of these tasks have been collected."""
     async with house.database.transaction() as connection:
         of_tasks = (ITEMS.c.run_id == run_id, ITEMS.c.task_id.in_(task_ids))
         await connection.execute(update(ITEMS).where(*of_tasks).values(outputs_state=state))

@@ -62,7 +62,10 @@ def drag(reynolds: int, cells: int) -> str:
         f'<text x="70" y="36" font-size="17" fill="#3a3e46">Drag and lift, Re {reynolds}, {cells:,} cells</text>'
         f'<polyline points="{drag_line}" fill="none" stroke="#0f6b74" stroke-width="2.4"/>'
         f'<polyline points="{lift_line}" fill="none" stroke="#d67026" stroke-width="2.4"/>'
-        '<g font-size="14" fill="#7c818b"><text x="70" y="316">0</text><text x="590" y="316">40 t U / D</text></g>'
+        '<g font-size="14"><text x="646" y="132" fill="#0f6b74">drag</text>'
+        '<text x="646" y="196" fill="#d67026">lift</text></g>'
+        '<g font-size="13" fill="#7c818b"><text x="44" y="65">2.0</text><text x="44" y="275">0.0</text>'
+        '<text x="70" y="316">0</text><text x="590" y="316">40 t U / D</text></g>'
         "</svg>"
     )
 

@@ -14,7 +14,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
 from tests.integration.outputs.exhibition import Exhibition, opened
-from tests.integration.outputs.exhibits import PAGES, Exhibit, fill
+from tests.integration.outputs.exhibits import DIALOGS, PAGES, Exhibit, fill
 from tests.testbed.databases import Databases
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,7 +27,7 @@ _AXE = {
 _SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _MAX_STOPS = 120
 # What a keyboard must reach, as far as it can be seen; of radio buttons the chosen one.
-_REACHABLE = """() => [...document.querySelectorAll(
+_REACHABLE = """() => [...(document.querySelector('dialog[open]') ?? document).querySelectorAll(
     'a[href], button, input:not([type=hidden]), select, textarea, summary, iframe, [tabindex="0"]')]
   .filter((found) => !found.disabled && found.checkVisibility({ visibilityProperty: true })
     && !found.closest('[inert]') && found.getBoundingClientRect().width > 0)"""
@@ -53,7 +53,7 @@ _STOP = """() => {
 }"""
 # Targets within a line of text are exempt: their size is that of the text. Source: WCAG 2.2, 2.5.8.
 _SMALL = """(least) => [...document.querySelectorAll(
-    'button, select, input:not([type=hidden]), summary, nav a, .button')]
+    'button, select, input:not([type=hidden]), summary, nav a')]
   .filter((found) => found.checkVisibility() && !found.closest('.document, .skip'))
   .map((found) => [found.outerHTML.slice(0, 120), found.getBoundingClientRect()])
   .filter(([, box]) => box.width > 0 && (box.height < least - 0.5 || box.width < least - 0.5))
@@ -78,7 +78,7 @@ _CUT = """() => [...document.querySelectorAll('main *, header *')]
 _WIDER = """() => [...document.querySelectorAll('body *')]
   .filter((found) => found.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
   .map((found) => found.outerHTML.slice(0, 120)).slice(0, 5)"""
-_CONTROLS = """() => [...document.querySelectorAll('body > header, nav, button, .skip')]
+_CONTROLS = """() => [...document.querySelectorAll('body > header, nav, button, .skip, .acts, .choices, .filters')]
   .filter((found) => found.checkVisibility())
   .map((found) => found.outerHTML.slice(0, 120))"""
 _LINE_CHARACTERS = """() => [...document.querySelectorAll('.document p')]
@@ -100,13 +100,20 @@ def every_page() -> pytest.MarkDecorator:
     return pytest.mark.parametrize("exhibit", PAGES, ids=lambda exhibit: exhibit.name)
 
 
+def every_page_and_dialog() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("exhibit", [*PAGES, *DIALOGS], ids=lambda exhibit: exhibit.name)
+
+
 async def look(exhibition: Exhibition, page: Page, exhibit: Exhibit) -> None:
     answer = await page.goto(exhibition.address + exhibit.path)
     assert answer is not None
-    await page.wait_for_load_state("networkidle")
+    await page.wait_for_load_state("load")
+    if exhibit.pressed:
+        await page.locator(exhibit.pressed).first.click()
+        await page.locator("dialog[open]").wait_for()
 
 
-@every_page()
+@every_page_and_dialog()
 async def test_axe_finds_nothing(exhibition: Exhibition, exhibit: Exhibit) -> None:
     async with exhibition.visit(is_signed_in=exhibit.is_signed_in, reduced_motion="reduce") as visit:
         await look(exhibition, visit.page, exhibit)
@@ -122,7 +129,7 @@ async def test_axe_finds_nothing(exhibition: Exhibition, exhibit: Exhibit) -> No
         assert reports == {}, "\n".join(reports.values())
 
 
-@every_page()
+@every_page_and_dialog()
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (320, 256)], ids=["desk", "zoomed-to-400-percent"])
 async def test_a_keyboard_reaches_everything_and_focus_is_seen(
     exhibition: Exhibition, exhibit: Exhibit, width: int, height: int
@@ -152,7 +159,7 @@ async def walk(page: Page, steps: int) -> list[dict[str, Any]]:
     return stops
 
 
-@every_page()
+@every_page_and_dialog()
 async def test_targets_are_large_enough(exhibition: Exhibition, exhibit: Exhibit) -> None:
     signed_in = exhibit.is_signed_in
     async with exhibition.visit(is_signed_in=signed_in) as visit:
@@ -164,7 +171,7 @@ async def test_targets_are_large_enough(exhibition: Exhibition, exhibit: Exhibit
         assert await visit.page.evaluate(_SMALL, 44) == []
 
 
-@every_page()
+@every_page_and_dialog()
 async def test_nothing_is_wider_than_the_screen_or_cut(exhibition: Exhibition, exhibit: Exhibit) -> None:
     async with exhibition.visit(is_signed_in=exhibit.is_signed_in) as visit:
         page = visit.page

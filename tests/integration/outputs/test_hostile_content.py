@@ -11,9 +11,10 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import expect
 from sqlalchemy import update
 
-from scripthut_common.events import Outcome
+from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.catalog.changes import touch
 from scripthut_outputs.catalog.documents import Documents, want
 from scripthut_outputs.documents.loop import Renderer
@@ -21,7 +22,7 @@ from scripthut_outputs.documents.press import Press
 from scripthut_outputs.ledger import FileState, Kind, Place
 from scripthut_outputs.rendering import RENDERER, file_url
 from scripthut_outputs.tables import COLLECTIONS, FILES, RUNS
-from tests.integration.outputs import attacks
+from tests.integration.outputs import attacks, flows
 from tests.integration.outputs.exhibition import Exhibition, opened
 from tests.integration.outputs.harmless import Elsewhere, elsewhere, harm, harm_of_page
 from tests.integration.outputs.house import House, ended, item
@@ -34,13 +35,22 @@ _RUN_IDS = (f"hostile-{number}" for number in count())
 _TAKE_OVER = """<!doctype html><html lang="en"><base href="{elsewhere}/"><h1>a</h1><h1>b</h1><main id="main">
 <p id="main"><img name="getElementById" src="{elsewhere}/i"><iframe srcdoc="x"></iframe>
 <b onmouseover="x" style="color: red">b</b>
+<img class="cell-picture" src="data:image/png;base64,AAAA">
 <a href="javascript:alert(1)">a</a><form action="{elsewhere}/"></form>
 <svg><image href="{elsewhere}/i.png" /></svg></main>
 <header><button>Sign out</button><a href="/ui/">ScriptHut</a></header>
 <div style="position: fixed; inset: 0">over</div><script>alert("dialog"); missing()</script>"""
 _SIGNS = (
     *("dialog", "asked http", "error missing", "was heard", "2 first headings", "another main", "clobbered", "form"),
-    *("links start at", "used twice", "frame", "attribute onmouseover", "attribute style", "scheme in href"),
+    *(
+        "links start at",
+        "used twice",
+        "frame",
+        "attribute onmouseover",
+        "attribute style",
+        "scheme in href",
+        "scheme in src",
+    ),
     *("foreign drawing", "sign out cannot be used"),
 )
 
@@ -269,9 +279,10 @@ async def test_a_name_is_a_text_wherever_it_is_shown(
 ) -> None:
     name = attacks.aimed(attacks.NAMES[attack], other.address).decode()
     await give_names(exhibition.house, run_id, name)
-    file = name.replace("/", "|")
-    task = f"/ui/runs/{run_id}/tasks/t0"
-    paths = ["/ui/", f"/ui/runs/{run_id}", task, f"{task}/stderr", f"/ui/runs/{quote(file, safe='')}"]
+    run, asked, file = f"/ui/runs/{run_id}", quote(name[:200], safe=""), quote(name.replace("/", "|"), safe="")
+    task = f"{run}/tasks/t0"
+    echoing = [f"/ui/?q={asked}&owner={asked}", f"{run}?q={asked}"]
+    paths = ["/ui/", run, task, f"{task}/stderr", f"/ui/runs/{file}", *echoing]
 
     async with exhibition.visit(actor="root") as visit:
         with counted(other):
@@ -281,6 +292,52 @@ async def test_a_name_is_a_text_wherever_it_is_shown(
         await visit.page.goto(f"{exhibition.address}/ui/runs/{run_id}")
         assert await visit.page.title() != ""
         assert "49" not in await visit.page.inner_text("h1")
+
+
+@pytest.mark.parametrize("attack", attacks.NAMES)
+async def test_a_name_is_a_text_in_the_pages_of_files(
+    exhibition: Exhibition, other: Elsewhere, run_id: str, attack: str
+) -> None:
+    name = attacks.aimed(attacks.NAMES[attack], other.address).decode()
+    stem = name.replace("/", "|").encode()[:180]
+    files = {stem + b"." + path.encode(): content.encode() for path, content in attacks.named(name).items()}
+    await exhibition.house.apply(ended("t0", run_id, run_name=name, task_name=name))
+    for path, content in files.items():
+        await exhibition.house.store(run_id, "t0", path, content)
+    await exhibition.house.store(run_id, "t0", stem, b"", state=FileState.UNREADABLE, sha256=None, reason=name)
+    addresses = [f"/ui/runs/{run_id}/tasks/t0/files/{quote(path, safe='')}" for path in (*files, stem)]
+
+    async with exhibition.visit() as visit:
+        with counted(other):
+            found = {path: await harm_on(visit, exhibition, other, path) for path in addresses}
+
+        assert {path: harms for path, harms in found.items() if harms} == {}
+
+
+@pytest.mark.parametrize("attack", attacks.NAMES)
+async def test_a_name_is_a_text_where_scripts_of_ours_say_it(
+    exhibition: Exhibition, other: Elsewhere, run_id: str, attack: str
+) -> None:
+    name = attacks.aimed(attacks.NAMES[attack], other.address).decode()
+    picture = name.replace("/", "|").encode()[:180] + b"_%d.png"
+    await exhibition.house.apply(item("t0", run_id, run_name=name, task_name=name, state=ItemState.RUNNING))
+    for number in range(3):
+        await exhibition.house.store(run_id, "t0", picture % number, flows.png(8, 8 + number))
+
+    async with exhibition.visit() as visit:
+        page = visit.page
+        with counted(other):
+            await page.goto(f"{exhibition.address}/ui/runs/{run_id}")
+            await exhibition.house.apply(ended("t0", run_id, run_name=name, task_name=name))
+            await expect(page.locator("#told")).to_contain_text("succeeded")
+            await page.locator("a[data-image]").first.click()
+            await expect(page.locator("dialog[open] img")).to_be_visible()
+            await page.keyboard.press("ArrowRight")
+            await expect(page.locator("dialog[open] .tally").first).to_contain_text("of 3")
+            await page.keyboard.press("Escape")
+            await settle(visit)
+
+            assert await harm_of_page(visit, exhibition.address, other) == []
 
 
 async def give_names(house: House, run_id: str, name: str) -> None:

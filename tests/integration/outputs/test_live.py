@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from scripthut_common.events import ItemState
 from scripthut_outputs.catalog.changes import touch
+from scripthut_outputs.tables import RUNS
 from tests.integration.outputs.house import TOKENS, House, ended, item, raw_ask
 from tests.integration.outputs.running import Running
 from tests.integration.outputs.streams import Told, opened
@@ -116,6 +117,17 @@ async def test_all_of_a_run_can_be_had_from_its_stream(house: House, running: Ru
             told = await stream.until("run")
 
     assert [event.said["task_id"] for event in told if event.name == "item"] == ["t0", "t1", "t2"]
+
+
+async def test_a_run_without_tasks_can_be_followed(house: House, running: Running) -> None:
+    async with house.database.transaction() as connection:
+        await connection.execute(insert(RUNS).values(run_id="r1", name="a run", cluster="daint", owner="ada"))
+
+    async with running.client() as client, opened(client) as stream:
+        told = await stream.next()
+
+    assert told.name == "run"
+    assert told.said["counts"] == {}
 
 
 @pytest.mark.parametrize("since", ["", "x", "-1", "1.5", "+1", " 1", "٣", "9999", "99999999999999999999999", "1\x00"])

@@ -48,7 +48,7 @@ def test_cells_are_shown_in_order_with_what_they_gave() -> None:
     )
     sources = [image["src"] or "" for image in page.all_of("img")]
     assert sources == ["/runs/r1/tasks/t0/outputs/file/plot.png", f"data:image/png;base64,{PNG}"]
-    assert [heading for heading, _ in page.elements if heading[0] == "h" and heading[1:].isdigit()] == ["h3"]
+    assert [heading for heading, _ in page.elements if heading[0] == "h" and heading[1:].isdigit()] == ["h2"]
     assert {"t-ink-2", "t-ink-1", "code-builtin"} <= {span.get("class") for span in page.all_of("span")}
 
 

@@ -18,7 +18,7 @@ _HEAD = RunHead.__struct_fields__
 _COUNTED = runs.counted().where(ITEMS.c.run_id == bindparam("_run")).subquery("counted")
 # One value beside every row: the counts and the items are those of the same moment.
 _COUNTS = select(
-    cast(func.coalesce(func.jsonb_agg(func.jsonb_build_array(*_COUNTED.c)), literal("[]", JSONB)), Text)
+    cast(func.coalesce(func.jsonb_agg(func.jsonb_build_array(*_COUNTED.c)), literal([], JSONB)), Text)
 ).scalar_subquery()
 _VERSION = bindparam("_version", type_=BigInteger)
 _NEWER = and_(

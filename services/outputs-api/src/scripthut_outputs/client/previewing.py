@@ -26,7 +26,7 @@ MAX_BYTES = 1024 * 1024
 _NOBODY = "preview"
 _FILES, _PAGES = (url(_NOBODY, _NOBODY, b"") for url in (file_url, page_url))
 _OWN = re.compile(rf'(<a href="{_PAGES}|<img src="{_FILES})([^"#]*)(#[^"]*)?"')
-_STYLES = ("tokens.css", "page.css", "document.css")
+_STYLES = ("tokens.css", "page.css", "forms.css", "tables.css", "document.css")
 _IMAGES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".svg": "svg+xml", ".gif": "gif", ".webp": "webp"}
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _LIMITS = CollectionLimits()

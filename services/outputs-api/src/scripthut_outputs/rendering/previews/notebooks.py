@@ -28,7 +28,7 @@ MAX_CODE_CHARACTERS = 256 * 1024
 MAX_OUTPUT_CHARACTERS = 512 * 1024
 _MAX_OUTPUTS = 50
 _MAX_STREAM_LINES = 500
-_HEADINGS_FROM = 3
+_HEADINGS_FROM = 2
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 # What cannot be shown without running it, in words.
 _ACTIVE = (
