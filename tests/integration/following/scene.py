@@ -121,15 +121,15 @@ class FollowedScene(Scene):
         """Lock an item, as everybody does who writes its files."""
         await connection.execute(select(ITEMS.c.task_id).where(ITEMS.c.task_id == task_id).with_for_update())
 
-    async def somebody_waits(self) -> None:
-        """Return once somebody waits for a lock."""
+    async def somebody_waits(self, count: int = 1) -> None:
+        """Return once somebody waits for a lock, or so many do."""
         async with asyncio.timeout(20):
-            while not await self._waits():  # noqa: ASYNC110  locks set no event
+            while await self._waiting() < count:  # noqa: ASYNC110  locks set no event
                 await asyncio.sleep(0.02)
 
-    async def _waits(self) -> bool:
+    async def _waiting(self) -> int:
         async with self.database.transaction() as connection:
-            return bool(await connection.scalar(text(_WAITS)))
+            return int(await connection.scalar(text(_WAITS)) or 0)
 
     async def lease_renewed(self, times: int) -> bool:
         """Return once the lease was renewed so often."""

@@ -17,12 +17,13 @@ from scripthut_common.events import (
     Outcome,
     RunCompleted,
     RunExtended,
+    RunState,
 )
 from scripthut_common.inbox import Inbox
 from scripthut_outputs.tables import INBOX, ITEMS, RUNS
 
 from . import clusters, run_states
-from .changes import touch
+from .changes import touch, touching, write_item
 from .collections import want
 
 _FRESH = -1
@@ -37,7 +38,7 @@ _HOLD = (
     .where(*_OF_ITEM)
     .with_for_update()
 )
-_UPDATE = update(ITEMS).where(*_OF_ITEM).values({name: bindparam(name) for name in _TOLD})
+_WRITE = touching(update(ITEMS).values({name: bindparam(name) for name in _TOLD}))
 
 
 class Applying:
@@ -80,11 +81,14 @@ async def _apply_item(connection: AsyncConnection, item: ItemEvent) -> None:
     held = await _hold_item(connection, item)
     if item.order <= (held.attempt, held.revision, held.sequence):
         return
-    await connection.execute(_UPDATE, {"_run": item.run_id, "_task": item.task_id} | _columns(item))
     if _is_to_be_collected(item, held):
-        await want(connection, item.run_id, item.task_id, item.attempt, item.cluster)
-    await touch(connection, item.run_id, items=[item.task_id])
-    if (held.state, held.outcome, held.extension) != (item.state, item.outcome, item.extension) or _is_fresh(held):
+        has_succeeded = item.outcome is Outcome.SUCCEEDED
+        await want(connection, item.run_id, item.task_id, item.attempt, item.cluster, has_succeeded=has_succeeded)
+    before = None if held.sequence == _FRESH else _told(held)
+    after = _told(item)
+    state = RunState.RUNNING if after.is_going else None
+    await write_item(connection, _WRITE, (item.run_id, item.task_id), _columns(item), state)
+    if run_states.bears(before, after):
         await run_states.keep(connection, item.run_id)
 
 
@@ -112,9 +116,8 @@ async def _hold_item(connection: AsyncConnection, item: ItemEvent) -> Row[*tuple
     return found
 
 
-def _is_fresh(held: Row[*tuple[Any, ...]]) -> bool:
-    """Whether the row was made for this event, or by the run's document: nothing was told of the item before."""
-    return bool(held.sequence <= 0)
+def _told(of: ItemEvent | Row[*tuple[Any, ...]]) -> run_states.Told:
+    return run_states.Told(state=of.state, outcome=of.outcome, extension=of.extension)
 
 
 def _columns(item: ItemEvent) -> dict[str, object]:

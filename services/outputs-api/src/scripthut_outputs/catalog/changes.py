@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import ARRAY, Boolean, Text, any_, bindparam, case, func, select, update
+from sqlalchemy import ARRAY, Boolean, Select, Text, Update, any_, bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
+from scripthut_common.events import RunState
 from scripthut_outputs.tables import ITEMS, RUNS
 
 CHANNEL = "outputs_runs"
@@ -26,6 +27,7 @@ _RAISED = (
         summary_version=case(
             (bindparam("_is_summary", type_=Boolean), RUNS.c.version + 1), else_=RUNS.c.summary_version
         ),
+        state=func.coalesce(bindparam("_state", type_=Text), RUNS.c.state),
     )
     .returning(RUNS.c.run_id, RUNS.c.version)
     .cte("raised")
@@ -62,7 +64,38 @@ async def touch(
         is_summary: the run's summary is not.
     """
     named = {"_items": sorted({*items, *outputs}), "_outputs": sorted(outputs)}
-    await connection.execute(_TOUCH, {"_run": run_id, "_is_summary": is_summary, **named})
+    await connection.execute(_TOUCH, {"_run": run_id, "_is_summary": is_summary, "_state": None, **named})
+
+
+def touching(write: Update) -> Select[*tuple[Any, ...]]:
+    """Make one statement of `touch` and of what is written of one item: such a row is written once, not twice.
+
+    It is executed with `write_item`.
+    """
+    is_item = (ITEMS.c.run_id == _RAISED.c.run_id, ITEMS.c.task_id == bindparam("_task"))
+    written = write.where(*is_item).values(version=_RAISED.c.version).returning(ITEMS.c.task_id).cte("written")
+    return select(func.pg_notify(CHANNEL, _RAISED.c.run_id)).add_cte(written)
+
+
+async def write_item(
+    connection: AsyncConnection,
+    statement: Select[*tuple[Any, ...]],
+    key: tuple[str, str],
+    values: Mapping[str, object],
+    state: RunState | None,
+) -> None:
+    """Write an item, whose lock the caller's transaction holds, and tell every reader, as `touch` does.
+
+    Args:
+        connection: of the caller's transaction.
+        statement: made by `touching`.
+        key: the run and the task.
+        values: the parameters of what is written.
+        state: what the run is from now on, where that is known.
+    """
+    run_id, task_id = key
+    named = {"_run": run_id, "_task": task_id, "_is_summary": False, "_state": state}
+    await connection.execute(statement, {**named, **values})
 
 
 def by_run(keys: Iterable[Any]) -> dict[str, list[str]]:

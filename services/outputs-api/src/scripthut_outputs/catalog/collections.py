@@ -1,7 +1,7 @@
 """Collections: which task's outputs are wanted, due, leased, failed. What was collected is written by `keeping`.
 
-Who changes several rows locks items first, by run and task, then collections, files, and runs last. Claiming and
-renewing lock collections alone, and skip what somebody holds, so that nobody waits in a circle.
+Who changes several rows begins with documents, then locks items, by run and task, then collections, files, and runs
+last. Claiming and renewing lock collections alone, and skip what somebody holds, so that nobody waits in a circle.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
@@ -99,16 +99,28 @@ _RETURNED = (
     RUNS.c.owner,
     func.clock_timestamp(type_=UtcTime).label("claimed_at"),
 )
+_HAS_SUCCEEDED = func.coalesce(ITEMS.c.outcome == Outcome.SUCCEEDED, false())
 # What a wish begins with: nobody has looked yet.
 _UNSEEN = {"looks": 0, "first_looked_at": None, "listing_sha256": None, "listed_at": None}
 
 
-async def want(connection: AsyncConnection, run_id: str, task_id: str, attempt: int, cluster: str) -> None:
+async def want(
+    connection: AsyncConnection,
+    run_id: str,
+    task_id: str,
+    attempt: int,
+    cluster: str,
+    *,
+    has_succeeded: bool | None = None,
+) -> None:
     """Ask for a task's outputs, now and from the first try on, in the caller's transaction.
 
     One that is being collected just now keeps its lease; `wanted` tells its collector that it was asked again.
+    `has_succeeded` need not be said where the task's row says it.
     """
-    await _ask(connection, (ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id), attempt, cluster)
+    of_item = (ITEMS.c.run_id == run_id, ITEMS.c.task_id == task_id)
+    succeeded = _HAS_SUCCEEDED if has_succeeded is None else has_succeeded
+    await _ask(connection, of_item, attempt, cluster, succeeded=succeeded)
 
 
 async def want_incomplete(connection: AsyncConnection, run_id: str, cluster: str) -> Sequence[str]:
@@ -120,7 +132,8 @@ async def want_incomplete(connection: AsyncConnection, run_id: str, cluster: str
     task_ids = (await connection.scalars(lock)).all()
     if task_ids:
         ids = bindparam("task_ids", list(task_ids), type_=ARRAY(Text))
-        await _ask(connection, (ITEMS.c.run_id == run_id, ITEMS.c.task_id == any_(ids)), ITEMS.c.attempt, cluster)
+        of_items = (ITEMS.c.run_id == run_id, ITEMS.c.task_id == any_(ids))
+        await _ask(connection, of_items, ITEMS.c.attempt, cluster, succeeded=_HAS_SUCCEEDED)
     return task_ids
 
 
@@ -129,6 +142,8 @@ async def _ask(
     of_items: tuple[ColumnElement[bool], ...],
     attempt: int | ColumnElement[int],
     cluster: str,
+    *,
+    succeeded: bool | ColumnElement[bool],
 ) -> None:
     """Lock items first, as those do who end their collections, then ask for their outputs."""
     await connection.execute(update(ITEMS).where(*of_items).values(outputs_state=OutputsState.PENDING))
@@ -138,7 +153,7 @@ async def _ask(
         "failures": 0,
         "first_failed_at": None,
         "reason": None,
-        "succeeded": func.coalesce(ITEMS.c.outcome == Outcome.SUCCEEDED, false()),
+        "succeeded": succeeded,
         "is_alone": False,
         **_UNSEEN,
     }

@@ -27,7 +27,10 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def want(connection: AsyncConnection, sha256s: Iterable[str], renderer: str) -> None:
-    """Ask for renderings in the caller's transaction; what is rendered or waiting already stays as it is."""
+    """Ask for renderings in the caller's transaction; what is rendered or waiting already stays as it is.
+
+    It comes before all locks: where a rendering is being kept just now this waits, and that waits for items in turn.
+    """
     rows = [{"sha256": sha256, "renderer": renderer, "due_at": func.now()} for sha256 in sorted(set(sha256s))]
     if rows:
         await connection.execute(insert(DOCUMENTS).values(rows).on_conflict_do_nothing())
@@ -52,7 +55,8 @@ class Documents:
         stored = select(FILES.c.sha256, literal(self._renderer), func.now()).where(
             FILES.c.kind == Kind.MARKDOWN, FILES.c.state == FileState.STORED, FILES.c.sha256.is_not(None), ~met.exists()
         )
-        new = insert(DOCUMENTS).from_select(["sha256", "renderer", "due_at"], stored.distinct())
+        in_order = stored.distinct().order_by(FILES.c.sha256)
+        new = insert(DOCUMENTS).from_select(["sha256", "renderer", "due_at"], in_order)
         async with self._database.transaction() as connection:
             added = await connection.execute(new.on_conflict_do_nothing().returning(DOCUMENTS.c.sha256))
             return len(added.all())

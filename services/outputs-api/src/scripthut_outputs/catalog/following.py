@@ -22,8 +22,8 @@ from scripthut_outputs.tables import BLOBS, COLLECTIONS, DOCUMENTS, FILES, FOLLO
 from . import documents
 from .changes import by_run, touch
 from .rows import KEYS, LEDGER, has_fragment, has_output, of_tasks, unnested
+from .watching import CHANNEL
 
-CHANNEL = "outputs_watched"
 # Blobs that something newer has replaced need not wait as long for the sweep as others.
 _GRACE_S = 3600.0
 Key = tuple[str, str]
@@ -152,16 +152,16 @@ class Following:
         Raises:
             LeaseLost: somebody else follows the cluster now; nothing is written.
         """
+        markdown = {
+            row.sha256 for one in seen for row in one.rows if row.kind is Kind.MARKDOWN and row.sha256 is not None
+        }
         async with self._database.transaction() as connection:
+            await documents.want(connection, markdown, self._renderer)
             keys = await _hold_running(connection, seen)
             await _require_lease(connection, cluster, lease)
             ours = [one for one in seen if one.item.key in keys]
             await _write_files(connection, ours)
             await _write_items(connection, [one.item.key for one in ours])
-            markdown = {
-                row.sha256 for one in ours for row in one.rows if row.kind is Kind.MARKDOWN and row.sha256 is not None
-            }
-            await documents.want(connection, markdown, self._renderer)
             changed = by_run(one.item.key for one in ours if one.is_change)
             summarised = {one.item.run_id for one in ours if one.is_summary}
             for run_id, task_ids in by_run(keys).items():

@@ -123,12 +123,12 @@ class Keeping:
         One that was asked for again meanwhile is due at once, and begins anew. Stored rows are never removed: where a
         file cannot be had any more, its row only says so. The event is told of what rests.
         """
+        stored = [row for result in results for row in result.stored if row.kind is Kind.MARKDOWN and row.sha256]
         async with self._database.transaction() as connection:
+            await documents.want(connection, [str(row.sha256) for row in stored], self._renderer)
             ours = await self._hold(connection, results)
             await _write_files(connection, ours)
             await _write_items(connection, ours)
-            stored = [row for result in ours for row in result.stored if row.kind is Kind.MARKDOWN and row.sha256]
-            await documents.want(connection, [str(row.sha256) for row in stored], self._renderer)
             at = await now(connection)
             await self._outbox.add(connection, [_event(result, at) for result in ours if result.again_s is None])
             summarised = {result.claim.run_id for result in ours if any(_is_fragment(row) for row in result.rows)}

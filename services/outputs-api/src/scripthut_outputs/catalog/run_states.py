@@ -1,7 +1,9 @@
 """What a run is as a whole, by its items: said of counted items, and kept in the run's row for lists to filter by."""
 
 from collections.abc import Collection
+from itertools import pairwise
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, bindparam, case, exists, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,6 +31,33 @@ def state_of(alive: Collection[str], ended: Collection[str], extensions: Collect
     return RunState.SUCCEEDED if set(ended) == {Outcome.SUCCEEDED} else RunState.UNKNOWN
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an item bears on its run. `None` stands for an item that nobody knew."""
+
+    state: str
+    outcome: str | None
+    extension: str | None
+
+    @property
+    def is_going(self) -> bool:
+        """Whether it is alive and waits no longer: its run is running, whatever the others are."""
+        return self.outcome is None and self.state not in _WAITING
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has yet to start."""
+        return self.outcome is None and self.state in _WAITING
+
+
+def bears(before: Told | None, after: Told) -> bool:
+    """Whether a run may be something else since one of its items is, and only looking at all of them tells what."""
+    if after.is_going:
+        return False
+    if after.is_waiting:
+        return before is None or not before.is_waiting
+    return before != after
+
+
 async def keep(connection: AsyncConnection, run_id: str) -> None:
     """Write into a run's row what it is now; the caller's transaction holds the row, so that none reads less than it.
 
@@ -41,11 +70,21 @@ def _has(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(ITEMS.c.run_id == RUNS.c.run_id, *conditions)
 
 
+def _has_other(
+    column: ColumnElement[str], words: Collection[str], *conditions: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """Whether a run has items with none of these words. No index answers `!=`; each gap between words is a range."""
+    ordered = sorted(words)
+    gaps = [column < ordered[0], column > ordered[-1]]
+    gaps += [and_(column > low, column < high) for low, high in pairwise(ordered)]
+    return or_(*(_has(*conditions, gap) for gap in gaps))
+
+
 _IS_ALIVE = ITEMS.c.outcome.is_(None)
 # The same as `state_of`, in the same order.
 STATE = case(
     (
-        ~_has(ITEMS.c.outcome.is_not(None)) & ~_has(_IS_ALIVE, ITEMS.c.state.not_in(sorted(_WAITING))),
+        ~_has(ITEMS.c.outcome.is_not(None)) & ~_has_other(ITEMS.c.state, _WAITING, _IS_ALIVE),
         RunState.PENDING.value,
     ),
     (
@@ -59,8 +98,7 @@ STATE = case(
         or_(_has(ITEMS.c.extension == Extension.REFUSED), _has(ITEMS.c.outcome.in_(sorted(_FAILURES)))),
         RunState.FAILED.value,
     ),
-    # Not `!=`, which no index answers.
-    (or_(_has(ITEMS.c.outcome < Outcome.SUCCEEDED), _has(ITEMS.c.outcome > Outcome.SUCCEEDED)), RunState.UNKNOWN.value),
+    (_has_other(ITEMS.c.outcome, {Outcome.SUCCEEDED}), RunState.UNKNOWN.value),
     else_=RunState.SUCCEEDED.value,
 )
 _KEEP = update(RUNS).where(RUNS.c.run_id == bindparam("_run"), RUNS.c.state != STATE).values(state=STATE)

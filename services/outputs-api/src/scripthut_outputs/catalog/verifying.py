@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
 from scripthut_outputs.ledger import COLLECTING_AGAIN, FileState, Removal
@@ -12,6 +13,7 @@ from scripthut_outputs.tables import BLOBS, FILES, ITEMS, RUNS
 
 from .changes import by_run, touch
 from .collections import want
+from .rows import KEYS, unnested
 
 _STORED = FILES.c.state == FileState.STORED
 _OF_FILE = (ITEMS.c.run_id == FILES.c.run_id) & (ITEMS.c.task_id == FILES.c.task_id)
@@ -94,13 +96,8 @@ class Verified:
     async def correct_size(self, sha256: str, size_bytes: int) -> None:
         """Let all rows of a blob say how many bytes it really has."""
         is_wrong = and_(FILES.c.sha256 == sha256, FILES.c.stored_bytes.is_distinct_from(size_bytes))
-        keys = select(ITEMS.c.run_id).join(FILES, _OF_FILE).where(is_wrong, _STORED)
         async with self._database.transaction() as connection:
-            await connection.execute(keys.order_by(ITEMS.c.run_id, ITEMS.c.task_id).with_for_update(of=ITEMS))
-            wrong = update(FILES).where(is_wrong, _STORED).values(stored_bytes=size_bytes)
-            changed = await connection.execute(wrong.returning(FILES.c.run_id, FILES.c.task_id))
-            for run_id, task_ids in by_run(changed).items():
-                await touch(connection, run_id, outputs=task_ids)
+            await _change(connection, is_wrong & _STORED, stored_bytes=size_bytes)
 
     async def give_up(self, sha256: str, reason: str) -> int:
         """Note for some files that refer to a lost blob that it is, and want their tasks again; say how many tasks.
@@ -148,15 +145,26 @@ class Verified:
     async def heal(self, sha256s: Iterable[str]) -> int:
         """Let files whose blobs are back be stored again; say how many. Whoever calls relies on the blobs."""
         lost = and_(FILES.c.sha256.in_(list(sha256s)), FILES.c.removal == Removal.DAMAGE)
-        keys = select(ITEMS.c.run_id).join(FILES, _OF_FILE).where(lost).order_by(ITEMS.c.run_id, ITEMS.c.task_id)
         stored = {"state": FileState.STORED, "removed_at": None, "removal": None, "reason": None}
         async with self._database.transaction() as connection:
-            await connection.execute(keys.with_for_update(of=ITEMS))
-            heal = update(FILES).where(lost).values(stored).returning(FILES.c.run_id, FILES.c.task_id)
-            healed = (await connection.execute(heal)).all()
-            for run_id, task_ids in by_run(healed).items():
-                await touch(connection, run_id, outputs=task_ids)
-        return len(healed)
+            return await _change(connection, lost, **stored)
+
+
+async def _change(connection: AsyncConnection, which: ColumnElement[bool], **values: object) -> int:
+    """Change files of items that can be locked first, and tell their readers; say how many files."""
+    key = (ITEMS.c.run_id, ITEMS.c.task_id)
+    lock = select(*key).join(FILES, _OF_FILE).where(which).order_by(*key).with_for_update(of=ITEMS)
+    locked = [(run_id, task_id) for run_id, task_id in (await connection.execute(lock)).unique()]
+    if not locked:
+        return 0
+    # Files that came meanwhile belong to items that are not ours to write.
+    ours = unnested(KEYS, locked)
+    is_ours = and_(FILES.c.run_id == ours.c.run_id, FILES.c.task_id == ours.c.task_id)
+    change = update(FILES).where(which, is_ours).values(values)
+    changed = (await connection.execute(change.returning(FILES.c.run_id, FILES.c.task_id))).all()
+    for run_id, task_ids in by_run(changed).items():
+        await touch(connection, run_id, outputs=task_ids)
+    return len(changed)
 
 
 def _within(scope: Scope) -> list[ColumnElement[bool]]:
