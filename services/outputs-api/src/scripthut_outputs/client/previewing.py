@@ -1,4 +1,7 @@
-"""Show a Markdown file as the service will, offline; say what would be taken out and what leads nowhere."""
+"""Show a Markdown file as the service will, offline; say what would be taken out and what leads nowhere.
+
+The file is the author's own, and its size bounds the time that it takes: there is no process that would end it.
+"""
 
 import os
 import re
