@@ -85,6 +85,21 @@ async def test_a_fragment_stays_valid_while_the_rest_of_the_run_changes(house: H
     assert (await house.get(f"{BASE}t.csv?fragment=1", **{"if-none-match": first.headers["etag"]})).status_code == 304
 
 
+async def test_previews_and_small_tables_outlive_changes_of_their_run(house: House) -> None:
+    await house.apply(ended())
+    sha256 = await house.store("r1", "t0", b"t.csv", b"a\n1\n")
+    for address in ("/ui/runs/r1", f"{BASE}t.csv"):
+        await house.get(address)
+
+    house.lose(sha256)
+    await house.store("r1", "t0", b"other.txt", b"x")
+
+    for address in ("/ui/runs/r1", f"{BASE}t.csv"):
+        page = await house.get(address)
+        assert page.status_code == 200
+        assert 'class="cells"' in page.text
+
+
 @pytest.mark.parametrize(
     "path",
     [b"missing", b"", b"t.csv/", b"./t.csv", b"../t0/files/t.csv", b"/t.csv", b"T.CSV", b"t.csv%00", b"x/../t.csv"],
@@ -282,7 +297,7 @@ async def test_a_panel_shows_small_tables_and_leads_to_every_file(house: House) 
         assert page.text.count('class="cells"') == 2
         for name in ("t0.csv", "large.csv", "not.csv", "n.ipynb"):
             assert f'href="{BASE}{name}"' in page.text
-        assert f'data-fragment="{BASE}large.csv?fragment=1"' in page.text
+        assert f'data-fragment="{BASE}large.csv?fragment=1&amp;v=' in page.text
         assert f'data-fragment="{BASE}n.ipynb' not in page.text
 
 

@@ -91,8 +91,8 @@ async def test_a_panel_shows_summary_pictures_files_and_what_was_left_out(house:
     page = await house.get("/ui/runs/r1")
 
     files = "/runs/r1/tasks/t0/outputs/file"
-    assert page.text.count(f'src="{files}/in%20summary.png"') == 1
-    assert page.text.count(f'src="{files}/sub/alone.png"') == 1
+    assert page.text.count(f'src="{files}/in%20summary.png?v=') == 1
+    assert page.text.count(f'src="{files}/sub/alone.png?v=') == 1
     assert f'href="{files}/table.csv" download' in page.text
     assert "big.bin larger than one file may be 2.0 GiB" in text_of(page)
 
