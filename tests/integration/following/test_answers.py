@@ -41,3 +41,14 @@ async def test_once_collected_nothing_speaks_of_it_any_more(scene: FollowedScene
     assert outputs["followed_at"] is None
     assert "followed_at" not in outputs["outputs"][0]
     assert file.headers["cache-control"] == "private, max-age=60"
+
+
+async def test_a_run_whose_tasks_are_followed_is_not_being_collected(scene: FollowedScene) -> None:
+    await scene.runs("t0", {b"plot.png": b"P"})
+    await scene.look()
+    followed = await scene.reading.run("r1")
+    await scene.end("t0")
+    ended = await scene.reading.run("r1")
+
+    assert (await scene.item("t0")).outputs_state == "pending"
+    assert (followed.is_collecting, ended.is_collecting) == (False, True)

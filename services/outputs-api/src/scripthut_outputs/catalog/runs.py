@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.errors import NotFound
@@ -18,6 +18,9 @@ from .run_states import state_of
 from .views import RunHead, RunOverview
 
 HEAD = tuple(RUNS.c[name] for name in RunHead.__struct_fields__)
+# What is there in part of a task that runs was followed; nobody waits for the rest.
+_IS_FOLLOWED = and_(ITEMS.c.outcome.is_(None), ITEMS.c.outputs_state == OutputsState.PARTIAL)
+_IS_COLLECTING = and_(ITEMS.c.outputs_state.in_(list(MOVING)), ~_IS_FOLLOWED)
 _UNFINISHED = (OutputsState.INCOMPLETE, OutputsState.FAILED)
 
 
@@ -64,7 +67,7 @@ def counted() -> Select[*tuple[Any, ...]]:
         ITEMS.c.outcome.is_(None).label("is_alive"),
         ITEMS.c.extension,
         func.count().label("items"),
-        func.bool_or(ITEMS.c.outputs_state.in_(list(MOVING))).label("is_collecting"),
+        func.bool_or(_IS_COLLECTING).label("is_collecting"),
         func.bool_or(ITEMS.c.outputs_state.in_(_UNFINISHED)).label("is_unfinished"),
         func.min(ITEMS.c.started_at).label("started_at"),
         func.max(ITEMS.c.ended_at).label("ended_at"),

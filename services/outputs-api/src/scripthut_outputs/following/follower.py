@@ -38,14 +38,14 @@ class Follower:
         self._turns = Turns(pace, cluster.follow_max_items)
         self._lease = uuid4()
         self._wake = asyncio.Event()
+        self._waking: asyncio.TimerHandle | None = None
         self._is_called = False
         self._tick_at = self._looked_at = float("-inf")
         self._ledgers: Ledgers = {}
 
     def loop(self) -> Loop:
         """What is to run."""
-        interval_s = min(self._every_s, self._pace.spacing_s)
-        return Loop(name=f"outputs.follow.{self._cluster}", step=self.step, interval_s=interval_s, wake=self._wake)
+        return Loop(name=f"outputs.follow.{self._cluster}", step=self.step, interval_s=self._every_s, wake=self._wake)
 
     def call(self) -> None:
         """Look at once at what was not looked at yet."""
@@ -59,7 +59,12 @@ class Follower:
             DatabaseUnavailable: nothing can be asked or written.
             StoreUnavailable: the blob store is full or away.
         """
-        now = monotonic()
+        try:
+            await self._step(monotonic())
+        finally:
+            self._wake_in_time()
+
+    async def _step(self, now: float) -> None:
         is_tick = now >= self._tick_at
         if not is_tick and not (self._is_called and now >= self._looked_at + self._pace.spacing_s):
             return
@@ -68,6 +73,13 @@ class Follower:
             self._tick_at = now + self._every_s
             self._turns.begin()
         await self._look(only_new=not is_tick)
+
+    def _wake_in_time(self) -> None:
+        """Let the next step begin when there is something to look at, neither sooner nor later."""
+        if self._waking is not None:
+            self._waking.cancel()
+        at = min(self._tick_at, self._looked_at + self._pace.spacing_s) if self._is_called else self._tick_at
+        self._waking = asyncio.get_running_loop().call_later(max(at - monotonic(), 0.0), self._wake.set)
 
     async def _look(self, *, only_new: bool) -> None:
         running = await self._catalog.running(self._cluster)

@@ -89,17 +89,19 @@ class Channel:
     async def newer(self, version: int) -> AsyncGenerator[Batch, None]:
         """Yield what changed after a version up to where the channel stands now, for one viewer, a page at a time.
 
-        What changes meanwhile is told to all who are attached. An item that changes between two pages may have its
-        files named twice.
+        What changes meanwhile is told to all who are attached. An item that changes between two pages stands in both
+        and is told once.
 
         Raises:
             NotFound: there is no such run any more.
         """
-        run, mark = self.run, after(version)
+        run, mark, told = self.run, after(version), set[str]()
         while True:
             update = await self._read(mark)
-            if update.items:
-                yield Batch(update.run, (self._voice.items(update.items, version, run.version),))
+            items = [item for item in update.items if item.task_id not in told]
+            if items:
+                yield Batch(update.run, (self._voice.items(items, version, run.version),))
+            told.update(item.task_id for item in items)
             if update.next is None:
                 break
             mark = update.next
