@@ -27,7 +27,7 @@ def test_every_step_is_shown_while_the_task_runs_and_the_end_replaces_it(followi
     with following.client() as client:
         run_id = client.submit(document)
         for step in (1, 2):
-            wait_until(lambda: _shows(client, run_id, f"Step {step}</h"), f"step {step} to be shown", 90, every_s=0.2)  # noqa: B023  within its turn
+            wait_until(lambda: _shows(client, run_id, f"Step {step}<"), f"step {step} to be shown", 90, every_s=0.2)  # noqa: B023  within its turn
             outputs = client.outputs(run_id, "solve")
             assert {output.path for output in outputs.outputs} == {"task-summary.md", f"only-{step}"}
             assert (outputs.outputs_state, outputs.outcome) == (OutputsState.PARTIAL, None)
@@ -36,7 +36,7 @@ def test_every_step_is_shown_while_the_task_runs_and_the_end_replaces_it(followi
             assert f"step {step}\n" in (client.detail(run_id, "solve", "output").content or "")
             _open(gates, step)
         run = client.wait_run(run_id, running.is_over, "the run to end")
-        wait_until(lambda: _shows(client, run_id, "Done</h"), "the end to be shown", every_s=0.2)
+        wait_until(lambda: _shows(client, run_id, "Done<"), "the end to be shown", every_s=0.2)
 
         (item,) = run.items
         outputs = client.outputs(run_id, "solve")

@@ -105,7 +105,8 @@ async def _check_content(page: Page) -> None:
     titles = await page.locator("#summary h3").all_inner_texts()
     assert [title.strip() for title in titles][:3] == ["plot-zeta", "plot-eta", "plot-theta"]
     assert await page.locator("#tasks tbody tr").count() == 30
-    assert await page.locator("#panel-plot-zeta table").count() == 1
+    assert await page.locator("#panel-plot-zeta .document table").count() == 1
+    assert await page.locator("#panel-plot-zeta .glimpse table").count() == 1
     failed = await page.locator("#task-fails-with-3").text_content() or ""
     for words in (
         "exit 3: its program ended with an error",
