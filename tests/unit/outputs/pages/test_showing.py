@@ -226,10 +226,16 @@ def test_a_task_that_runs_shows_since_when() -> None:
 
 
 def test_of_a_task_that_is_followed_there_is_no_collection_to_speak_of() -> None:
-    running: dict[str, Any] = {"outputs_state": OutputsState.PARTIAL, "outcome": None, "followed_at": samples.AT}
+    running: dict[str, Any] = {
+        "outputs_state": OutputsState.PARTIAL,
+        "state": ItemState.RUNNING,
+        "outcome": None,
+        "followed_at": samples.AT,
+    }
+    ended: dict[str, Any] = running | {"state": ItemState.FINAL, "outcome": Outcome.SUCCEEDED}
 
     followed = shown(samples.panel(samples.file(b"a.png")), **running)
-    over = shown(samples.panel(samples.file(b"a.png")), **(running | {"outcome": Outcome.SUCCEEDED}))
+    over = shown(samples.panel(samples.file(b"a.png")), **ended)
 
     assert (followed.collection, followed.may_collect_again) == ("", False)
     assert followed.row.followed_at == samples.AT

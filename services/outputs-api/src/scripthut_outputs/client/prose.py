@@ -118,7 +118,7 @@ class _Reader(HTMLParser):
         return f"{self._lists[-1] - 1}."
 
     def _write(self, written: str) -> None:
-        shown = "\n".join(text.name(part) for part in written.split("\n"))
+        shown = "\n".join(text.name(part) if part.strip() else part for part in written.split("\n"))
         (self._parts if self._cell is None else self._cell).append(shown)
 
 
