@@ -1,5 +1,7 @@
 """A document may hang, grow or crash its renderer; it is shown as text, and the next one is rendered."""
 
+import os
+import signal
 from collections.abc import Iterator
 from html import escape
 
@@ -55,6 +57,16 @@ async def test_after_one_that_takes_too_long_the_next_is_rendered(hasty_press: P
     rendered = await hasty_press.render(b"*next*", size_bytes=6)
 
     assert rendered.html == "<p><em>next</em></p>"
+
+
+async def test_a_worker_that_is_killed_while_it_rests_is_replaced(press: Press) -> None:
+    await press.render(b"one", size_bytes=3)
+    for pid in list(press._pool._pool._pool_manager.worker_manager.workers):
+        os.kill(pid, signal.SIGKILL)
+
+    rendered = [await press.render(b"*%d*" % number, size_bytes=3) for number in range(3)]
+
+    assert [one.html for one in rendered] == [f"<p><em>{number}</em></p>" for number in range(3)]
 
 
 async def test_a_document_that_eats_memory_is_shown_as_text(press: Press) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -36,13 +37,7 @@ class Workers:
         self.count = count
         self.timeout_s = timeout_s
         self._memory_bytes = memory_bytes
-        self._pool = ProcessPool(
-            max_workers=count,
-            max_tasks=_TASKS_PER_PROCESS,
-            initializer=_limit,
-            initargs=[memory_bytes],
-            context=get_context("spawn"),
-        )
+        self._pool = self._open()
 
     async def run(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Call a function of a module in a worker and give what it returned.
@@ -50,25 +45,56 @@ class Workers:
         Raises:
             Overran: it took too long, needed too much memory, or failed.
         """
-        running = self._pool.schedule(
-            _bounded, args=[self.timeout_s, work, *args], kwargs=dict(named), timeout=self.timeout_s
-        )
+        pool = self._pool
+        try:
+            return await self._run(pool, work, *args, **named)
+        except BrokenProcessPool:
+            # A worker that dies with nothing to do, as by the kernel's hand, leaves the pool useless for ever.
+            await self._renew(pool)
+        try:
+            return await self._run(self._pool, work, *args, **named)
+        except BrokenProcessPool as error:
+            raise Overran(self._explain(error)) from error
+
+    async def _run(self, pool: ProcessPool, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        try:
+            running = pool.schedule(
+                _bounded, args=[self.timeout_s, work, *args], kwargs=dict(named), timeout=self.timeout_s
+            )
+        except RuntimeError as error:
+            raise BrokenProcessPool(str(error)) from error
         try:
             done = asyncio.wrap_future(running)
             while not (await asyncio.wait([done], timeout=_BEAT_EVERY_S))[0]:
                 beat()
         finally:
             running.cancel()  # type: ignore[no-untyped-call]  # pebble leaves it out
-        error = done.exception()
-        if error is not None:
-            raise Overran(self._explain(error)) from error
+        fault = done.exception()
+        if isinstance(fault, BrokenProcessPool):
+            raise fault
+        if fault is not None:
+            raise Overran(self._explain(fault)) from fault
         result: T = done.result()
         return result
 
+    def _open(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self.count,
+            max_tasks=_TASKS_PER_PROCESS,
+            initializer=_limit,
+            initargs=[self._memory_bytes],
+            context=get_context("spawn"),
+        )
+
+    async def _renew(self, broken: ProcessPool) -> None:
+        """Put a new pool in the place of a broken one, unless somebody has."""
+        if self._pool is broken:
+            self._pool = self._open()
+            await asyncio.to_thread(_end, broken)
+
     def close(self) -> None:
         """Stop every worker."""
-        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it out
-        self._pool.join()
+        _end(self._pool)
 
     def _explain(self, error: BaseException) -> str:
         match error:
@@ -80,6 +106,11 @@ class Workers:
                 return "it is nested too deeply"
             case _:
                 return f"the renderer failed ({type(error).__name__})"
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it out
+    pool.join()
 
 
 def _bounded(timeout_s: float, work: Callable[Concatenate[P], T], *args: P.args, **named: P.kwargs) -> T:
