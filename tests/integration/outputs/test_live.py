@@ -14,7 +14,7 @@ from scripthut_outputs.catalog.changes import touch
 from scripthut_outputs.tables import RUNS
 from tests.integration.outputs.house import TOKENS, House, ended, item, raw_ask
 from tests.integration.outputs.running import Running
-from tests.integration.outputs.streams import Told, opened
+from tests.integration.outputs.streams import Stream, Told, opened
 
 HOSTILE = "a\r\n\r\ndata: forged\r\nevent: reset\n\nid: 9\n\u2028\u2029\x85\x0b</script>\x1b[31m\ufeff"
 
@@ -139,6 +139,18 @@ async def test_a_version_that_there_is_not_means_to_load_again(house: House, run
 
     assert names(told) == ["reset", "run"]
     assert stream.version == told[-1].said["version"]
+
+
+async def test_a_version_among_too_much_else_means_to_load_again(house: House, running: Running) -> None:
+    await house.apply(item())
+
+    async with (
+        running.client() as client,
+        client.stream("GET", "/runs/r1/events?" + "a=1&" * 200 + "since=1") as answer,
+    ):
+        told = await Stream(answer).until("run")
+
+    assert names(told) == ["reset", "run"]
 
 
 async def test_a_silent_stream_is_kept_alive(house: House, running: Running) -> None:

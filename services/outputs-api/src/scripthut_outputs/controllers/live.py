@@ -143,7 +143,12 @@ def _since(scope: HTTPScope) -> tuple[int | None, bool]:
     header = next((value for name, value in scope["headers"] if name == b"last-event-id" and value), None)
     if header is not None:
         return _version(header.decode("latin-1")), True
-    asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100).get("since")
+    try:
+        asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100).get(
+            "since"
+        )
+    except ValueError:
+        return _NO_VERSION, False
     return (None if asked is None else _version(asked[0])), False
 
 
