@@ -27,7 +27,8 @@ from tests.testbed.slurm import SlurmCluster
 _TASK = "names"
 _WANTED = {name: hostile.content(name) for name in hostile.NAMES}
 _FILES = """() => [...document.querySelectorAll('.files a[download]')].map(link => [
-    link.getAttribute('href'), link.querySelector('.path').textContent, link.querySelectorAll('.path *').length])"""
+    link.getAttribute('href'), link.parentElement.querySelector('.path').textContent,
+    link.parentElement.querySelectorAll('.path *').length])"""
 _FETCH = """async (urls) => {
     const found = [];
     for (const url of urls) {

@@ -53,8 +53,8 @@ async def test_another_one_takes_over_when_the_lease_has_ended(scene: FollowedSc
 
 async def test_a_lease_lasts_as_long_as_a_look_that_takes_long(scene: FollowedScene) -> None:
     scene.followers.close()
-    scene.followers = scene.follow(lease_s=0.3)
-    second = scene.follow(lease_s=0.3)
+    scene.followers = scene.follow(lease_s=2.0)
+    second = scene.follow(lease_s=2.0)
     await scene.runs("t1", {b"a": b"1"})
     going = asyncio.Event()
     scene.followers._followers[0]._trips.look = _slow(scene.followers._followers[0]._trips.look, going)  # type: ignore[method-assign]

@@ -11,6 +11,8 @@ from tests.testbed.browser import Visit
 
 # A picture that a document names and its task never wrote.
 _MISSING = "the server responded with a status of 404"
+# Chromium's own viewer of PDFs, a part of the browser.
+_VIEWER = "chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai/"
 # All that authors wrote lies below `main`. Our own frames are sandboxed, our own forms lead to our own paths.
 _TAKEN = r"""() => {
     const all = (selector) => [...Document.prototype.querySelectorAll.call(document, selector)];
@@ -21,6 +23,9 @@ _TAKEN = r"""() => {
     // Pictures of a notebook's outputs are made by us, in full, on the page of a notebook alone.
     const isMade = (element, value) => element.matches('.notebook img.cell-picture')
         && location.pathname.endsWith('.ipynb') && /^data:image\/(png|jpeg);base64,[A-Za-z0-9+/]*=*$/.test(value);
+    // What a PDF does is bounded by the policy of the answer in its frame; browsers show none in a sandboxed element.
+    const mayFrame = (element) => element.hasAttribute('sandbox')
+        || (element.matches('iframe.pdf') && /\.pdf$/.test(location.pathname) && /\.pdf\?framed=1$/.test(element.src));
     const say = (what, element) => found.push(`${what}: ${(element?.outerHTML ?? '').slice(0, 200)}`);
     if (all('h1').length !== 1) say(`${all('h1').length} first headings`);
     if (all('main').length !== 1) say(`${all('main').length} mains`);
@@ -35,8 +40,7 @@ _TAKEN = r"""() => {
     for (const element of all('main, main *')) {
         if (element.matches(foreign)) say('foreign element', element);
         if (element.matches(':is(foreignObject, image, use, animate, set)')) say('foreign drawing', element);
-        if (element.matches('iframe') && !(element.hasAttribute('sandbox') && element.src.startsWith(origin)))
-            say('frame', element);
+        if (element.matches('iframe') && !(mayFrame(element) && element.src.startsWith(origin))) say('frame', element);
         if (element.matches('form') && new URL(element.action, location).origin !== origin) say('form', element);
         for (const { name, value } of element.attributes) {
             if (/^on/i.test(name) || name === 'style' || name === 'srcdoc') say(`attribute ${name}`, element);
@@ -92,7 +96,9 @@ async def harm_of_page(visit: Visit, address: str, other: Elsewhere) -> list[str
 def harm(visit: Visit, address: str, other: Elsewhere) -> list[str]:
     """Tell what content did that neither a page nor a file by itself may do."""
     ours = (f"{address}/", "data:", "about:")
-    asked = [f"asked {url}" for url in visit.requests if not url.startswith(ours) and url not in visit.refused]
+    asked = [
+        f"asked {url}" for url in visit.requests if not url.startswith((*ours, _VIEWER)) and url not in visit.refused
+    ]
     said = [f"dialog {text}" for text in visit.dialogs]
     return [*said, *asked, *(f"error {text}" for text in visit.errors), *([f"{other.address} was heard"] * other.heard)]
 

@@ -319,10 +319,10 @@ async def test_a_name_is_a_text_where_scripts_of_ours_say_it(
     exhibition: Exhibition, other: Elsewhere, run_id: str, attack: str
 ) -> None:
     name = attacks.aimed(attacks.NAMES[attack], other.address).decode()
-    picture = name.replace("/", "|").encode()[:180] + b"_%d.png"
+    picture = name.replace("/", "|").encode()[:180]
     await exhibition.house.apply(item("t0", run_id, run_name=name, task_name=name, state=ItemState.RUNNING))
     for number in range(3):
-        await exhibition.house.store(run_id, "t0", picture % number, flows.png(8, 8 + number))
+        await exhibition.house.store(run_id, "t0", picture + f"_{number}.png".encode(), flows.png(8, 8 + number))
 
     async with exhibition.visit() as visit:
         page = visit.page

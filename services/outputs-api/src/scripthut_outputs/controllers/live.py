@@ -27,6 +27,8 @@ _ROUTE = re.compile(rb"/runs/([A-Za-z0-9._-]+)/events")
 _METHODS = frozenset({"GET", "HEAD"})
 _VERSION = re.compile(r"[0-9]{1,18}")
 _NO_VERSION = -1
+# What cannot be the id of a run is as unknown as any that nobody has.
+_NO_ID = "."
 _LastEventId = Annotated[str | None, HeaderParameter(name="last-event-id")]
 _START = {
     "type": "http.response.start",
@@ -63,7 +65,7 @@ class Streamed(Controller):
 
 def is_events(raw_path: bytes) -> bool:
     """Tell addresses of streams from others."""
-    return raw_path.endswith(b"/events") and _ROUTE.fullmatch(raw_path) is not None
+    return raw_path.startswith(b"/runs/") and raw_path.endswith(b"/events") and raw_path.count(b"/") == 3
 
 
 class Live:
@@ -110,9 +112,7 @@ class Live:
     async def _find(self, scope: HTTPScope) -> str:
         """Give the run whose events are asked for by somebody who may have them."""
         found = _ROUTE.fullmatch(scope["raw_path"])
-        if found is None:
-            raise NotFound("there is no such stream")
-        run_id = found[1].decode("ascii")
+        run_id = found[1].decode("ascii") if found else _NO_ID
         await self._guard.ask(scope.get("user"), ACTION, run_id)
         if scope["method"] not in _METHODS:
             raise MethodNotAllowedException(headers={"allow": "GET, HEAD"})
