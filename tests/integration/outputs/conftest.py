@@ -31,6 +31,7 @@ async def database(migrated_uri: str) -> AsyncIterator[Database]:
     database = Database(migrated_uri)
     names = ", ".join(table.fullname for table in METADATA.sorted_tables)
     async with database.transaction() as connection:
+        await connection.execute(text("SET LOCAL scripthut.audit_pruning = 'on'"))
         await connection.execute(text(f"TRUNCATE {names}"))
     yield database
     await database.close()

@@ -17,10 +17,13 @@ from scripthut_common.events import CloudEvent, ClusterObserved, ItemEvent, Item
 from scripthut_common.health import Health
 from scripthut_common.supervision import Pulse
 from scripthut_outputs import app
+from scripthut_outputs.access.opening import open_access
+from scripthut_outputs.access.policy import Policy
 from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
 from scripthut_outputs.blobs import BlobStore, open_store
 from scripthut_outputs.catalog.applying import Applying
+from scripthut_outputs.catalog.auditing import Audit
 from scripthut_outputs.catalog.changes import Cache, touch
 from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
@@ -55,6 +58,7 @@ class House:
         lines = [f"{name} {'admin' if name == 'root' else 'user'} {token}\n" for name, token in TOKENS.items()]
         self.tokens_file.write_text("".join(lines))
         self.cache = Cache()
+        self.policy = Policy()
         self.blobs = blobs or open_store(str(folder / "blobs"))
         self.sessions = Sessions(b"key of the tests", days=1, is_secure=False)
         self.login_codes = LoginCodes(database)
@@ -73,8 +77,8 @@ class House:
             previewer=self.previewer,
             clusters=frozenset({"daint", "eiger"}),
             login_codes=self.login_codes,
-            tokens=Tokens(self.tokens_file),
-            sessions=self.sessions,
+            access=open_access(database, self.cache, Tokens(self.tokens_file), self.sessions, lambda: self.policy),
+            audit=Audit(database),
             health=Health(Pulse(), {}, CollectorRegistry()),
             max_inline=MaxInline(size_bytes=2 * 1024 * 1024),
             bus_fault=lambda: None,

@@ -276,7 +276,7 @@ async def test_the_login_page_runs_nothing_and_loads_nothing_foreign(house: Hous
 
 async def test_a_removed_person_is_out_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     cookie = house.sessions.cookie("ada").partition(";")[0]
-    monkeypatch.setattr("scripthut_outputs.access.tokens._LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr("scripthut_outputs.access.watched._LOOK_AGAIN_S", 0.0)
 
     house.tokens_file.write_text(f"bob user {TOKENS['bob']}\n")
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common.events import Extension, ItemState, Outcome, RunState
 from scripthut_outputs.catalog import run_states
-from scripthut_outputs.catalog.asked import ItemsAsked, ItemSort, RunsAsked, RunSort
+from scripthut_outputs.catalog.asked import EVERYTHING, ItemsAsked, ItemSort, RunsAsked, RunSort, Visible
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import Item, RunOverview
 from scripthut_outputs.tables import ITEMS, RUNS
@@ -84,7 +84,11 @@ async def all_pages(read: Callable[[str | None], Awaitable[Any]]) -> list[Any]:
 
 
 async def runs_of(reading: Reading, asked: RunsAsked, owner: str | None = None) -> list[RunOverview]:
-    pages = await all_pages(lambda cursor: reading.runs(asked, visible_owner=owner, limit=7, cursor=cursor))
+    pages = await all_pages(
+        lambda cursor: reading.runs(
+            asked, visible=EVERYTHING if owner is None else Visible(owner=owner), limit=7, cursor=cursor
+        )
+    )
     assert all(len(page.runs) == 7 for page in pages[:-1])
     return [run for page in pages for run in page.runs]
 
@@ -107,7 +111,7 @@ def run_key(sort: RunSort, run: RunOverview) -> Any:
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_pages_of_runs_show_every_run_once_in_every_order(house: House, seed: int) -> None:
     await fill_runs(house, seed)
-    everything = (await house.reading.runs(visible_owner=None, limit=1000, cursor=None)).runs
+    everything = (await house.reading.runs(visible=EVERYTHING, limit=1000, cursor=None)).runs
 
     for sort in RunSort:
         found = await runs_of(house.reading, RunsAsked(sort=sort))
@@ -120,7 +124,7 @@ async def test_pages_of_runs_show_every_run_once_in_every_order(house: House, se
 @pytest.mark.parametrize("seed", [3, 4])
 async def test_filters_of_runs_leave_what_they_say(house: House, seed: int) -> None:
     await fill_runs(house, seed)
-    everything = (await house.reading.runs(visible_owner=None, limit=1000, cursor=None)).runs
+    everything = (await house.reading.runs(visible=EVERYTHING, limit=1000, cursor=None)).runs
     assert {run.state for run in everything} == set(RunState)
 
     asked = [RunsAsked(state=state, sort=sort) for state in RunState for sort in RunSort]

@@ -6,16 +6,18 @@ import pytest
 
 from scripthut_common.errors import SettingsError
 from scripthut_outputs.access import Action, Actor, Role
-from scripthut_outputs.access.may import may, visible_owner
+from scripthut_outputs.access.may import may, visible
 from scripthut_outputs.access.origins import is_allowed_host, is_own_origin
 from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens, read_key
+from scripthut_outputs.catalog.asked import EVERYTHING, Visible
 from scripthut_outputs.catalog.views import RunHead
 from tests.unit.outputs.runs import run_of
 
 ADA = Actor(name="ada", role=Role.USER)
 ROOT = Actor(name="root", role=Role.ADMIN)
-OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN}
+OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN, Action.SHARE_RUN}
+OF_ADMINS = {Action.READ_METRICS, Action.ADMINISTER}
 HERS: RunHead = run_of("ada")
 OTHERS: RunHead = run_of("bob")
 
@@ -27,9 +29,9 @@ def test_admins_may_everything(action: Action) -> None:
 
 @pytest.mark.parametrize("action", list(Action))
 def test_users_may_what_is_theirs_and_what_is_nobodys(action: Action) -> None:
-    assert may(ADA, action, HERS) is (action is not Action.READ_METRICS)
-    assert may(ADA, action, OTHERS) is (action not in OF_A_RUN | {Action.READ_METRICS})
-    assert may(ADA, action) is (action not in OF_A_RUN | {Action.READ_METRICS})
+    assert may(ADA, action, HERS) is (action not in OF_ADMINS)
+    assert may(ADA, action, OTHERS) is (action not in OF_A_RUN | OF_ADMINS)
+    assert may(ADA, action) is (action not in OF_A_RUN | OF_ADMINS)
 
 
 @pytest.mark.parametrize("action", list(Action))
@@ -38,7 +40,7 @@ def test_strangers_may_enter_and_no_more(action: Action) -> None:
 
 
 def test_lists_are_of_ones_own_runs_except_for_admins() -> None:
-    assert (visible_owner(ADA), visible_owner(ROOT)) == ("ada", None)
+    assert (visible(ADA), visible(ROOT)) == (Visible(owner="ada"), EVERYTHING)
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "localhost:99999", "[::1]:8080", "[::1]", "127.0.0.1:1"])
@@ -86,14 +88,16 @@ def test_a_cookie_names_whom_it_was_made_for_until_it_is_too_old() -> None:
     ours = sessions()
     cookie = value_of(ours.cookie("ada"))
 
-    assert ours.actor_name(cookie, 0) == "ada"
-    assert ours.actor_name(cookie, 2**40) is None
+    read = ours.read(cookie, 0)
+    assert read is not None
+    assert read[0] == "ada"
+    assert ours.read(cookie, 2**40) is None
 
 
 def test_a_cookie_of_another_key_names_nobody() -> None:
     cookie = value_of(sessions(b"other").cookie("ada"))
 
-    assert sessions().actor_name(cookie, 0) is None
+    assert sessions().read(cookie, 0) is None
 
 
 def test_cookies_of_two_installations_on_one_host_do_not_meet() -> None:
@@ -149,7 +153,7 @@ def test_a_file_that_is_being_edited_counts_as_it_was(tmp_path: Path, monkeypatc
     path = tmp_path / "tokens"
     path.write_text("ada user 0123456789012345678901\n")
     tokens = Tokens(path)
-    monkeypatch.setattr("scripthut_outputs.access.tokens._LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr("scripthut_outputs.access.watched._LOOK_AGAIN_S", 0.0)
 
     path.write_text("ada us")
 

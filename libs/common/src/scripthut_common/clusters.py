@@ -95,6 +95,34 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     listed_s: _Seconds = 90.0
 
 
+class AsWhom(StrEnum):
+    """Under which account jobs are submitted and outputs are read.
+
+    `SERVICE`: one account for all; `SUDO`: the owner's, by sudo from that account; `CERTIFICATE`: the owner's, by SSH
+    with a certificate made for the moment.
+    """
+
+    SERVICE = "service"
+    SUDO = "sudo"
+    CERTIFICATE = "certificate"
+
+
+class Certificates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where SSH certificates for the owners of runs come from: a CA's key on this machine, or a command.
+
+    Args:
+        ca_key_file: signs a key that is made for the moment and kept in memory.
+        command: prints such a key and its certificate; `{account}` in a word stands for whom it is.
+        valid_s: how long one is good for, at most; connections that are open by then stay.
+        max_connections: as different accounts at the same time.
+    """
+
+    ca_key_file: str | None = None
+    command: tuple[str, ...] = ()
+    valid_s: Annotated[float, msgspec.Meta(ge=30, le=86_400)] = 300.0
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+
+
 class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One cluster as its operator describes it. `~` in `log_dir` is expanded on the cluster.
 
@@ -105,6 +133,9 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     job owner's. Other programs may announce items that lie below `log_dir` or one of the `announced_roots`.
     While somebody has a run open, what its running tasks have written is read every `follow_interval_s`, with one
     command for up to `follow_max_items` of them and up to `follow_max_bytes` of what has changed; 0 or `off`: never.
+    `as_whom` says under which account jobs are submitted and outputs are read; `accounts` which account somebody has
+    here: `same` name, by `claim` of whoever vouches for them, or by a table of identities. `sudo_program` is what
+    sudo may run there as an owner; see `docs/operators.md`.
     """
 
     scheduler: SchedulerKind
@@ -121,6 +152,10 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     commands_per_minute: Annotated[int, msgspec.Meta(ge=4)] = 60
     connect_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     command_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    as_whom: AsWhom = AsWhom.SERVICE
+    accounts: Literal["same", "claim"] | Mapping[str, _User] = "same"
+    sudo_program: str = "/usr/local/libexec/scripthut/as-owner"
+    certificates: Certificates = Certificates()
     adopt: Literal["off"] | tuple[_User, ...] = "off"
     adopt_log_dir: str = "~/scripthut"
     adopt_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0

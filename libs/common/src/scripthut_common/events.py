@@ -108,7 +108,7 @@ class ItemEvent(_Struct, frozen=True, kw_only=True):
 
     Consumers apply it only where (attempt, revision, sequence) is higher than what they hold. `extension` is `None`
     for a task that generates none; `extension_error` says why its list was refused; `generated_by` is the task whose
-    list it comes from.
+    list it comes from. `account` is the account on the cluster that its job runs as, where that is not the service's.
     """
 
     run_id: _Id
@@ -142,6 +142,7 @@ class ItemEvent(_Struct, frozen=True, kw_only=True):
     extension: Extension | None = None
     extension_error: str | None = None
     generated_by: _Id | None = None
+    account: str | None = None
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -198,7 +199,10 @@ class ClusterObserved(_Struct, frozen=True, kw_only=True):
 
 
 class RunRequested(_Struct, frozen=True, kw_only=True):
-    """One numbered part of a run that the poller shall submit; complete when all `parts` are in."""
+    """One numbered part of a run that the poller shall submit; complete when all `parts` are in.
+
+    `account`: the account on the cluster that its jobs shall run as; `None`: that of the service.
+    """
 
     run_id: _Id
     part: _Count
@@ -210,6 +214,7 @@ class RunRequested(_Struct, frozen=True, kw_only=True):
     log_dir: str | None
     first_position: _Count
     tasks: tuple[TaskSpec, ...]
+    account: str | None = None
 
 
 class RunCancelRequested(_Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ def build(parts: Parts, rules: Rules) -> ASGIApp:
         Archives(parts.reading, parts.blobs, guard, parts.archive_limits),
         Live(parts.hub, guard, parts.stream_limits),
     )
-    return Door(lanes, parts.tokens, parts.sessions, rules)
+    return Door(lanes, parts.access.callers, rules)
 
 
 def build_litestar(parts: Parts, guard: Guard) -> Litestar:

@@ -55,10 +55,12 @@ class DoorSettings(DatabaseSettings, frozen=True, kw_only=True):
     """What letting people in needs.
 
     `tokens_file` is made at the first start; beside it lies the key that signs sessions. `public_url` is where people
-    reach us, if not at the address we listen on.
+    reach us, if not at the address we listen on. `access_file` says who is an admin, which groups there are and how
+    people log in; without one, the tokens file alone does.
     """
 
     tokens_file: str
+    access_file: str | None = None
     listen_host: str = "127.0.0.1"
     listen_port: Port = 8080
     public_url: str | None = None

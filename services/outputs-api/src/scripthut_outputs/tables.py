@@ -6,16 +6,18 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     LargeBinary,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     func,
     literal_column,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from scripthut_common import dead_letters, inbox, outbox
 from scripthut_common.database import UtcTime, metadata
@@ -43,10 +45,22 @@ RUNS = Table(
     ),
     Column("follow", Boolean, nullable=False, server_default="false", comment="its tasks' outputs, while they run"),
     Column("state", Text, nullable=False, server_default="pending", comment="what its items make of it, for lists"),
+    Column("told_owner", Text, comment="whose it is by the word of its events; null: its owner's"),
+    Column("account", Text, comment="on the cluster, that its jobs run as; null: the account of the service"),
+    Column("visibility", Text, nullable=False, server_default="private", comment="private, group or instance"),
+    Column("group", Text, comment="that may read it where `visibility` says so"),
     Index(None, "created_at", "run_id"),
     Index(None, "owner", "cluster"),
     Index(None, "owner", "created_at", "run_id"),
     Index(None, "state", "created_at", "run_id"),
+)
+Index(
+    "ix_runs_open",
+    RUNS.c.visibility,
+    RUNS.c.group,
+    RUNS.c.created_at,
+    RUNS.c.run_id,
+    postgresql_where=RUNS.c.visibility != literal_column("'private'"),
 )
 Index("ix_runs_lower_name_run_id", func.lower(RUNS.c.name), RUNS.c.run_id)
 
@@ -232,4 +246,67 @@ LOGIN_CODES = Table(
     Column("code_sha256", Text, primary_key=True, comment="the code itself is known to its bearer alone"),
     Column("actor", Text, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
+)
+
+IDENTITIES = Table(
+    "identities",
+    METADATA,
+    Column("name", Text, primary_key=True, comment="compared with a run's owner"),
+    Column("issuer", Text, comment="of the OpenID provider or proxy that vouches for it; null for the tokens file"),
+    Column("subject", Text, comment="what the issuer calls it, for ever"),
+    Column("is_admin", Boolean, nullable=False, server_default="false", comment="by the issuer's word"),
+    Column("groups", ARRAY(Text), nullable=False, server_default="{}", comment="by the issuer's word"),
+    Column("account", Text, comment="on clusters whose `accounts` is `claim`"),
+    Column("first_seen_at", UtcTime, nullable=False, server_default=func.now()),
+    Column("seen_at", UtcTime, nullable=False, server_default=func.now(), comment="when the issuer last vouched"),
+    Column("disabled_at", UtcTime, comment="since then nobody comes in under this name"),
+    Column("sessions_since", UtcTime, comment="sessions begun before are over; null: none was ended so"),
+    UniqueConstraint("issuer", "subject"),
+)
+Index("ix_identities_account", IDENTITIES.c.account, postgresql_where=IDENTITIES.c.account.isnot(None))
+
+ACCESS_TOKENS = Table(
+    "access_tokens",
+    METADATA,
+    Column("token_id", Text, primary_key=True),
+    Column("token_sha256", LargeBinary, nullable=False, unique=True, comment="the token itself is its owner's alone"),
+    Column("owner", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("created_at", UtcTime, nullable=False, server_default=func.now()),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    Column("used_at", UtcTime, comment="within a minute or so"),
+    Index(None, "owner", "created_at"),
+)
+
+SHARE_LINKS = Table(
+    "share_links",
+    METADATA,
+    Column("share_id", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False, server_default=func.now()),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    ForeignKeyConstraint(["run_id"], ["outputs.runs.run_id"], ondelete="CASCADE"),
+    Index(None, "run_id", "created_at"),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("entry", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", UtcTime, nullable=False, server_default=func.now()),
+    Column("actor", Text, comment="null: nobody knows who it was"),
+    Column("credential", Text, comment="what they showed: file, token:ID, session, jwt, proxy, share:ID"),
+    Column("address", Text, comment="where the request came from"),
+    Column("act", Text, nullable=False, comment="as `token.created` or `run.read`"),
+    Column("run_id", Text, comment="no reference: a run may go, what was done with it stays"),
+    Column("target", Text, comment="what else it was done to"),
+    Column("details", JSONB),
+    Index(None, "at"),
+    Index(None, "run_id", "entry"),
+    Index(None, "actor", "entry"),
 )

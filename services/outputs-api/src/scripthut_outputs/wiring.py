@@ -26,10 +26,13 @@ from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from . import app, following
+from .access.opening import open_access
+from .access.policy import AccessFile
 from .access.sessions import Sessions
 from .access.tokens import Tokens, read_key
 from .blobs import open_store
 from .catalog.applying import Applying
+from .catalog.auditing import Audit
 from .catalog.changes import Cache, Listener
 from .catalog.collections import Collections
 from .catalog.creating import Creating
@@ -280,6 +283,9 @@ class _Plan:
         settings = self._settings
         tokens_file = Path(settings.tokens_file)
         key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
+        tokens = Tokens(tokens_file)
+        policy = AccessFile(None if settings.access_file is None else Path(settings.access_file))
+        sessions = Sessions(key, days=settings.session_days, is_secure=settings.url.startswith("https://"))
         parts = Parts(
             reading=reading,
             creating=Creating(self._database, cache),
@@ -288,8 +294,8 @@ class _Plan:
             previewer=previewer,
             clusters=frozenset(self._clusters),
             login_codes=LoginCodes(self._database),
-            tokens=Tokens(tokens_file),
-            sessions=Sessions(key, days=settings.session_days, is_secure=settings.url.startswith("https://")),
+            access=open_access(self._database, cache, tokens, sessions, policy.now),
+            audit=Audit(self._database),
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),
             bus_fault=lambda: self._bus.fault,

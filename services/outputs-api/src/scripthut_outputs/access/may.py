@@ -1,32 +1,84 @@
 """Answer whether an actor may do something with a run. Pure."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from . import Action, Actor, Role
+from scripthut_outputs.catalog.asked import Visible
 
-_OF_A_RUN = frozenset({Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN})
-_OF_ADMINS = frozenset({Action.READ_METRICS})
+from . import Action, Actor, Role, Scope, Visibility
+
+# What a credential must be good for. `ENTER` needs none.
+NEEDED: Mapping[Action, Scope] = {
+    Action.CREATE_RUN: Scope.SUBMIT,
+    Action.LIST_RUNS: Scope.READ,
+    Action.READ_RUN: Scope.READ,
+    Action.CANCEL_RUN: Scope.SUBMIT,
+    Action.COLLECT_AGAIN: Scope.COLLECT,
+    Action.PIN_RUN: Scope.COLLECT,
+    Action.SHARE_RUN: Scope.ADMIN,
+    Action.READ_CLUSTERS: Scope.READ,
+    Action.READ_METRICS: Scope.ADMIN,
+    Action.READ_SCHEMA: Scope.READ,
+    Action.MANAGE_TOKENS: Scope.ADMIN,
+    Action.ADMINISTER: Scope.ADMIN,
+}
+_OF_A_RUN = frozenset({Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN, Action.SHARE_RUN})
+_OF_ADMINS = frozenset({Action.READ_METRICS, Action.ADMINISTER})
 
 
 class Owned(Protocol):
-    """Anything that belongs to somebody."""
+    """A run, as far as its rights go."""
+
+    @property
+    def run_id(self) -> str:
+        """Its id, which share links name."""
 
     @property
     def owner(self) -> str:
         """The name of the actor it belongs to."""
 
+    @property
+    def visibility(self) -> str:
+        """Who may read it besides; a word that is not known here means nobody."""
+
+    @property
+    def group(self) -> str | None:
+        """The group that may read it where `visibility` says so."""
+
 
 def may(actor: Actor | None, action: Action, run: Owned | None = None) -> bool:
-    """Answer for every route: admins may all, users what is theirs and what is nobody's, strangers enter."""
+    """Answer for every route.
+
+    Admins may all; owners all with what is theirs; others read what is open to them; guests read what was shared with
+    them; strangers enter. Nobody may more than the credential that they showed is good for.
+    """
     if actor is None or action is Action.ENTER:
         return action is Action.ENTER
+    if NEEDED[action] not in actor.scopes:
+        return False
+    match actor.role:
+        case Role.ADMIN:
+            return True
+        case Role.GUEST:
+            return action is Action.READ_RUN and run is not None and run.run_id in actor.shared
+        case Role.USER if action in _OF_A_RUN:
+            return run is not None and _may_as_user(actor, action, run)
+        case Role.USER:
+            return action not in _OF_ADMINS
+
+
+def _may_as_user(actor: Actor, action: Action, run: Owned) -> bool:
+    return run.owner == actor.name or (action is Action.READ_RUN and _is_open_to(actor, run))
+
+
+def visible(actor: Actor) -> Visible:
+    """Which runs a list may show this actor."""
     if actor.role is Role.ADMIN:
+        return Visible(is_all=True)
+    return Visible(owner=actor.name, groups=actor.groups)
+
+
+def _is_open_to(actor: Actor, run: Owned) -> bool:
+    if run.run_id in actor.shared or run.visibility == Visibility.INSTANCE:
         return True
-    if action in _OF_A_RUN:
-        return run is not None and run.owner == actor.name
-    return action not in _OF_ADMINS
-
-
-def visible_owner(actor: Actor) -> str | None:
-    """The owner whose runs a list may show this actor; `None` means everybody's."""
-    return None if actor.role is Role.ADMIN else actor.name
+    return run.visibility == Visibility.GROUP and run.group in actor.groups

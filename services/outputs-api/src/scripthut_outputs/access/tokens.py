@@ -5,21 +5,17 @@ import hashlib
 import os
 import re
 import secrets
-import time
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from scripthut_common.errors import SettingsError
 
 from . import Actor, Role
+from .watched import WatchedFile
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 _MIN_TOKEN_CHARACTERS = 20
-_LOOK_AGAIN_S = 1.0
-
-log = structlog.get_logger()
 
 
 class _Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,49 +31,22 @@ class Tokens:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         if not path.exists():
             _make(path)
-        self._stamp = self._look()
-        self._known = _read(path)
-        self._looked_at = time.monotonic()
+        self._file = WatchedFile(path, _read)
 
     def actor_of(self, token: bytes) -> Actor | None:
         """The bearer of a token. Tokens are compared by hash: timing tells nothing about them."""
-        return self._now().by_token.get(hashlib.sha256(token).digest())
+        return self._file.now().by_token.get(hashlib.sha256(token).digest())
 
     def actor_named(self, name: str) -> Actor | None:
         """The actor of that name; `None` once it is no longer in the file."""
-        return self._now().by_name.get(name)
+        return self._file.now().by_name.get(name)
 
     @property
     def first(self) -> Actor:
         """Whom the first line names: who set this up."""
-        return next(iter(self._now().by_name.values()))
-
-    def _now(self) -> _Known:
-        now = time.monotonic()
-        if now - self._looked_at > _LOOK_AGAIN_S:
-            self._looked_at = now
-            stamp = self._look()
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._read_again()
-        return self._known
-
-    def _read_again(self) -> None:
-        """A file that is being edited may be wrong for a while: what was right before goes on counting."""
-        try:
-            self._known = _read(self._path)
-        except SettingsError as error:
-            log.warning("tokens_file_not_read", error=str(error))
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return (status.st_mtime_ns, status.st_ino)
+        return next(iter(self._file.now().by_name.values()))
 
 
 def read_key(path: Path) -> bytes:

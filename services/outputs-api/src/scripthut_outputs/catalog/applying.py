@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,11 +28,11 @@ from .collections import want
 
 _FRESH = -1
 _NEVER_STARTED = frozenset({Outcome.DEPENDENCY_FAILED, Outcome.SUBMISSION_FAILED})
-_OF_THE_RUN = frozenset({"run_id", "run_name", "task_id", "cluster", "owner"})
+_OF_THE_RUN = frozenset({"run_id", "run_name", "task_id", "cluster", "owner", "account"})
 _TOLD = tuple(name for name in ItemEvent.__struct_fields__ if name not in _OF_THE_RUN)
 # Built once: making a statement costs more than running it, and events come by the thousand.
 _OF_ITEM = (ITEMS.c.run_id == bindparam("_run"), ITEMS.c.task_id == bindparam("_task"))
-_RUN = select(RUNS.c.cluster, RUNS.c.owner).where(RUNS.c.run_id == bindparam("_run"))
+_RUN = select(RUNS.c.cluster, func.coalesce(RUNS.c.told_owner, RUNS.c.owner)).where(RUNS.c.run_id == bindparam("_run"))
 _HOLD = (
     select(ITEMS.c.attempt, ITEMS.c.revision, ITEMS.c.sequence, ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.extension)
     .where(*_OF_ITEM)
@@ -95,8 +95,8 @@ async def _apply_item(connection: AsyncConnection, item: ItemEvent) -> None:
 async def _ensure_run(connection: AsyncConnection, item: ItemEvent) -> None:
     found = (await connection.execute(_RUN, {"_run": item.run_id})).one_or_none()
     if found is None:
-        run = {"run_id": item.run_id, "name": item.run_name, "cluster": item.cluster, "owner": item.owner}
-        await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
+        run = {"run_id": item.run_id, "name": item.run_name, "cluster": item.cluster, "account": item.account}
+        await connection.execute(insert(RUNS).values({**run, "owner": item.owner}).on_conflict_do_nothing())
         found = (await connection.execute(_RUN, {"_run": item.run_id})).one()
     cluster, owner = found
     if (cluster, owner) != (item.cluster, item.owner):

@@ -55,3 +55,14 @@ class ItemsAsked(msgspec.Struct, frozen=True, kw_only=True):
     def is_filtered(self) -> bool:
         """Whether some items may be left out."""
         return bool(self.under or self.word or self.text)
+
+
+class Visible(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs a list may show: all, or those of `owner`, those open to one of `groups`, those open to everybody."""
+
+    is_all: bool = False
+    owner: str = ""
+    groups: frozenset[str] = frozenset()
+
+
+EVERYTHING = Visible(is_all=True)

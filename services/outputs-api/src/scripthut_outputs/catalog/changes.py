@@ -13,8 +13,9 @@ from scripthut_common.events import RunState
 from scripthut_outputs.tables import ITEMS, RUNS
 
 CHANNEL = "outputs_runs"
-# No run can have this id.
+# No run can have these ids.
 CLUSTERS = "*clusters"
+ACCESS = "*access"
 _ASSUMED_BYTES = 1024
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ _MARKED = (
 )
 _TOUCH = select(func.pg_notify(CHANNEL, _RAISED.c.run_id)).add_cte(_MARKED)
 _TOUCH_CLUSTERS = select(func.pg_notify(CHANNEL, CLUSTERS))
+_TOUCH_ACCESS = select(func.pg_notify(CHANNEL, ACCESS))
 
 
 async def touch(
@@ -109,6 +111,11 @@ def by_run(keys: Iterable[Any]) -> dict[str, list[str]]:
 async def touch_clusters(connection: AsyncConnection) -> None:
     """Tell every reader that a cluster does otherwise than before, when the caller's transaction commits."""
     await connection.execute(_TOUCH_CLUSTERS)
+
+
+async def touch_access(connection: AsyncConnection) -> None:
+    """Tell every process that somebody may more or less than before, when the caller's transaction commits."""
+    await connection.execute(_TOUCH_ACCESS)
 
 
 class _Entry:
@@ -201,7 +208,7 @@ class Hearer(Protocol):
         """From now on changes are heard; what happened before is to be read from the tables."""
 
     def hear(self, run_id: str) -> None:
-        """A run has changed; `CLUSTERS`: a cluster has."""
+        """A run has changed; `CLUSTERS`: a cluster has; `ACCESS`: what somebody may."""
 
     def end(self) -> None:
         """Changes are not heard until `begin`."""

@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scripthut_common.events import ClusterObserved
 from scripthut_outputs.tables import CLUSTERS, RUNS
 
+from .asked import Visible
 from .changes import touch_clusters
 from .views import ClusterView
+from .visible import is_visible
 
 _MAX_ERROR_CHARACTERS = 4000
 _MAX_STATE_CHARACTERS = 64
@@ -62,7 +64,7 @@ async def read_all(connection: AsyncConnection) -> dict[str, ClusterView]:
     return {row.name: ClusterView(**row._mapping) for row in rows}  # noqa: SLF001  SQLAlchemy's public name for it
 
 
-async def names_seen_by(connection: AsyncConnection, owner: str) -> frozenset[str]:
-    """Read the names of the clusters on which somebody has runs."""
-    theirs = exists().where(RUNS.c.owner == owner, RUNS.c.cluster == CLUSTERS.c.name)
+async def names_seen_by(connection: AsyncConnection, visible: Visible) -> frozenset[str]:
+    """Read the names of the clusters with runs that somebody may see."""
+    theirs = exists().where(is_visible(visible), RUNS.c.cluster == CLUSTERS.c.name)
     return frozenset(await connection.scalars(select(CLUSTERS.c.name).where(theirs)))

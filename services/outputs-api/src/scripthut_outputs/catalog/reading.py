@@ -9,7 +9,7 @@ from scripthut_common.database import Database
 from scripthut_outputs.ledger import LedgerRow, Place
 
 from . import changes, clusters, files, item_lists, items, ledgers, panels, run_lists, runs
-from .asked import ItemsAsked, RunsAsked
+from .asked import ItemsAsked, RunsAsked, Visible
 from .changes import Cache
 from .ledgers import Ledger
 from .views import (
@@ -48,12 +48,10 @@ class Reading:
         """A run without its items."""
         return await self._kept(run_id, "head", lambda connection: runs.read_head(connection, run_id))
 
-    async def runs(
-        self, asked: RunsAsked = _ALL_RUNS, *, visible_owner: str | None, limit: int, cursor: str | None
-    ) -> RunList:
-        """A page of the runs asked for, of those that the reader may see; `visible_owner` `None` means everybody's."""
+    async def runs(self, asked: RunsAsked = _ALL_RUNS, *, visible: Visible, limit: int, cursor: str | None) -> RunList:
+        """A page of the runs asked for, of those that the reader may see; `visible` says which."""
         async with self._database.transaction() as connection:
-            return await run_lists.read_list(connection, asked, visible_owner=visible_owner, limit=limit, cursor=cursor)
+            return await run_lists.read_list(connection, asked, visible=visible, limit=limit, cursor=cursor)
 
     async def run(self, run_id: str) -> RunOverview:
         """A run with the counts of its items."""
@@ -143,12 +141,12 @@ class Reading:
         """How every cluster does that was ever heard of, by name, in their order."""
         return await self._kept(changes.CLUSTERS, "all", clusters.read_all)
 
-    async def cluster_names(self, *, owner: str | None) -> frozenset[str]:
-        """The clusters on which `owner` has runs; `None` means all."""
-        if owner is None:
+    async def cluster_names(self, visible: Visible) -> frozenset[str]:
+        """The clusters with runs that somebody may see; all for those who may see all."""
+        if visible.is_all:
             return frozenset(await self.clusters())
         async with self._database.transaction() as connection:
-            return await clusters.names_seen_by(connection, owner)
+            return await clusters.names_seen_by(connection, visible)
 
     async def _kept(self, run_id: str, key: object, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         async def load() -> T:

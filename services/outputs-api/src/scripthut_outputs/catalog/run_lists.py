@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scripthut_outputs.tables import RUNS
 
 from . import cursors, runs
-from .asked import RunsAsked, RunSort
+from .asked import RunsAsked, RunSort, Visible
 from .views import RunHead, RunList
+from .visible import is_visible
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -72,19 +73,19 @@ _ORDERS: Mapping[RunSort, _Order] = {
 
 
 async def read_list(
-    connection: AsyncConnection, asked: RunsAsked, *, visible_owner: str | None, limit: int, cursor: str | None
+    connection: AsyncConnection, asked: RunsAsked, *, visible: Visible, limit: int, cursor: str | None
 ) -> RunList:
     """Read a page of runs.
 
     Args:
         connection: of the caller's transaction.
         asked: which runs, in which order.
-        visible_owner: whose runs the reader may see; `None` means everybody's.
+        visible: which of them the reader may see.
         limit: how many at most.
         cursor: the `next` of the page before, of the same list.
     """
     order = _ORDERS[asked.sort]
-    query = _chosen(asked, visible_owner).order_by(*order.by).limit(limit + 1)
+    query = _chosen(asked, visible).order_by(*order.by).limit(limit + 1)
     if cursor is not None:
         query = query.where(order.after(cursors.read(cursor, order.type)))
     rows = (await connection.execute(query)).all()
@@ -93,10 +94,9 @@ async def read_list(
     return RunList(runs=tuple(await runs.overviews(connection, heads)), next=more)
 
 
-def _chosen(asked: RunsAsked, visible_owner: str | None) -> Select[*tuple[Any, ...]]:
-    query = select(*runs.HEAD, RUNS.c.state, _name.label("sorted_name"))
+def _chosen(asked: RunsAsked, visible: Visible) -> Select[*tuple[Any, ...]]:
+    query = select(*runs.HEAD, RUNS.c.state, _name.label("sorted_name")).where(is_visible(visible))
     for column, value in (
-        (RUNS.c.owner, visible_owner),
         (RUNS.c.owner, asked.owner),
         (RUNS.c.cluster, asked.cluster),
         (RUNS.c.state, asked.state),

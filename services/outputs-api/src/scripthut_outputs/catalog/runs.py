@@ -107,4 +107,6 @@ def overview(head: RunHead, rows: Sequence[Counted]) -> RunOverview:
         ended_at=max((row.ended_at for row in rows if row.ended_at), default=None),
         pinned_at=head.pinned_at,
         pinned_by=head.pinned_by,
+        visibility=head.visibility,
+        group=head.group,
     )

@@ -13,7 +13,8 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     """A run without its items: what decides who may see it. `version` is raised by every visible change.
 
     `summary_version`: at which its summary last changed. `follow`: its tasks' outputs are read while they run.
-    `pinned_at`: since then its files are kept whatever the retention says; `None` when they are not.
+    `pinned_at`: since then its files are kept whatever the retention says; `None` when they are not. `visibility` and
+    `group`: who may read it besides its owner.
     """
 
     run_id: str
@@ -26,6 +27,8 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     follow: bool = False
     pinned_at: datetime | None = None
     pinned_by: str | None = None
+    visibility: str = "private"
+    group: str | None = None
 
 
 class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,8 @@ class RunOverview(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     pinned_at: datetime | None = None
     pinned_by: str | None = None
+    visibility: str = "private"
+    group: str | None = None
 
     @property
     def pinned(self) -> bool:

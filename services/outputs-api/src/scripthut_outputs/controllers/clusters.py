@@ -7,7 +7,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 
 from scripthut_outputs.access import Action, Actor
-from scripthut_outputs.access.may import visible_owner
+from scripthut_outputs.access.may import visible
 from scripthut_outputs.catalog import cursors
 
 from .answers import Cursor, Limit, encoded
@@ -25,7 +25,7 @@ async def index(
 ) -> Response[ClusterListJson]:
     """List those on which the caller may see runs, by name."""
     after = "" if cursor is None else cursors.read(cursor, tuple[str])[0]
-    seen = await parts.reading.cluster_names(owner=visible_owner(request.user))
+    seen = await parts.reading.cluster_names(visible(request.user))
     found = [one for one in (await parts.reading.clusters()).values() if one.name in seen and one.name > after]
     shown, now = found[:limit], datetime.now(UTC)
     return encoded(

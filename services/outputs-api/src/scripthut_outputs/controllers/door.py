@@ -13,16 +13,14 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from scripthut_common.errors import NotAllowed, NotAuthenticated
+from scripthut_common.errors import NotAllowed, NotAuthenticated, TransientError
 from scripthut_outputs.access import Actor
+from scripthut_outputs.access.callers import Callers, Presented
 from scripthut_outputs.access.origins import is_allowed_host, is_own_origin
-from scripthut_outputs.access.sessions import Sessions
-from scripthut_outputs.access.tokens import Tokens
 
 from .problems import send_problem
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_READ = frozenset({b"host", b"origin", b"authorization", b"cookie", b"access-control-request-method"})
 _ASKS_AGAIN = "scripthut.asks_again"
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE"),
@@ -51,17 +49,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 class Door:
     """Lets requests in, or answers why not."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, sessions: Sessions, rules: Rules) -> None:
+    def __init__(self, app: ASGIApp, callers: Callers, rules: Rules) -> None:
         self._app = app
-        self._tokens = tokens
-        self._sessions = sessions
+        self._callers = callers
         self._rules = rules
-        self._cookie_prefix = f"{sessions.cookie_name}=".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Look at one request and pass it on."""
         if scope["type"] == ScopeType.HTTP:
-            headers = {name: value for name, value in scope["headers"] if name in _READ}
+            headers = dict(scope["headers"])
             origin = headers.get(b"origin")
             if origin in self._rules.cors_origins:
                 send = _with_cors(send, origin)
@@ -70,20 +66,22 @@ class Door:
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
             try:
-                self._check(scope, headers)
-            except (HTTPException, NotAllowed, NotAuthenticated) as error:
+                await self._check(scope, headers)
+            except (HTTPException, NotAllowed, NotAuthenticated, TransientError) as error:
                 await send_problem(send, error, scope["path"], is_head=scope["method"] == "HEAD")
                 return
         await self._app(scope, receive, send)
 
-    def _check(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> None:
+    async def _check(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1")
         if not is_allowed_host(host, self._rules.allowed_hosts):
             raise WrongHost(
                 detail=f"{host[:200]!r} is not a name of this service; its setting `allowed_hosts` has them"
             )
-        scope["user"] = self._actor(headers)
-        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, headers)
+        peer = scope.get("client")
+        address = peer[0] if peer else ""
+        scope["user"] = await self._actor(headers, address)
+        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, headers, address)
         if scope["method"] not in _SAFE_METHODS:
             is_asked_by_page = bool(scope["user"]) and b"authorization" not in headers
             self._check_origin(headers.get(b"origin"), host, needs_one=is_asked_by_page)
@@ -96,35 +94,17 @@ class Door:
         elif not is_own_origin(origin.decode("latin-1"), host) and origin not in self._rules.cors_origins:
             raise NotAllowed("a page of another site may not do this")
 
-    def _actor(self, headers: Mapping[bytes, bytes]) -> Actor | None:
-        authorization = headers.get(b"authorization")
-        return self._session(headers.get(b"cookie")) if authorization is None else self._bearer(authorization)
-
-    def _bearer(self, authorization: bytes) -> Actor:
-        scheme, _, token = authorization.partition(b" ")
-        actor = self._tokens.actor_of(token.strip()) if scheme.lower() == b"bearer" else None
-        if actor is None:
-            raise NotAuthenticated("this token is not known here; the tokens file of the service has those that are")
-        return actor
-
-    def _session(self, cookies: bytes | None) -> Actor | None:
-        if cookies is None or self._cookie_prefix not in cookies:
-            return None
-        for cookie in cookies.split(b";"):
-            name_and_value = cookie.strip()
-            if name_and_value.startswith(self._cookie_prefix):
-                name = self._sessions.actor_name(name_and_value[len(self._cookie_prefix) :], time.time())
-                return None if name is None else self._tokens.actor_named(name)
-        return None
+    async def _actor(self, headers: Mapping[bytes, bytes], address: str) -> Actor | None:
+        return await self._callers.find(Presented(headers=headers, address=address, now=time.time()))
 
 
-def actor_now(scope: HTTPScope) -> Actor | None:
+async def actor_now(scope: HTTPScope) -> Actor | None:
     """Who asks, looked up anew, for answers that take long: a token may be taken away, a session end.
 
     Raises:
         NotAuthenticated: the token is no longer known.
     """
-    found: Actor | None = cast("dict[str, Any]", scope)[_ASKS_AGAIN]()
+    found: Actor | None = await cast("dict[str, Any]", scope)[_ASKS_AGAIN]()
     return found
 
 

@@ -125,7 +125,7 @@ class Live:
         async with aclosing(self._hub.view(run_id, since, was_away=was_away)) as batches:
             try:
                 async for batch in batches:
-                    self._guard.ask_of(actor_now(scope), ACTION, batch.run)
+                    self._guard.ask_of(await actor_now(scope), ACTION, batch.run)
                     for piece in (RETRY, *batch.pieces) if is_first else batch.pieces:
                         yield piece
                     is_first = False

@@ -1,5 +1,6 @@
 """Login for browsers: by a link that works once, or by pasting a token."""
 
+import time
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
@@ -7,6 +8,7 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from scripthut_common.errors import NotAuthenticated
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.sessions import Sessions
 
@@ -32,7 +34,7 @@ async def enter(
     actor = await parts.login_codes.use(code)
     if actor is None:
         return _form("This link was used already, or is too old. Ask for a new one, or paste your token.", then, 403)
-    return _welcome(parts.sessions, actor, then)
+    return _welcome(parts.access.sessions, actor, then)
 
 
 @post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
@@ -40,16 +42,17 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
     """Begin a session for the bearer of a token."""
     form = parse_qs((await request.body()).decode("utf-8", "replace"))
     then = form.get("next", [HOME])[0]
-    actor = parts.tokens.actor_of(form.get("token", [""])[0].strip().encode())
-    if actor is None:
+    try:
+        actor = await parts.access.callers.bearer(form.get("token", [""])[0].strip().encode(), time.time())
+    except NotAuthenticated:
         return _form("This token is not known here. Look whether all of it was copied.", then, 403)
-    return _welcome(parts.sessions, actor.name, then)
+    return _welcome(parts.access.sessions, actor.name, then)
 
 
 @post("/logout", opt=asks(Action.ENTER), include_in_schema=False)
 async def log_out(parts: NamedDependency[Parts]) -> Response[str]:
     """End the session in this browser."""
-    return Response("", status_code=303, headers={"location": "/login", "set-cookie": parts.sessions.removal})
+    return Response("", status_code=303, headers={"location": "/login", "set-cookie": parts.access.sessions.removal})
 
 
 @get("/", opt=asks(Action.ENTER), include_in_schema=False)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from scripthut_common.health import Health
-from scripthut_outputs.access.sessions import Sessions
-from scripthut_outputs.access.tokens import Tokens
+from scripthut_outputs.access.opening import Access
+from scripthut_outputs.catalog.auditing import Audit
 from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
 from scripthut_outputs.catalog.pinning import Pins
@@ -35,8 +35,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     previewer: Previewer
     clusters: Collection[str]
     login_codes: LoginCodes
-    tokens: Tokens
-    sessions: Sessions
+    access: Access
+    audit: Audit
     health: Health
     max_inline: MaxInline
     bus_fault: Callable[[], str | None]

@@ -13,7 +13,7 @@ from litestar.params import FromPath, HeaderParameter
 from scripthut_common.errors import InvalidInput, LimitExceeded, Problem
 from scripthut_common.tasks import MAX_DOCUMENT_BYTES
 from scripthut_outputs.access import Action, Actor
-from scripthut_outputs.access.may import visible_owner
+from scripthut_outputs.access.may import visible
 from scripthut_outputs.catalog import run_document
 from scripthut_outputs.catalog.asked import RunSort
 from scripthut_outputs.catalog.views import ClusterView
@@ -116,7 +116,7 @@ class Runs(Controller):
     ) -> Response[RunListJson]:
         """List those that the caller may see. A cursor is of the list with the same filters and the same order."""
         asked = runs_asked(cluster, owner, in_state, text, sort)
-        found = await parts.reading.runs(asked, visible_owner=visible_owner(request.user), limit=limit, cursor=cursor)
+        found = await parts.reading.runs(asked, visible=visible(request.user), limit=limit, cursor=cursor)
         return encoded(RunListJson(runs=tuple(run_json(run) for run in found.runs), next=found.next))
 
     @get("/{run_id:str}", opt=asks(Action.READ_RUN), summary="Show a run with its items in submission order")

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from scripthut_outputs.access import Action
-from scripthut_outputs.access.may import may, visible_owner
+from scripthut_outputs.access.may import may, visible
 from scripthut_outputs.catalog.asked import ItemsAsked, ItemSort, RunSort
 from scripthut_outputs.controllers.answers import Cursor
 from scripthut_outputs.controllers.asking import (
@@ -57,15 +57,15 @@ async def runs(
     cursor: Cursor = None,
 ) -> Response[str]:
     """List the runs that the reader may see."""
-    visible = visible_owner(request.user)
+    seen = visible(request.user)
     asked = runs_asked(cluster, owner, in_state, text, sort)
-    found = await parts.reading.runs(asked, visible_owner=visible, limit=_RUNS_A_PAGE, cursor=cursor)
-    clusters = sorted(await parts.reading.cluster_names(owner=visible))
+    found = await parts.reading.runs(asked, visible=seen, limit=_RUNS_A_PAGE, cursor=cursor)
+    clusters = sorted(await parts.reading.cluster_names(seen))
     cards = tuple(run_card(run) for run in found.runs)
     html = templating.write(
         "runs.html",
         runs=cards,
-        bar=filters.runs_bar(asked, clusters, may_choose_owner=visible is None),
+        bar=filters.runs_bar(asked, clusters, may_choose_owner=seen.is_all),
         banners=await giving.told(parts, found.runs),
         is_later=cursor is not None,
         next_url=found.next and filters.runs_url(asked, cursor=found.next),

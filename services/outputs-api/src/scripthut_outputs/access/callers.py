@@ -1,0 +1,93 @@
+"""Who asks: every way to say so, tried in order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from scripthut_common.errors import NotAuthenticated
+
+from . import Actor
+
+_UNKNOWN = "this token is not known here, is too old, or was taken back"
+
+
+class Presented(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request shows of who sent it.
+
+    Args:
+        headers: by lower-case name; of repeated ones the last.
+        address: of the peer, without its port; empty where there is none.
+        now: epoch seconds.
+    """
+
+    headers: Mapping[bytes, bytes]
+    address: str
+    now: float
+
+
+class Way(Protocol):
+    """One way to say who one is."""
+
+    async def find(self, presented: Presented) -> Actor | None:
+        """Give who asks; `None` when this way says nothing of it.
+
+        Raises:
+            NotAuthenticated: what was presented is of this kind, and wrong.
+        """
+
+
+class BearerWay(Protocol):
+    """One kind of bearer token."""
+
+    async def bearer(self, token: bytes, now: float) -> Actor | None:
+        """Give whose a token is at `now`, in epoch seconds; `None` when it is not of this kind.
+
+        Raises:
+            NotAuthenticated: it is of this kind, and wrong, too old or taken back.
+        """
+
+
+class Callers:
+    """Finds out who asks.
+
+    A request with an `Authorization` header counts by it alone: a browser's cookie never helps out a wrong token.
+
+    Args:
+        bearers: the kinds of bearer tokens; the first that knows one decides.
+        others: the other ways, in order.
+    """
+
+    def __init__(self, bearers: Sequence[BearerWay], others: Sequence[Way]) -> None:
+        self._bearers = bearers
+        self._others = others
+
+    async def find(self, presented: Presented) -> Actor | None:
+        """Give who asks; `None` for somebody who does not say.
+
+        Raises:
+            NotAuthenticated: what was presented is wrong.
+        """
+        authorization = presented.headers.get(b"authorization")
+        if authorization is not None:
+            scheme, _, token = authorization.partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise NotAuthenticated("say who you are as Authorization: Bearer <token>")
+            return await self.bearer(token.strip(), presented.now)
+        for way in self._others:
+            actor = await way.find(presented)
+            if actor is not None:
+                return actor
+        return None
+
+    async def bearer(self, token: bytes, now: float) -> Actor:
+        """Give whose a bearer token is.
+
+        Raises:
+            NotAuthenticated: it is nobody's.
+        """
+        for kind in self._bearers:
+            actor = await kind.bearer(token, now)
+            if actor is not None:
+                return actor
+        raise NotAuthenticated(_UNKNOWN)

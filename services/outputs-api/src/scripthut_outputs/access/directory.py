@@ -1,0 +1,73 @@
+"""Everybody who may come in, by name: of the tokens file, of an OpenID provider, of a proxy."""
+
+from collections.abc import Callable
+
+from scripthut_outputs.catalog.identities import Identities, Identity
+
+from . import ALL_SCOPES, Actor, Role, Scope
+from .policy import Policy
+from .tokens import Tokens
+
+
+class Directory:
+    """Makes actors of names.
+
+    Args:
+        tokens: the tokens file, whose word on a role goes first.
+        identities: who was vouched for by others.
+        policy: gives the access file as it is now.
+    """
+
+    def __init__(self, tokens: Tokens, identities: Identities, policy: Callable[[], Policy]) -> None:
+        self._tokens = tokens
+        self._identities = identities
+        self._policy = policy
+
+    async def actor(
+        self, name: str, *, credential: str, scopes: frozenset[Scope] = ALL_SCOPES, begun_at: float | None = None
+    ) -> Actor | None:
+        """Give who has this name, as they are now; `None` for nobody, or nobody any more.
+
+        Args:
+            name: who.
+            credential: what they showed, as `Actor.credential`.
+            scopes: what that is good for.
+            begun_at: epoch seconds, of a session; one from before they ended all theirs counts no more.
+        """
+        listed = self._tokens.actor_named(name)
+        identity = await self._identities.find(name)
+        if identity is None and listed is None:
+            return None
+        if identity is not None and (identity.is_disabled or identity.has_ended(begun_at)):
+            return None
+        policy = self._policy()
+        is_admin = (
+            name in policy.admins
+            or (listed is not None and listed.role is Role.ADMIN)
+            or (identity is not None and identity.is_admin)
+        )
+        return Actor(
+            name=name,
+            role=Role.ADMIN if is_admin else Role.USER,
+            groups=_groups(policy, name, identity),
+            scopes=scopes,
+            credential=credential,
+        )
+
+
+def _groups(policy: Policy, name: str, identity: Identity | None) -> frozenset[str]:
+    told = identity.groups if identity is not None else frozenset[str]()
+    return told | {group for group, members in policy.groups.items() if name in members}
+
+
+class Listed:
+    """The bearer tokens of the tokens file."""
+
+    def __init__(self, tokens: Tokens, directory: Directory) -> None:
+        self._tokens = tokens
+        self._directory = directory
+
+    async def bearer(self, token: bytes, now: float) -> Actor | None:  # noqa: ARG002  lines do not grow old
+        """Give whose line has this token."""
+        listed = self._tokens.actor_of(token)
+        return None if listed is None else await self._directory.actor(listed.name, credential="file")
