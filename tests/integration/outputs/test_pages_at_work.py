@@ -11,6 +11,7 @@ from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.catalog.changes import touch
 from scripthut_outputs.ledger import Kind, Place
 from scripthut_outputs.tables import ITEMS, RUNS
+from tests.integration.outputs.flows import png
 from tests.integration.outputs.house import House, document, ended, item
 from tests.integration.outputs.serving_pages import Served, signed_in
 from tests.testbed.browser import Browser, Visit
@@ -49,6 +50,22 @@ async def test_what_grows_above_moves_nothing_that_is_being_read(
         await expect(visit.page.locator("#summary")).to_contain_text("first")
         await expect(visit.page.locator("#task-t0")).to_contain_text("more")
         assert abs(await settled(visit.page, "#title-t2") - before) <= 2
+
+
+async def test_pictures_that_stay_the_same_stay_when_what_holds_them_grows(
+    house: House, served: Served, browser: Browser
+) -> None:
+    await house.apply(ended("t0"), item("t1", position=1, state=ItemState.RUNNING))
+    await house.store("r1", "t0", b"tall.png", png(40, 600))
+    await house.store("r1", "t0", b"", b"![](tall.png)\n\nfirst", Place.RUN_SUMMARY, kind=Kind.MARKDOWN)
+
+    async with looking_at(browser, served, "/ui/runs/r1") as visit:
+        picture = visit.page.locator("#summary img")
+        await expect(picture).to_have_js_property("naturalHeight", 600)
+        await picture.evaluate("picture => { picture.wasHere = true }")
+        await house.store("r1", "t1", b"", b"second", Place.RUN_SUMMARY, kind=Kind.MARKDOWN)
+        await expect(visit.page.locator("#summary")).to_contain_text("second")
+        await expect(picture).to_have_js_property("wasHere", True)  # noqa: FBT003  its value
 
 
 async def settled(page: Page, selector: str) -> float:

@@ -88,6 +88,7 @@ function replace(old, next) {
     if (twin && showsTheSame(kept, twin)) twin.replaceWith(kept);
     else if (twin && kept.dataset.place) twin.dataset.place = kept.dataset.place;
   }
+  keepPictures(old, fresh);
   old.replaceWith(fresh);
   started(fresh);
   for (const [id, top, isAtEnd] of scrolled) {
@@ -95,6 +96,15 @@ function replace(old, next) {
     if (pre) pre.scrollTop = isAtEnd ? pre.scrollHeight : top;
   }
   back();
+}
+
+// A picture that is still the same is there already, and as tall as it was: a new one would have no height until it came.
+function keepPictures(old, fresh) {
+  const shown = [...old.querySelectorAll("img")];
+  for (const picture of fresh.querySelectorAll("img")) {
+    const place = shown.findIndex((known) => known.isEqualNode(picture));
+    if (place >= 0) picture.replaceWith(shown.splice(place, 1)[0]);
+  }
 }
 
 // Where the focus is: the link to the same place, else which of the like elements beneath the nearest id.
