@@ -65,7 +65,7 @@ async def test_pictures_that_stay_the_same_stay_when_what_holds_them_grows(
         await picture.evaluate("picture => { picture.wasHere = true }")
         await house.store("r1", "t1", b"", b"second", Place.RUN_SUMMARY, kind=Kind.MARKDOWN)
         await expect(visit.page.locator("#summary")).to_contain_text("second")
-        await expect(picture).to_have_js_property("wasHere", True)  # noqa: FBT003  its value
+        await expect(picture).to_have_js_property("wasHere", True)
 
 
 async def settled(page: Page, selector: str) -> float:
