@@ -151,10 +151,16 @@ def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
             _require(f"{lacking}; {error}")
 
 
+@pytest.fixture(scope="session")
+def database_template() -> str:
+    """What the database of a test is copied from; rooms whose tests all need a schema have one with it."""
+    return "template1"
+
+
 @pytest.fixture
-def database_uri(databases: Databases, shared_daemons: list[Daemon]) -> Iterator[str]:
+def database_uri(databases: Databases, database_template: str, shared_daemons: list[Daemon]) -> Iterator[str]:
     """An empty database of this test alone."""
-    uri = databases.create()
+    uri = databases.create(database_template)
     yield uri
     _mend(shared_daemons)
     databases.drop(uri)

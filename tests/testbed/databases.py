@@ -1,9 +1,16 @@
 """Databases of one PostgreSQL server, made and dropped in milliseconds."""
 
+import asyncio
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import conninfo, sql
+
+from scripthut_common import migrating
+from scripthut_common.database import Database
+from scripthut_common.migrating import Migrations
 
 
 class Databases:
@@ -25,12 +32,32 @@ class Databases:
 
     def drop(self, uri: str) -> None:
         """Remove a database, cutting its connections."""
-        name = str(conninfo.conninfo_to_dict(uri)["dbname"])
-        self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        name = sql.Identifier(name_of(uri))
+        self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     def _administer(self, statement: sql.Composed) -> None:
         with psycopg.connect(self._uri, autocommit=True) as connection:
             connection.execute(statement)
+
+
+@contextmanager
+def migrated(databases: Databases, migrations: Migrations) -> Iterator[str]:
+    """A database with a service's schema, for as long as the block lasts; gives its URI."""
+    uri = databases.create()
+    asyncio.run(_migrate(uri, migrations))
+    yield uri
+    databases.drop(uri)
+
+
+def name_of(uri: str) -> str:
+    """The name of a database."""
+    return str(conninfo.conninfo_to_dict(uri)["dbname"])
+
+
+async def _migrate(uri: str, migrations: Migrations) -> None:
+    database = Database(uri)
+    await migrating.upgrade(database, migrations)
+    await database.close()
 
 
 def _replace_database(uri: str, name: str) -> str:

@@ -1,11 +1,10 @@
 """Scenes for every test of the collector."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from scripthut_common import migrating
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.shell.local import LocalShell
@@ -14,14 +13,21 @@ from scripthut_outputs.migrations import MIGRATIONS
 from tests.integration.collector.scene import CLUSTER, Scene
 from tests.integration.collector.shells import Clock, Interrupted
 from tests.testbed.accounts import ALICE
+from tests.testbed.databases import Databases, migrated, name_of
 from tests.testbed.sshd import Sshd
+
+
+@pytest.fixture(scope="session")
+def database_template(databases: Databases) -> Iterator[str]:
+    """Migrated once for all."""
+    with migrated(databases, MIGRATIONS) as uri:
+        yield name_of(uri)
 
 
 @pytest.fixture
 async def database(database_uri: str) -> AsyncIterator[Database]:
     """An empty catalog."""
     database = Database(database_uri)
-    await migrating.upgrade(database, MIGRATIONS)
     yield database
     await database.close()
 

@@ -1,28 +1,24 @@
 """The outputs service's application on a real database, with what its tests fill it with."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from scripthut_common import migrating
 from scripthut_common.database import Database
 from scripthut_outputs.migrations import MIGRATIONS
 from scripthut_outputs.tables import METADATA
 from tests.integration.outputs.house import House
 from tests.integration.outputs.serving_pages import Served, serving
-from tests.testbed.databases import Databases
+from tests.testbed.databases import Databases, migrated
 
 
 @pytest.fixture(scope="session")
 def migrated_uri(databases: Databases) -> Iterator[str]:
     """One database with our schema; tests empty it rather than make it anew."""
-    uri = databases.create()
-    asyncio.run(_migrate(uri))
-    yield uri
-    databases.drop(uri)
+    with migrated(databases, MIGRATIONS) as uri:
+        yield uri
 
 
 @pytest.fixture
@@ -50,9 +46,3 @@ async def served(house: House) -> AsyncIterator[Served]:
     """The whole application on a port."""
     async with serving(house) as found:
         yield found
-
-
-async def _migrate(uri: str) -> None:
-    database = Database(uri)
-    await migrating.upgrade(database, MIGRATIONS)
-    await database.close()

@@ -7,21 +7,28 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripthut_common import migrating
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_poller.migrations import MIGRATIONS
 from tests.integration.poller.bench import Bench
 from tests.integration.poller.slurm_bed import Bed, slurm_bed
 from tests.integration.poller.trying_out import TryingOut
+from tests.testbed.databases import Databases, migrated, name_of
 from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 
 
+@pytest.fixture(scope="session")
+def database_template(databases: Databases) -> Iterator[str]:
+    """Migrated once for all."""
+    with migrated(databases, MIGRATIONS) as uri:
+        yield name_of(uri)
+
+
 @pytest.fixture
 async def database(database_uri: str) -> AsyncIterator[Database]:
+    """An empty watchlist."""
     database = Database(database_uri)
-    await migrating.upgrade(database, MIGRATIONS)
     yield database
     await database.close()
 
