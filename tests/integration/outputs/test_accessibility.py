@@ -113,8 +113,11 @@ async def look(exhibition: Exhibition, page: Page, exhibit: Exhibit) -> None:
     if exhibit.pressed:
         await page.locator(exhibit.pressed).first.click()
         await page.locator("dialog[open]").wait_for()
-    if await page.locator("iframe.pdf").count():
+    framed = page.locator("iframe.pdf")
+    if await framed.count():
+        await framed.scroll_into_view_if_needed()
         await _viewer_stands(page)
+        await page.evaluate("scrollTo(0, 0)")
 
 
 async def _viewer_stands(page: Page) -> None:

@@ -31,7 +31,7 @@ def show(content: bytes, asked: Asked) -> str:
     if asked.is_fragment:
         return note("A PDF is shown on its own page.") + offer
     title = safe(asked.path.rpartition(b"/")[2].decode("utf-8", "replace"))
-    frame = f'<iframe class="pdf" src="{address}?framed=1" title="{title}"></iframe>'
+    frame = f'<iframe class="pdf" src="{address}?framed=1" title="{title}" loading="lazy"></iframe>'
     if asked.is_whole and is_quiet(content):
         return offer + frame
     why = note(
