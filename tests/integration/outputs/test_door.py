@@ -134,7 +134,7 @@ async def test_metrics_are_for_admins(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example.org", "localhost.evil.org", "127.0.0.1.evil.org:8080", "", "LOCALHOST@evil"]
+    "host", ["evil.example.org", "localhost.evil.org", "127.0.0.1.evil.org:8080", "", "[::1].evil.org"]
 )
 async def test_a_name_rebound_to_our_address_gets_nothing(house: House, host: str) -> None:
     answer = await house.get("/runs", host=host)
