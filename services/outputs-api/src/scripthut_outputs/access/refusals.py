@@ -29,6 +29,10 @@ class Refusals:
         self._written = Buckets(_WRITTEN_EACH, _WRITTEN_ALL)
         self._unwritten = 0
 
+    def __len__(self) -> int:
+        """How many addresses are remembered."""
+        return max(len(self._tried), len(self._written))
+
     def wait_s(self, address: str, now: float) -> int:
         """How long an address should wait before it tries again, in whole seconds; 0 when it need not."""
         return math.ceil(self._tried.wait_s(address, now))

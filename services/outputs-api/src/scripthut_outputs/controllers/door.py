@@ -89,9 +89,8 @@ class Door:
 
     def _check_address(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """Refuse a name that is not ours, and an address that holds a token."""
-        named = headers.get(b"host", b"")
-        require_no_token(named, scope["raw_path"], scope["query_string"])
-        host = named.decode("latin-1")
+        require_no_token(headers, scope["query_string"])
+        host = headers.get(b"host", b"").decode("latin-1")
         if not is_allowed_host(host, self._rules.allowed_hosts):
             raise WrongHost(
                 detail=f"{host[:200]!r} is not a name of this service; its setting `allowed_hosts` has them"
