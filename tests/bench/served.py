@@ -63,7 +63,7 @@ async def main(arguments: Sequence[str]) -> None:
     files = Files(house.reading, house.blobs, guard)
     archives = Archives(house.reading, house.blobs, guard, house.parts.archive_limits)
     live = Live(house.hub, guard, house.parts.stream_limits)
-    door = Door(Lanes(litestar, files, archives, live), house.parts.access.callers, rules)
+    door = Door(Lanes(litestar, files, archives, live), house.parts.access, rules)
     print(READY, flush=True)
     async with asyncio.TaskGroup() as group:
         group.create_task(Listener(database, house.cache, house.hub).step())

@@ -22,7 +22,8 @@ class Api(Server):
         url: where it listens.
     """
 
-    def __init__(self, database_url: str, **settings: object) -> None:
+    def __init__(self, database_url: str, *, logs: str = "auto", **settings: object) -> None:
+        self._logs = {"SCRIPTHUT_LOG_FORMAT": logs, "SCRIPTHUT_LOG_LEVEL": "info" if logs == "auto" else "debug"}
         self._given = {"database_url": database_url} | settings
         self.port = reserve_port()
         self.url = f"http://{HOST}:{self.port}"
@@ -55,7 +56,8 @@ class Api(Server):
             self._workspace,
             name="api",
             is_ready=self._answers,
-            environment={f"SCRIPTHUT_OUTPUTS_{name.upper()}": str(value) for name, value in settings.items()},
+            environment=self._logs
+            | {f"SCRIPTHUT_OUTPUTS_{name.upper()}": str(value) for name, value in settings.items()},
         ).start()
 
     def _answers(self) -> bool:

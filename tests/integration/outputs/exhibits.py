@@ -14,7 +14,7 @@ from sqlalchemy import insert, update
 from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.catalog.changes import touch
 from scripthut_outputs.ledger import FileState, Kind, OutputsState, Place
-from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
+from scripthut_outputs.tables import ACCESS_TOKENS, COLLECTIONS, ITEMS, RUNS
 from tests.integration.outputs import flows, shelf
 from tests.integration.outputs.house import House, ended, item
 
@@ -64,6 +64,7 @@ PAGES = (
     _page("task-of-odd-names", "/ui/runs/odd/tasks/odd"),
     _page("log", "/ui/runs/unstable/tasks/re-3200/stderr"),
     _page("no-such-page", "/ui/runs/nowhere"),
+    _page("tokens", "/ui/tokens"),
     _page("runs-chosen", "/ui/?q=wake&state=running"),
     _page("runs-none", "/ui/?q=nothing+is+called+this"),
     _page("run-chosen", "/ui/runs/many?q=seed-00&state=failed&sort=longest"),
@@ -99,6 +100,7 @@ async def fill(house: House) -> None:
     await _odd(house)
     await _states(house)
     await _empty(house)
+    await _tokens(house)
     await flows.over(house, NOW - timedelta(hours=20))
     await flows.failed(house, NOW - timedelta(hours=3))
     await shelf.fill(house, NOW - timedelta(hours=4))
@@ -121,6 +123,27 @@ async def _stale(house: House) -> None:
     )  # fmt: skip
     error = "connect to host eiger.example.org port 22: No route to host"
     await house.observe("unreachable", cluster="eiger", error=error, last_good_round_at=NOW - timedelta(minutes=47))
+
+
+async def _tokens(house: House) -> None:
+    """Tokens of ada's that are good, never used, expired and revoked; one with as long a name as there may be."""
+    scopes = ("read", "collect", "submit", "admin")
+    rows = [
+        ("nightly plots on daint", ("read",), -2, 28, None, -1),
+        ("the group's dashboard", ("read", "collect"), -4, 86, None, None),
+        (LONG[:100], scopes, -40, -10, None, -11),
+        ("תוצאות של notebook, on my laptop", ("read", "submit"), -9, 21, -3, -3),
+    ]
+
+    def days(count: int | None) -> datetime | None:
+        return None if count is None else datetime.now(UTC) + timedelta(days=count)
+
+    async with house.database.transaction() as connection:
+        for number, (label, good_for, made, ends, revoked, used) in enumerate(rows):
+            token = {"token_id": f"{number:016x}", "token_sha256": bytes([number] * 32), "owner": "ada"}
+            dates = {"created_at": days(made), "expires_at": days(ends), "revoked_at": days(revoked)}
+            said = {"label": label, "scopes": [*good_for], "used_at": days(used)}
+            await connection.execute(insert(ACCESS_TOKENS).values(**token, **dates, **said))
 
 
 async def _many(house: House) -> None:

@@ -4,27 +4,15 @@ import re
 
 import httpx
 import pytest
-from litestar.handlers import HTTPRouteHandler
-from litestar.routes import HTTPRoute
 
-from scripthut_outputs import app
 from scripthut_outputs.access import Action
 from scripthut_outputs.controllers import files
 from scripthut_outputs.controllers.routing import Guard, action_of
 from tests.integration.outputs.house import ORIGIN, TOKENS, House, document, ended, item
+from tests.integration.outputs.walking import routes
 
 ENTRANCES = {"/", "/login", "/logout", "/health/live", "/health/ready", "/ui/static/{version}/{name}"}
 OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN}
-
-
-def routes(house: House) -> list[tuple[str, HTTPRouteHandler]]:
-    litestar = app.build_litestar(house.parts, Guard(house.reading))
-    return [
-        (route.path_format, handler)
-        for route in litestar.routes
-        if isinstance(route, HTTPRoute)
-        for handler in route.route_handlers
-    ]
 
 
 async def test_every_route_says_what_it_does_and_asks_the_guard(house: House) -> None:
@@ -69,7 +57,7 @@ async def test_strangers_get_no_answer_from_any_route(house: House) -> None:
         assert (await client.get("/runs/r1/tasks/t0/outputs/file/a.txt")).status_code == 401
 
 
-@pytest.mark.parametrize("authorization", ["Bearer wrong", "Bearer ", "Basic YTpi", "Bearer token-of-ada-0123456788"])
+@pytest.mark.parametrize("authorization", ["Bearer wrong", "Bearer ", "Digest a=b", "Bearer token-of-ada-0123456788"])
 async def test_a_wrong_token_is_told_so(house: House, authorization: str) -> None:
     answer = await house.get("/runs", actor=None, authorization=authorization)
 
@@ -134,7 +122,7 @@ async def test_metrics_are_for_admins(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example.org", "localhost.evil.org", "127.0.0.1.evil.org:8080", "", "LOCALHOST@evil"]
+    "host", ["evil.example.org", "localhost.evil.org", "127.0.0.1.evil.org:8080", "", "[::1].evil.org"]
 )
 async def test_a_name_rebound_to_our_address_gets_nothing(house: House, host: str) -> None:
     answer = await house.get("/runs", host=host)

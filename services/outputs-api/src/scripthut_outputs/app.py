@@ -6,7 +6,7 @@ from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from scripthut_outputs.controllers import clusters, login, operations, problems, schema
+from scripthut_outputs.controllers import bodies, clusters, login, operations, problems, schema
 from scripthut_outputs.controllers.archives import Archived, Archives
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
@@ -19,8 +19,7 @@ from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import Guard
 from scripthut_outputs.controllers.runs import Runs
 from scripthut_outputs.controllers.summaries import Summaries
-
-_MAX_BODY_BYTES = 64 * 1024
+from scripthut_outputs.controllers.tokens import AccessTokens
 
 
 def build(parts: Parts, rules: Rules) -> ASGIApp:
@@ -33,14 +32,14 @@ def build(parts: Parts, rules: Rules) -> ASGIApp:
         Archives(parts.reading, parts.blobs, guard, parts.archive_limits),
         Live(parts.hub, guard, parts.stream_limits),
     )
-    return Door(lanes, parts.access.callers, rules)
+    return Door(lanes, parts.access, rules)
 
 
 def build_litestar(parts: Parts, guard: Guard) -> Litestar:
     """Make the routes; every one asks the guard."""
     return Litestar(
         [
-            *(Runs, Streamed, Details, Outputs, Archived, Summaries),
+            *(Runs, Streamed, Details, Outputs, Archived, Summaries, AccessTokens),
             *(login.enter, login.log_in, login.log_out, login.home),
             *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,
@@ -48,7 +47,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
         guards=[guard],
         dependencies={"parts": Provide(lambda: parts, use_cache=True, sync_to_thread=False)},
         exception_handlers={Exception: _respond},
-        request_max_body_size=_MAX_BODY_BYTES,
+        request_max_body_size=bodies.MAX_BYTES,
         openapi_config=schema.config(),
         logging_config=None,
     )

@@ -56,7 +56,7 @@ class DoorSettings(DatabaseSettings, frozen=True, kw_only=True):
 
     `tokens_file` is made at the first start; beside it lies the key that signs sessions. `public_url` is where people
     reach us, if not at the address we listen on. `access_file` says who is an admin, which groups there are and how
-    people log in; without one, the tokens file alone does.
+    people log in; without one, the tokens file alone does. `token_max_days`: so long a personal token is good at most.
     """
 
     tokens_file: str
@@ -66,6 +66,7 @@ class DoorSettings(DatabaseSettings, frozen=True, kw_only=True):
     public_url: str | None = None
     session_days: Annotated[float, msgspec.Meta(gt=0)] = 7.0
     login_code_minutes: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    token_max_days: Annotated[float, msgspec.Meta(gt=0, le=366)] = 90.0
 
     @property
     def url(self) -> str:

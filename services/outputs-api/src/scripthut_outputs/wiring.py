@@ -294,7 +294,9 @@ class _Plan:
             previewer=previewer,
             clusters=frozenset(self._clusters),
             login_codes=LoginCodes(self._database),
-            access=open_access(self._database, cache, tokens, sessions, policy.now),
+            access=open_access(
+                self._database, cache, tokens, sessions, policy.now, token_max_days=settings.token_max_days
+            ),
             audit=Audit(self._database),
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),

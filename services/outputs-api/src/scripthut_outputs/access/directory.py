@@ -36,9 +36,12 @@ class Directory:
         """
         listed = self._tokens.actor_named(name)
         identity = await self._identities.find(name)
-        if identity is None and listed is None:
-            return None
         if identity is not None and (identity.is_disabled or identity.has_ended(begun_at)):
+            return None
+        if identity is not None and identity.issuer is None:
+            # A row of somebody whom the tokens file alone knows, or knew: it vouches for nobody.
+            identity = None
+        if identity is None and listed is None:
             return None
         policy = self._policy()
         is_admin = (

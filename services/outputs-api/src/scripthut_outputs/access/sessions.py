@@ -1,7 +1,11 @@
 """Sessions of browsers: a signed cookie that names an actor for some days."""
 
 import hashlib
+import hmac
+import time
+from typing import Any
 
+import msgspec
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from . import Actor
@@ -9,6 +13,14 @@ from .callers import Presented
 from .directory import Directory
 
 _REMEMBERED = 1024
+
+
+class _Session(msgspec.Struct, frozen=True):
+    """Whose it is, since when and until when, in epoch seconds."""
+
+    name: str
+    begun_at: float
+    until: float
 
 
 class Sessions:
@@ -21,14 +33,17 @@ class Sessions:
     """
 
     def __init__(self, key: bytes, *, days: float, is_secure: bool) -> None:
+        self._key = key
         self._signer = URLSafeTimedSerializer(
             key, salt="scripthut-session", signer_kwargs={"digest_method": hashlib.sha256}
         )
         self._max_age_s = int(days * 86400)
         self._is_secure = is_secure
-        self._remembered: dict[bytes, tuple[str, float]] = {}
-        # Cookies know no ports: a name of its own keeps two installations on one host apart.
-        self.cookie_name = f"scripthut_{hashlib.sha256(b'cookie name ' + key).hexdigest()[:8]}"
+        self._remembered: dict[bytes, _Session] = {}
+        # Cookies know no ports: a name of its own keeps two installations on one host apart. No other host of our
+        # domain can set a cookie whose name begins with `__Host-`, and browsers keep such a one from plain http.
+        own = hashlib.sha256(b"cookie name " + key).hexdigest()[:8]
+        self.cookie_name = f"__Host-scripthut_{own}" if is_secure else f"scripthut_{own}"
         self._prefix = f"{self.cookie_name}=".encode()
 
     def cookie(self, actor: str) -> str:
@@ -36,7 +51,8 @@ class Sessions:
 
         Lax, not Strict: a login link opened from a mail or a terminal must arrive logged in.
         """
-        return self._header(str(self._signer.dumps(actor)), self._max_age_s)
+        # The signer's own time has whole seconds: a session begun right after all were ended would be one of them.
+        return self._header(str(self._signer.dumps([actor, time.time()])), self._max_age_s)
 
     @property
     def removal(self) -> str:
@@ -53,13 +69,13 @@ class Sessions:
         known = self._remembered.get(cookie)
         if known is None:
             try:
-                name, made_at = self._signer.loads(cookie, max_age=self._max_age_s, return_timestamp=True)
-            except BadSignature:
+                known = self._session(self._signer.loads(cookie, max_age=self._max_age_s))
+            except (BadSignature, msgspec.ValidationError):
                 return None
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
-            known = self._remembered[cookie] = (str(name), made_at.timestamp() + self._max_age_s)
-        return (known[0], known[1] - self._max_age_s) if now < known[1] else None
+            self._remembered[cookie] = known
+        return (known.name, known.begun_at) if now < known.until else None
 
     def cookie_in(self, cookies: bytes | None) -> bytes | None:
         """The value of our cookie in a `Cookie` header."""
@@ -67,6 +83,14 @@ class Sessions:
             return None
         values = (one.strip() for one in cookies.split(b";"))
         return next((one[len(self._prefix) :] for one in values if one.startswith(self._prefix)), None)
+
+    def key_for(self, purpose: bytes) -> bytes:
+        """A key for something else, which says nothing of ours."""
+        return hmac.digest(self._key, b"scripthut " + purpose, "sha256")
+
+    def _session(self, said: Any) -> _Session:
+        name, begun_at = msgspec.convert(said, tuple[str, float])
+        return _Session(name, begun_at, begun_at + self._max_age_s)
 
     def _header(self, value: str, max_age_s: int) -> str:
         secure = "; Secure" if self._is_secure else ""

@@ -76,6 +76,10 @@ class Api:
         """Send JSON and give the answer's; raises as `get` does."""
         return await self._ask("POST", path, content=body, headers={"content-type": "application/json", **headers})
 
+    async def delete(self, path: str) -> Any:
+        """Have something ended, and give what is said of it; raises as `get` does."""
+        return await self._ask("DELETE", path)
+
     @asynccontextmanager
     async def stream(
         self, path: str, headers: Mapping[str, str], *, timeout_s: float = 60.0
@@ -116,7 +120,7 @@ class Api:
         """What the service said, or a proxy in its place."""
         status, url = answer.status_code, self.where.url
         if status == HTTPStatus.UNAUTHORIZED:
-            return NotAuthenticated(self._no_token())
+            return NotAuthenticated(self._no_token(body))
         if answer.is_redirect:
             to = text.line(answer.headers.get("location", "nowhere"))
             return PermanentError(f"{url} sends us to {to}; if that is the service, name it with --url")
@@ -130,14 +134,25 @@ class Api:
                 errors.Problem(field=text.name(one.field), message=text.line(one.message)) for one in problem.errors
             ]
             return InvalidInput(f"{url} refuses this: {said}", faults)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            wait = text.line(answer.headers.get("retry-after", ""))[:20]
+            return TransientError(f"{url}: {said}" + (f"; try again in {wait} s" if wait else ""))
         kind = _KINDS.get(status, TransientError if status >= 500 else PermanentError)
         return kind(f"{url}: {said}")
 
-    def _no_token(self) -> str:
+    def _no_token(self, body: bytes) -> str:
+        """Why nobody is let in: without a token, in our words; with one, in the service's."""
         where = self.where
         if where.token is None:
             return f"{where.url} wants a token: set SCRIPTHUT_TOKEN, or name a file that holds one with --token-file"
-        return f"{where.url} does not know the token from {where.token_source}: is it of another service, or withdrawn?"
+        try:
+            said = f" ({text.line(msgspec.json.decode(body, type=Problem).detail)})"
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            said = ""
+        return (
+            f"{where.url} does not know the token from {where.token_source}{said}: is it of another service, or"
+            " withdrawn?"
+        )
 
     def _foreign(self, answer: httpx.Response) -> TransientError:
         kind = text.line(answer.headers.get("content-type", "no type"))[:80]

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from scripthut_outputs.client.exits import EPILOG
 
-COMMANDS = frozenset({"runs", "show", "watch", "get", "open", "submit", "cancel", "preview"})
+COMMANDS = frozenset({"runs", "show", "watch", "get", "open", "submit", "cancel", "tokens", "preview"})
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  it has no other name
 _WHERE = """the service and who you are:
   SCRIPTHUT_URL         its address, without --url; without both http://127.0.0.1:8470
@@ -19,7 +19,7 @@ _WHERE = """the service and who you are:
 
 def add_commands(commands: _Commands) -> None:
     """Add them to a program's commands."""
-    for add in (_runs, _show, _watch, _get, _open, _submit, _cancel, _preview):
+    for add in (_runs, _show, _watch, _get, _open, _submit, _cancel, _tokens, _preview):
         add(commands)
 
 
@@ -104,6 +104,26 @@ def _cancel(commands: _Commands) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
+def _tokens(commands: _Commands) -> None:
+    parser = commands.add_parser("tokens", help="list, make or revoke your personal tokens")
+    acts = parser.add_subparsers(dest="act", required=True, metavar="list|create|revoke")
+    listing = _asker(acts, "list", "list your tokens, newest first; what makes them tokens is nowhere kept")
+    listing.add_argument("--owner", metavar="NAME", help="whose; for admins")
+    creating = _asker(acts, "create", "make a token, and print it: it is shown once")
+    creating.add_argument("label", metavar="LABEL", help="what it is for")
+    creating.add_argument(
+        "--scope",
+        dest="scopes",
+        action="append",
+        required=True,
+        choices=("read", "collect", "submit", "admin"),
+        help="what it is good for; several times for more",
+    )
+    creating.add_argument("--days", type=_days, metavar="N", help="until it expires; without it, what is usual there")
+    revoking = _asker(acts, "revoke", "end a token at once")
+    revoking.add_argument("token_id", metavar="ID", help="as `tokens list` shows it")
+
+
 def _preview(commands: _Commands) -> None:
     parser = _command(
         commands,
@@ -136,6 +156,10 @@ def _count(said: str) -> int:
 
 def _seconds(said: str) -> float:
     return _number(float, said, 0.1, 3600)
+
+
+def _days(said: str) -> float:
+    return _number(float, said, 0.01, 366)
 
 
 def _number(kind: Callable[[str], float], said: str, least: float, most: float) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripthut_common import text
 from scripthut_common.errors import Error, InvalidInput, SettingsError
-from scripthut_outputs.client import cancelling, exits, opening, runs, showing, submitting, watching, where
+from scripthut_outputs.client import cancelling, exits, opening, runs, showing, submitting, tokens, watching, where
 from scripthut_outputs.client.api import Api
 from scripthut_outputs.client.exits import Exit
 from scripthut_outputs.client.getting import Wish, get
@@ -46,8 +46,9 @@ async def _ask(asked: argparse.Namespace, screen: Screen, found: where.Where) ->
         match asked.command:
             case "runs":
                 return await runs.runs(api, screen, _wanted(asked))
-            case "show":
-                return await _show(api, screen, asked)
+            case "show" | "tokens":
+                several = _show if asked.command == "show" else _tokens
+                return await several(api, screen, asked)
             case "watch":
                 return await watching.watch(api, screen, asked.run, watching.Pace(poll_s=asked.poll))
             case "get":
@@ -70,6 +71,17 @@ def _show(api: Api, screen: Screen, asked: argparse.Namespace) -> Coroutine[None
     if asked.log is None:
         return showing.task(api, screen, asked.run, asked.task)
     return showing.log(api, screen, asked.run, asked.task, showing.Log(name=asked.log, tail=asked.tail))
+
+
+def _tokens(api: Api, screen: Screen, asked: argparse.Namespace) -> Coroutine[None, None, Exit]:
+    match asked.act:
+        case "list":
+            return tokens.listed(api, screen, asked.owner)
+        case "create":
+            wanted = tokens.Wanted(label=asked.label, scopes=tuple(asked.scopes), days=asked.days)
+            return tokens.create(api, screen, wanted)
+        case _:
+            return tokens.revoke(api, screen, asked.token_id)
 
 
 def _wanted(asked: argparse.Namespace) -> runs.Wanted:

@@ -13,15 +13,20 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from scripthut_common.errors import NotAllowed, NotAuthenticated, TransientError
+from scripthut_common.errors import LimitExceeded, NotAllowed, NotAuthenticated, TransientError
 from scripthut_outputs.access import Actor
-from scripthut_outputs.access.callers import Callers, Presented
+from scripthut_outputs.access.callers import Presented
+from scripthut_outputs.access.opening import Access
 from scripthut_outputs.access.origins import is_allowed_host, is_own_origin
 
+from . import bodies
+from .addressed import require_no_token
 from .problems import send_problem
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ASKS_AGAIN = "scripthut.asks_again"
+# What a browser says of who made it send a request, where that was a page of ours or a person.
+_OWN_SITES = frozenset({b"same-origin", b"none"})
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE"),
     (
@@ -39,6 +44,12 @@ class WrongHost(HTTPException):
     status_code = 421
 
 
+class TooManyWrong(HTTPException):
+    """Too many wrong tokens came from where this one came from."""
+
+    status_code = 429
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Which names are ours, and which other pages may read us with a token."""
 
@@ -49,9 +60,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 class Door:
     """Lets requests in, or answers why not."""
 
-    def __init__(self, app: ASGIApp, callers: Callers, rules: Rules) -> None:
+    def __init__(self, app: ASGIApp, access: Access, rules: Rules) -> None:
         self._app = app
-        self._callers = callers
+        self._callers = access.callers
+        self._refusals = access.refusals
         self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,41 +73,66 @@ class Door:
             origin = headers.get(b"origin")
             if origin in self._rules.cors_origins:
                 send = _with_cors(send, origin)
-                if b"access-control-request-method" in headers and scope["method"] == "OPTIONS":
+            try:
+                self._check_address(scope, headers)
+                if origin in self._rules.cors_origins and _is_preflight(scope, headers):
                     await send({"type": "http.response.start", "status": 204, "headers": [*_PREFLIGHT]})
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
-            try:
-                await self._check(scope, headers)
-            except (HTTPException, NotAllowed, NotAuthenticated, TransientError) as error:
+                await self._check_caller(scope, headers)
+                if scope["method"] not in _SAFE_METHODS:
+                    receive = await bodies.taken(scope, headers, receive)
+            except (HTTPException, NotAllowed, NotAuthenticated, LimitExceeded, TransientError) as error:
                 await send_problem(send, error, scope["path"], is_head=scope["method"] == "HEAD")
                 return
         await self._app(scope, receive, send)
 
-    async def _check(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> None:
+    def _check_address(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse a name that is not ours, and an address that holds a token."""
+        require_no_token(headers, scope["query_string"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not is_allowed_host(host, self._rules.allowed_hosts):
             raise WrongHost(
                 detail=f"{host[:200]!r} is not a name of this service; its setting `allowed_hosts` has them"
             )
-        peer = scope.get("client")
-        address = peer[0] if peer else ""
-        scope["user"] = await self._actor(headers, address)
+
+    async def _check_caller(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
+        """Say who asks, and refuse what they did not ask for themselves."""
+        address = address_of(scope)
+        try:
+            scope["user"] = await self._actor(headers, address)
+        except NotAuthenticated as error:
+            waits_s = await self._refusals.note(address, time.time(), "bearer")
+            if waits_s:
+                detail = f"too many wrong tokens came from your address; of this one: {error}"
+                raise TooManyWrong(detail=detail, headers={"retry-after": str(waits_s)}) from error
+            raise
         cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, headers, address)
         if scope["method"] not in _SAFE_METHODS:
-            is_asked_by_page = bool(scope["user"]) and b"authorization" not in headers
-            self._check_origin(headers.get(b"origin"), host, needs_one=is_asked_by_page)
+            self._check_sender(headers, is_known=bool(scope["user"]))
 
-    def _check_origin(self, origin: bytes | None, host: str, *, needs_one: bool) -> None:
+    def _check_sender(self, headers: Mapping[bytes, bytes], *, is_known: bool) -> None:
         """Refuse what another site's page made a browser send; browsers add cookies unasked, tokens never."""
+        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        has_token = b"authorization" in headers
+        if has_token and origin in self._rules.cors_origins:
+            return
+        if site is not None and site not in _OWN_SITES:
+            raise NotAllowed("a page of another site may not do this")
         if origin is None:
-            if needs_one:
+            if is_known and not has_token:
                 raise NotAllowed("a request that changes something needs a token, or must come from our own page")
-        elif not is_own_origin(origin.decode("latin-1"), host) and origin not in self._rules.cors_origins:
+        elif not is_own_origin(origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")):
             raise NotAllowed("a page of another site may not do this")
 
     async def _actor(self, headers: Mapping[bytes, bytes], address: str) -> Actor | None:
         return await self._callers.find(Presented(headers=headers, address=address, now=time.time()))
+
+
+def address_of(scope: HTTPScope) -> str:
+    """Where a request came from: its peer; empty where there is none."""
+    peer = scope.get("client")
+    return peer[0] if peer else ""
 
 
 async def actor_now(scope: HTTPScope) -> Actor | None:
@@ -106,6 +143,11 @@ async def actor_now(scope: HTTPScope) -> Actor | None:
     """
     found: Actor | None = await cast("dict[str, Any]", scope)[_ASKS_AGAIN]()
     return found
+
+
+def _is_preflight(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> bool:
+    """Answer whether a browser asks what a page of another origin may send."""
+    return scope["method"] == "OPTIONS" and b"access-control-request-method" in headers
 
 
 def _with_cors(send: Send, origin: bytes) -> Send:

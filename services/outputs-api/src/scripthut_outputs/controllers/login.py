@@ -1,4 +1,4 @@
-"""Login for browsers: by a link that works once, or by pasting a token."""
+"""Login for browsers: by a link that works once, or by pasting a token of the tokens file."""
 
 import time
 from typing import Annotated, Any
@@ -11,19 +11,23 @@ from litestar.params import QueryParameter
 from scripthut_common.errors import NotAuthenticated
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.sessions import Sessions
+from scripthut_outputs.catalog.auditing import Act
 
+from .door import address_of
 from .pages import templating
 from .parts import Parts
 from .routing import asks
 
 HOME = "/ui/"
 _MAX_FORM_BYTES = 4096
+_FILE = "file"
 _Code = Annotated[str | None, QueryParameter(max_length=200)]
 _Next = Annotated[str, QueryParameter(name="next", max_length=2000)]
 
 
 @get("/login", opt=asks(Action.ENTER), include_in_schema=False)
 async def enter(
+    request: Request[Actor, Any, Any],
     parts: NamedDependency[Parts],
     code: _Code = None,
     then: _Next = HOME,
@@ -31,21 +35,41 @@ async def enter(
     """Use the code of a login link, or show the form."""
     if code is None:
         return _form(None, then)
+    address, now = address_of(request.scope), time.time()
+    # A code is asked of the database: while too many wrong ones come, none is.
+    waits_s = parts.access.refusals.wait_s(address, now)
+    if waits_s:
+        return _busy(waits_s, then)
     actor = await parts.login_codes.use(code)
     if actor is None:
-        return _form("This link was used already, or is too old. Ask for a new one, or paste your token.", then, 403)
+        waits_s = await parts.access.refusals.note(address, now, "code")
+        said = "This link was used already, or is too old. Ask for a new one, or paste your token."
+        return _busy(waits_s, then) if waits_s else _form(said, then, 403)
+    await parts.audit.did(Act(act="login", actor=actor, credential="code", address=address or None))
     return _welcome(parts.access.sessions, actor, then)
 
 
 @post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
 async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts]) -> Response[str]:
-    """Begin a session for the bearer of a token."""
+    """Begin a session for the bearer of a token.
+
+    A session may all that its owner may, for days: it begins with a line of the tokens file alone, never with a token
+    that is good for less, or that may be taken back in the meantime.
+    """
     form = parse_qs((await request.body()).decode("utf-8", "replace"))
     then = form.get("next", [HOME])[0]
+    address, now = address_of(request.scope), time.time()
     try:
-        actor = await parts.access.callers.bearer(form.get("token", [""])[0].strip().encode(), time.time())
-    except NotAuthenticated:
-        return _form("This token is not known here. Look whether all of it was copied.", then, 403)
+        actor = await parts.access.callers.bearer(form.get("token", [""])[0].strip().encode(), now)
+    except NotAuthenticated as error:
+        waits_s = await parts.access.refusals.note(address, now, "form")
+        said = str(error)
+        return _busy(waits_s, then) if waits_s else _form(f"{said[:1].upper()}{said[1:]}.", then, 403)
+    if actor.credential != _FILE:
+        return _form(
+            "This token is for programs. Sign in with the one that you have from whoever runs this.", then, 403
+        )
+    await parts.audit.did(Act(act="login", actor=actor.name, credential=actor.credential, address=address or None))
     return _welcome(parts.access.sessions, actor.name, then)
 
 
@@ -64,6 +88,13 @@ async def home() -> Response[str]:
 def _welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
     headers = {"location": _own_page(then), "set-cookie": sessions.cookie(actor), "cache-control": "no-store"}
     return Response("", status_code=303, headers=headers)
+
+
+def _busy(waits_s: int, then: str) -> Response[Any]:
+    said = f"Too many wrong tokens or links came from your address. A right token works at once, a link in {waits_s} s."
+    answer = _form(said, then, 429)
+    answer.headers["retry-after"] = str(waits_s)
+    return answer
 
 
 def _form(problem: str | None, then: str, status_code: int = 200) -> Response[Any]:

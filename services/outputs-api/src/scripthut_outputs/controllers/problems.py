@@ -142,7 +142,7 @@ def _detail_of(error: Exception, status: HTTPStatus) -> str:
 
 def _headers_of(error: Exception, problem: ProblemDocument) -> dict[str, str]:
     of_error = error.headers if isinstance(error, HTTPException) else None
-    return {**(of_error or {}), **_HEADERS.get(HTTPStatus(problem.status), {})}
+    return {**_HEADERS.get(HTTPStatus(problem.status), {}), **(of_error or {})}
 
 
 def noted(error: Exception, path: str) -> ProblemDocument:

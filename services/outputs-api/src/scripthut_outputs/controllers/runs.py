@@ -20,13 +20,13 @@ from scripthut_outputs.catalog.views import ClusterView
 
 from .answers import Cursor, Limit, encoded, kept
 from .asking import Cluster, Owner, RunOrder, State, Text, runs_asked
+from .bodies import MAX_IGNORED_BYTES
 from .parts import Parts
 from .routing import asks
 from .shapes import AskedJson, RunJson, RunListJson, RunWithItemsJson, item_json, run_json
 from .standing import UNKNOWN, is_stale
 
 _MAX_KEY_CHARACTERS = 255
-_MAX_IGNORED_BYTES = 4 * MAX_DOCUMENT_BYTES
 _IN_THE_LOOP_BYTES = 64 * 1024
 _IdempotencyKey = Annotated[str | None, HeaderParameter(name="idempotency-key")]
 
@@ -156,7 +156,7 @@ async def _read(request: Request[Actor, Any, Any]) -> bytes:
             size_bytes += len(piece)
             if size_bytes <= MAX_DOCUMENT_BYTES:
                 pieces.append(piece)
-            elif size_bytes > _MAX_IGNORED_BYTES:
+            elif size_bytes > MAX_IGNORED_BYTES:
                 break
     except InternalServerException as error:
         # Litestar's word for a sender that hung up; nothing of ours is at fault.

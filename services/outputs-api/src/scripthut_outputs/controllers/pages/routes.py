@@ -25,7 +25,7 @@ from scripthut_outputs.controllers.asking import (
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
 
-from . import acts, assets, file_routes, filters, gathering, giving, templating
+from . import acts, assets, file_routes, filters, gathering, giving, templating, tokens
 from .cards import run_card
 from .giving import PageRequest
 
@@ -142,6 +142,7 @@ ROUTER = Router(
     route_handlers=[
         *(static, runs, run, task, file_routes.file, file_routes.log),
         *(acts.cancel, acts.collect_run, acts.collect, acts.pin, acts.unpin),
+        *(tokens.index, tokens.create, tokens.revoke, tokens.end_sessions),
     ],
 )
 

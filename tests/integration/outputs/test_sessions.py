@@ -1,0 +1,105 @@
+"""Sessions in browsers: begun by those who may all, ended everywhere at once, and what is written of it."""
+
+import asyncio
+
+import pytest
+
+from tests.integration.outputs.house import ORIGIN, TOKENS, House
+
+
+def cookie(house: House, actor: str = "ada") -> str:
+    return house.sessions.cookie(actor).partition(";")[0]
+
+
+async def end(house: House, session: str) -> None:
+    async with house.client(None, cookie=session, origin=ORIGIN) as client:
+        answer = await client.post("/ui/sessions/end")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    assert "Max-Age=0" in answer.headers["set-cookie"]
+
+
+async def test_signing_out_everywhere_ends_every_session_and_no_token(house: House) -> None:
+    house.cache.begin()
+    here, there, bobs = cookie(house), cookie(house), cookie(house, "bob")
+    for session in (here, there, bobs):
+        assert (await house.get("/runs", None, cookie=session)).status_code == 200
+
+    await end(house, here)
+
+    statuses = [(await house.get("/runs", None, cookie=session)).status_code for session in (here, there, bobs)]
+    assert statuses == [401, 401, 200]
+    assert (await house.get("/runs", "ada")).status_code == 200
+
+
+async def test_who_signs_in_right_after_is_in(house: House) -> None:
+    await end(house, cookie(house))
+
+    assert (await house.get("/runs", None, cookie=cookie(house))).status_code == 200
+
+
+async def test_who_is_taken_from_the_tokens_file_is_out_even_after_that(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await end(house, cookie(house))
+    again = cookie(house)
+    monkeypatch.setattr("scripthut_outputs.access.watched._LOOK_AGAIN_S", 0.0)
+
+    house.tokens_file.write_text(f"bob user {TOKENS['bob']}\n")
+
+    assert (await house.get("/runs", None, cookie=again)).status_code == 401
+
+
+async def test_many_who_sign_out_at_once_all_are(house: House) -> None:
+    sessions = [cookie(house) for _ in range(5)]
+
+    async with asyncio.TaskGroup() as group:
+        for session in sessions[:2]:
+            group.create_task(end(house, session))
+
+    for session in sessions:
+        assert (await house.get("/runs", None, cookie=session)).status_code == 401
+
+
+async def test_a_personal_token_begins_no_session(house: House) -> None:
+    made = (await house.post("/tokens", {"label": "x", "scopes": ["read"]})).json()
+
+    async with house.client(None, origin=ORIGIN) as client:
+        answer = await client.post("/login", data={"token": made["token"]})
+
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+    assert "for programs" in answer.text
+
+
+async def test_a_token_that_ended_is_told_so_in_the_form(house: House) -> None:
+    made = (await house.post("/tokens", {"label": "x", "scopes": ["read"]})).json()
+    async with house.client("ada") as client:
+        await client.delete(f"/tokens/{made['token_id']}")
+
+    async with house.client(None, origin=ORIGIN) as client:
+        answer = await client.post("/login", data={"token": made["token"]})
+
+    assert answer.status_code == 403
+    assert "This token was revoked on" in answer.text
+
+
+async def test_who_comes_in_and_who_does_not_is_written(house: House) -> None:
+    code = await house.login_codes.issue("bob", minutes=5)
+    async with house.client(None, origin=ORIGIN) as client:
+        await client.post("/login", data={"token": "a-wrong-one"})
+        await client.post("/login", data={"token": TOKENS["ada"]})
+        await client.get("/login", params={"code": code})
+        await client.get("/login", params={"code": code})
+    await end(house, cookie(house))
+
+    acts = await house.rows("SELECT act, actor, credential, address, details FROM outputs.audit ORDER BY entry")
+
+    assert [(one.act, one.actor, one.credential, (one.details or {}).get("shown")) for one in acts] == [
+        ("login.refused", None, None, "form"),
+        ("login", "ada", "file", None),
+        ("login", "bob", "code", None),
+        ("login.refused", None, None, "code"),
+        ("sessions.ended", "ada", "session", None),
+    ]
+    assert {one.address for one in acts} == {"127.0.0.1"}
+    assert "a-wrong-one" not in str(acts)
