@@ -7,11 +7,13 @@ import msgspec
 from scripthut_common.database import Database
 from scripthut_outputs.catalog.changes import Cache
 from scripthut_outputs.catalog.identities import Identities
+from scripthut_outputs.catalog.shares import ShareLinks
 
-from .callers import Callers
+from .callers import BearerWay, Callers
 from .directory import Directory, Listed
 from .policy import Policy
 from .sessions import Cookies, Sessions
+from .shares import Shares
 from .tokens import Tokens
 
 
@@ -22,12 +24,14 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         policy: gives the access file as it is now.
         directory: everybody, by name.
         sessions: makes and reads the cookies of browsers.
+        shares: makes and reads share links.
         callers: finds out who asks.
     """
 
     policy: Callable[[], Policy]
     directory: Directory
     sessions: Sessions
+    shares: Shares
     callers: Callers
 
 
@@ -36,10 +40,12 @@ def open_access(
 ) -> Access:
     """Make every way in."""
     directory = Directory(tokens, Identities(database, cache), policy)
-    bearers = [Listed(tokens, directory)]
+    shares = Shares(ShareLinks(database, cache), directory, sessions.key, is_secure=sessions.is_secure)
+    bearers: list[BearerWay] = [Listed(tokens, directory), shares]
     return Access(
         policy=policy,
         directory=directory,
         sessions=sessions,
-        callers=Callers(bearers, [Cookies(sessions, directory)]),
+        shares=shares,
+        callers=Callers(bearers, [Cookies(sessions, directory)], shares),
     )

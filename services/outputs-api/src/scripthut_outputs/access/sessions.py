@@ -26,6 +26,8 @@ class Sessions:
         )
         self._max_age_s = int(days * 86400)
         self._is_secure = is_secure
+        self.key = key
+        self.is_secure = is_secure
         self._remembered: dict[bytes, tuple[str, float]] = {}
         # Cookies know no ports: a name of its own keeps two installations on one host apart.
         self.cookie_name = f"scripthut_{hashlib.sha256(b'cookie name ' + key).hexdigest()[:8]}"
