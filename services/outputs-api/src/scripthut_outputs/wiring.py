@@ -325,7 +325,7 @@ class _Plan:
         return Bounds(silent_after_s=settings.cluster_silent_after_s, unseen_after_s=settings.cluster_unseen_after_s)
 
     def _api_loops(self, served: App, cache: Cache, hub: Hub) -> list[Loop]:
-        intake = Intake(self._bus, Applying(self._intake_database))
+        intake = Intake(self._bus, Applying(self._intake_database, self._clusters))
         listener = Listener(self._database, cache, hub)
 
         async def answer() -> None:
