@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from tests.bench import (
+    authorised,
     bursting,
     collecting,
     following,
     large,
+    lists,
     pages,
     polling,
     recording,
@@ -24,6 +26,8 @@ from tests.bench.table import Row, render
 
 BENCHES: dict[str, Callable[[], Awaitable[list[Row]]]] = {
     "serving": serving.measure,
+    "authorised": authorised.measure,
+    "lists": lists.measure,
     "pages": pages.measure,
     "collecting": collecting.measure,
     "large": large.measure,

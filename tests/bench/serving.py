@@ -99,10 +99,11 @@ def _rate(url: str, core: int, more: list[str]) -> float:
 
 
 @contextmanager
-def ours(database_uri: str, folder: Path, core: int) -> Iterator[str]:
-    """Serve what `served` fills, on one core, at the URL given."""
+def ours(database_uri: str, folder: Path, core: int, *, has_open_door: bool = False) -> Iterator[str]:
+    """Serve what `served` fills, on one core, at the URL given; `has_open_door`: to everybody, asking nobody."""
     port = reserve_port()
     argv = [sys.executable, "-m", "tests.bench.served", database_uri, str(folder), str(port)]
+    argv += ["open"] * has_open_door
     with subprocess.Popen(["taskset", "-c", str(core), *argv], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

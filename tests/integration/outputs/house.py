@@ -27,8 +27,10 @@ from scripthut_outputs.catalog.auditing import Audit
 from scripthut_outputs.catalog.changes import Cache, touch
 from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
+from scripthut_outputs.catalog.opening import Opening
 from scripthut_outputs.catalog.pinning import Pins
 from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.catalog.shares import ShareLinks
 from scripthut_outputs.catalog.updates import Updates
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
@@ -73,6 +75,8 @@ class House:
             reading=self.reading,
             creating=self.creating,
             pins=Pins(database, self.cache),
+            opening=Opening(database, self.cache),
+            share_links=ShareLinks(database, self.cache),
             blobs=self.blobs,
             previewer=self.previewer,
             clusters=frozenset({"daint", "eiger"}),

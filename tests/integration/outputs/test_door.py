@@ -11,8 +11,16 @@ from scripthut_outputs.controllers.routing import Guard, action_of
 from tests.integration.outputs.house import ORIGIN, TOKENS, House, document, ended, item
 from tests.integration.outputs.walking import routes
 
-ENTRANCES = {"/", "/login", "/logout", "/health/live", "/health/ready", "/ui/static/{version}/{name}"}
-OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN}
+ENTRANCES = {
+    "/",
+    "/login",
+    "/logout",
+    "/health/live",
+    "/health/ready",
+    "/ui/static/{version}/{name}",
+    "/share/{signed}",
+}
+OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN, Action.SHARE_RUN}
 
 
 async def test_every_route_says_what_it_does_and_asks_the_guard(house: House) -> None:

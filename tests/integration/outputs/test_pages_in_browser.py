@@ -13,7 +13,7 @@ from tests.integration.outputs.house import House, ended, item
 from tests.integration.outputs.serving_pages import Served, signed_in
 from tests.testbed.browser import Browser, Visit
 
-FORMS = ".who, .again, .again-all, .pin, .cancel, .filters, .keys *"
+FORMS = ".who, .again, .again-all, .pin, .cancel, .filters, .sharing *, .keys *"
 HOSTILE_MARKDOWN = f"""
 # {HOSTILE}
 
@@ -114,7 +114,10 @@ async def test_hostile_names_and_documents_do_nothing(house: House, address: str
         for path in ("/ui/", "/ui/runs/r1", "/ui/runs/r1/tasks/t0", "/ui/runs/r1/tasks/t0/stderr", f"/ui/{HOSTILE}"):
             await page.goto(address + path)
             assert await page.locator("h1").count() == 1
-            assert await page.locator(f"iframe, svg[onload], form:not({FORMS}), input:not(.filters *)").count() == 0
+            assert (
+                await page.locator(f"iframe, svg[onload], form:not({FORMS}), input:not(.filters *, .sharing *)").count()
+                == 0
+            )
         await page.goto(f"{address}/ui/runs/r1")
         sections = page.locator("#summary .contribution")
         assert await sections.count() == 2

@@ -6,7 +6,7 @@ from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from scripthut_outputs.controllers import bodies, clusters, login, operations, problems, schema
+from scripthut_outputs.controllers import bodies, clusters, login, operations, problems, schema, shares
 from scripthut_outputs.controllers.archives import Archived, Archives
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
@@ -39,7 +39,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
     """Make the routes; every one asks the guard."""
     return Litestar(
         [
-            *(Runs, Streamed, Details, Outputs, Archived, Summaries, AccessTokens),
+            *(Runs, shares.SharesOfRuns, shares.opened, Streamed, Details, Outputs, Archived, Summaries, AccessTokens),
             *(login.enter, login.log_in, login.log_out, login.home),
             *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,
@@ -55,5 +55,5 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
 
 def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer an error: people get a page, programs a problem document."""
-    is_page = f"{request.url.path}/".startswith("/ui/")
+    is_page = f"{request.url.path}/".startswith(("/ui/", shares.SHARED))
     return errors.respond(request, error) if is_page else problems.respond(request, error)

@@ -54,14 +54,22 @@ RUNS = Table(
     Index(None, "owner", "created_at", "run_id"),
     Index(None, "state", "created_at", "run_id"),
 )
-Index(
-    "ix_runs_open",
-    RUNS.c.visibility,
-    RUNS.c.group,
-    RUNS.c.created_at,
-    RUNS.c.run_id,
-    postgresql_where=RUNS.c.visibility != literal_column("'private'"),
-)
+# One for each order of a list, for each way in which somebody may see a run; see `catalog/visible.py`.
+_STATE_FIRST = (RUNS.c.state, RUNS.c.created_at.desc(), RUNS.c.run_id.desc())
+_NAME_FIRST = (func.lower(RUNS.c.name), RUNS.c.run_id)
+_OLDEST_FIRST = (RUNS.c.created_at, RUNS.c.run_id)
+_IS_OF_GROUP = RUNS.c.visibility == literal_column("'group'")
+_IS_OF_ALL = RUNS.c.visibility == literal_column("'instance'")
+Index("ix_runs_of_owner_by_name", RUNS.c.owner, *_NAME_FIRST)
+Index("ix_runs_of_owner_by_state", RUNS.c.owner, *_STATE_FIRST)
+Index("ix_runs_of_group", RUNS.c.group, *_OLDEST_FIRST, postgresql_where=_IS_OF_GROUP)
+Index("ix_runs_of_group_by_name", RUNS.c.group, *_NAME_FIRST, postgresql_where=_IS_OF_GROUP)
+Index("ix_runs_of_group_by_state", RUNS.c.group, *_STATE_FIRST, postgresql_where=_IS_OF_GROUP)
+Index("ix_runs_of_group_by_cluster", RUNS.c.group, RUNS.c.cluster, *_OLDEST_FIRST, postgresql_where=_IS_OF_GROUP)
+Index("ix_runs_of_all", *_OLDEST_FIRST, postgresql_where=_IS_OF_ALL)
+Index("ix_runs_of_all_by_name", *_NAME_FIRST, postgresql_where=_IS_OF_ALL)
+Index("ix_runs_of_all_by_state", *_STATE_FIRST, postgresql_where=_IS_OF_ALL)
+Index("ix_runs_of_all_by_cluster", RUNS.c.cluster, *_OLDEST_FIRST, postgresql_where=_IS_OF_ALL)
 Index("ix_runs_lower_name_run_id", func.lower(RUNS.c.name), RUNS.c.run_id)
 
 ITEMS = Table(

@@ -38,8 +38,10 @@ from .catalog.collections import Collections
 from .catalog.creating import Creating
 from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
+from .catalog.opening import Opening
 from .catalog.pinning import Pins
 from .catalog.reading import Reading
+from .catalog.shares import ShareLinks
 from .catalog.updates import Updates
 from .catalog.watching import Watching
 from .collector import Collector, Pace
@@ -290,6 +292,8 @@ class _Plan:
             reading=reading,
             creating=Creating(self._database, cache),
             pins=Pins(self._database, cache),
+            opening=Opening(self._database, cache),
+            share_links=ShareLinks(self._database, cache),
             blobs=self._blobs,
             previewer=previewer,
             clusters=frozenset(self._clusters),
@@ -323,7 +327,7 @@ class _Plan:
         return Bounds(silent_after_s=settings.cluster_silent_after_s, unseen_after_s=settings.cluster_unseen_after_s)
 
     def _api_loops(self, served: App, cache: Cache, hub: Hub) -> list[Loop]:
-        intake = Intake(self._bus, Applying(self._intake_database))
+        intake = Intake(self._bus, Applying(self._intake_database, self._clusters))
         listener = Listener(self._database, cache, hub)
 
         async def answer() -> None:

@@ -48,6 +48,13 @@ class BearerWay(Protocol):
         """
 
 
+class Adding(Protocol):
+    """What a request shows besides who sent it."""
+
+    async def add(self, actor: Actor | None, presented: Presented) -> Actor | None:
+        """Give the same somebody with what they may more; a stranger may become a guest."""
+
+
 class Callers:
     """Finds out who asks.
 
@@ -56,11 +63,13 @@ class Callers:
     Args:
         bearers: the kinds of bearer tokens; the first that knows one decides.
         others: the other ways, in order.
+        adding: gives somebody, known or not, what the request shows besides.
     """
 
-    def __init__(self, bearers: Sequence[BearerWay], others: Sequence[Way]) -> None:
+    def __init__(self, bearers: Sequence[BearerWay], others: Sequence[Way], adding: Adding | None = None) -> None:
         self._bearers = bearers
         self._others = others
+        self._adding = adding
 
     async def find(self, presented: Presented) -> Actor | None:
         """Give who asks; `None` for somebody who does not say.
@@ -74,11 +83,12 @@ class Callers:
             if scheme.lower() != b"bearer":
                 raise NotAuthenticated("say who you are as Authorization: Bearer <token>")
             return await self.bearer(token.strip(), presented.now)
+        actor = None
         for way in self._others:
             actor = await way.find(presented)
             if actor is not None:
-                return actor
-        return None
+                break
+        return actor if self._adding is None else await self._adding.add(actor, presented)
 
     async def bearer(self, token: bytes, now: float) -> Actor:
         """Give whose a bearer token is.

@@ -1,6 +1,7 @@
 """Everybody who may come in, by name: of the tokens file, of an OpenID provider, of a proxy."""
 
 from collections.abc import Callable
+from operator import is_
 
 from scripthut_outputs.catalog.identities import Identities, Identity
 
@@ -8,9 +9,16 @@ from . import ALL_SCOPES, Actor, Role, Scope
 from .policy import Policy
 from .tokens import Tokens
 
+_REMEMBERED = 4096
+_Key = tuple[str, str, frozenset[Scope]]
+_Of = tuple[Actor | None, Identity | None, Policy]
+
 
 class Directory:
     """Makes actors of names.
+
+    Who was made is remembered together with what they were made of: other words of the files or of the catalog are
+    other objects.
 
     Args:
         tokens: the tokens file, whose word on a role goes first.
@@ -22,6 +30,7 @@ class Directory:
         self._tokens = tokens
         self._identities = identities
         self._policy = policy
+        self._remembered: dict[_Key, tuple[_Of, Actor]] = {}
 
     async def actor(
         self, name: str, *, credential: str, scopes: frozenset[Scope] = ALL_SCOPES, begun_at: float | None = None
@@ -43,19 +52,32 @@ class Directory:
             identity = None
         if identity is None and listed is None:
             return None
-        policy = self._policy()
-        is_admin = (
-            name in policy.admins
-            or (listed is not None and listed.role is Role.ADMIN)
-            or (identity is not None and identity.is_admin)
-        )
-        return Actor(
-            name=name,
-            role=Role.ADMIN if is_admin else Role.USER,
-            groups=_groups(policy, name, identity),
-            scopes=scopes,
-            credential=credential,
-        )
+        made_of = (listed, identity, self._policy())
+        key = (name, credential, scopes)
+        known = self._remembered.get(key)
+        if known is not None and all(map(is_, known[0], made_of)):
+            return known[1]
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        actor = _actor(name, made_of, scopes, credential)
+        self._remembered[key] = (made_of, actor)
+        return actor
+
+
+def _actor(name: str, made_of: _Of, scopes: frozenset[Scope], credential: str) -> Actor:
+    listed, identity, policy = made_of
+    is_admin = (
+        name in policy.admins
+        or (listed is not None and listed.role is Role.ADMIN)
+        or (identity is not None and identity.is_admin)
+    )
+    return Actor(
+        name=name,
+        role=Role.ADMIN if is_admin else Role.USER,
+        groups=_groups(policy, name, identity),
+        scopes=scopes,
+        credential=credential,
+    )
 
 
 def _groups(policy: Policy, name: str, identity: Identity | None) -> frozenset[str]:

@@ -10,6 +10,7 @@ from scripthut_outputs.catalog.auditing import Audit
 from scripthut_outputs.catalog.changes import Cache
 from scripthut_outputs.catalog.ending import SessionEnds
 from scripthut_outputs.catalog.identities import Identities
+from scripthut_outputs.catalog.shares import ShareLinks
 
 from .callers import BearerWay, Callers
 from .directory import Directory, Listed
@@ -18,6 +19,7 @@ from .policy import Policy
 from .refusals import Refusals
 from .seals import Seal
 from .sessions import Cookies, Sessions
+from .shares import Shares
 from .tokens import Tokens
 
 
@@ -31,6 +33,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         session_ends: ends the sessions of one person everywhere.
         personal: personal tokens.
         refusals: counts who showed something wrong.
+        shares: makes and reads share links.
         callers: finds out who asks.
     """
 
@@ -40,6 +43,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     session_ends: SessionEnds
     personal: Personal
     refusals: Refusals
+    shares: Shares
     callers: Callers
 
 
@@ -56,7 +60,9 @@ def open_access(
     directory = Directory(tokens, Identities(database, cache), policy)
     seal = Seal(sessions.key_for(b"personal tokens"))
     personal = Personal(AccessTokens(database, cache), directory, seal, max_days=token_max_days)
-    bearers: list[BearerWay] = [Listed(tokens, directory), personal]
+    links = ShareLinks(database, cache)
+    shares = Shares(links, directory, sessions.key_for(b"share links"), is_secure=sessions.is_secure)
+    bearers: list[BearerWay] = [Listed(tokens, directory), personal, shares]
     return Access(
         policy=policy,
         directory=directory,
@@ -64,5 +70,6 @@ def open_access(
         session_ends=SessionEnds(database, cache),
         personal=personal,
         refusals=Refusals(Audit(database)),
-        callers=Callers(bearers, [Cookies(sessions, directory)]),
+        shares=shares,
+        callers=Callers(bearers, [Cookies(sessions, directory)], shares),
     )

@@ -38,7 +38,7 @@ class Sessions:
             key, salt="scripthut-session", signer_kwargs={"digest_method": hashlib.sha256}
         )
         self._max_age_s = int(days * 86400)
-        self._is_secure = is_secure
+        self.is_secure = is_secure
         self._remembered: dict[bytes, _Session] = {}
         # Cookies know no ports: a name of its own keeps two installations on one host apart. No other host of our
         # domain can set a cookie whose name begins with `__Host-`, and browsers keep such a one from plain http.
@@ -93,7 +93,7 @@ class Sessions:
         return _Session(name, begun_at, begun_at + self._max_age_s)
 
     def _header(self, value: str, max_age_s: int) -> str:
-        secure = "; Secure" if self._is_secure else ""
+        secure = "; Secure" if self.is_secure else ""
         return f"{self.cookie_name}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}"
 
 

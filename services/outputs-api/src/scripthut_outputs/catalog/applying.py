@@ -22,9 +22,10 @@ from scripthut_common.events import (
 from scripthut_common.inbox import Inbox
 from scripthut_outputs.tables import INBOX, ITEMS, RUNS
 
-from . import clusters, run_states
+from . import clusters, owning, run_states
 from .changes import touch, touching, write_item
 from .collections import want
+from .owning import NO_CLUSTERS, Clusters
 
 _FRESH = -1
 _NEVER_STARTED = frozenset({Outcome.DEPENDENCY_FAILED, Outcome.SUBMISSION_FAILED})
@@ -32,7 +33,8 @@ _OF_THE_RUN = frozenset({"run_id", "run_name", "task_id", "cluster", "owner", "a
 _TOLD = tuple(name for name in ItemEvent.__struct_fields__ if name not in _OF_THE_RUN)
 # Built once: making a statement costs more than running it, and events come by the thousand.
 _OF_ITEM = (ITEMS.c.run_id == bindparam("_run"), ITEMS.c.task_id == bindparam("_task"))
-_RUN = select(RUNS.c.cluster, func.coalesce(RUNS.c.told_owner, RUNS.c.owner)).where(RUNS.c.run_id == bindparam("_run"))
+_TOLD_OWNER = func.coalesce(RUNS.c.told_owner, RUNS.c.owner).label("told_owner")
+_RUN = select(RUNS.c.cluster, RUNS.c.owner, RUNS.c.account, _TOLD_OWNER).where(RUNS.c.run_id == bindparam("_run"))
 _HOLD = (
     select(ITEMS.c.attempt, ITEMS.c.revision, ITEMS.c.sequence, ITEMS.c.state, ITEMS.c.outcome, ITEMS.c.extension)
     .where(*_OF_ITEM)
@@ -42,10 +44,16 @@ _WRITE = touching(update(ITEMS).values({name: bindparam(name) for name in _TOLD}
 
 
 class Applying:
-    """Takes events into the catalog."""
+    """Takes events into the catalog.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: the catalog.
+        clusters: by name; they say whose an account is.
+    """
+
+    def __init__(self, database: Database, clusters: Clusters = NO_CLUSTERS) -> None:
         self._database = database
+        self._clusters = clusters
         self._inbox = Inbox(INBOX)
 
     async def apply(self, event: CloudEvent) -> None:
@@ -59,13 +67,13 @@ class Applying:
         """
         async with self._database.transaction() as connection:
             if isinstance(event.data, ClusterObserved) or await self._inbox.take(connection, event.id):
-                await _apply(connection, event)
+                await _apply(connection, event, self._clusters)
 
 
-async def _apply(connection: AsyncConnection, event: CloudEvent) -> None:
+async def _apply(connection: AsyncConnection, event: CloudEvent, known: Clusters) -> None:
     match event.data:
         case ItemEvent() as item:
-            await _apply_item(connection, item)
+            await _apply_item(connection, item, known)
         case ClusterObserved() as observed:
             await clusters.apply(connection, event.time, observed)
         case RunCompleted(run_id=run_id) | RunExtended(run_id=run_id):
@@ -74,10 +82,10 @@ async def _apply(connection: AsyncConnection, event: CloudEvent) -> None:
             pass
 
 
-async def _apply_item(connection: AsyncConnection, item: ItemEvent) -> None:
+async def _apply_item(connection: AsyncConnection, item: ItemEvent, known: Clusters) -> None:
     layout.require_id(item.run_id, "run_id")
     layout.require_id(item.task_id, "task_id")
-    await _ensure_run(connection, item)
+    await _ensure_run(connection, item, known)
     held = await _hold_item(connection, item)
     if item.order <= (held.attempt, held.revision, held.sequence):
         return
@@ -92,17 +100,28 @@ async def _apply_item(connection: AsyncConnection, item: ItemEvent) -> None:
         await run_states.keep(connection, item.run_id)
 
 
-async def _ensure_run(connection: AsyncConnection, item: ItemEvent) -> None:
+async def _ensure_run(connection: AsyncConnection, item: ItemEvent, clusters: Clusters) -> None:
+    """Make the run of an item that nobody has heard of yet, or refuse an item that is not of its run.
+
+    Raises:
+        BadMessage: it contradicts what its run is.
+    """
     found = (await connection.execute(_RUN, {"_run": item.run_id})).one_or_none()
     if found is None:
         run = {"run_id": item.run_id, "name": item.run_name, "cluster": item.cluster, "account": item.account}
-        await connection.execute(insert(RUNS).values({**run, "owner": item.owner}).on_conflict_do_nothing())
+        whose = await owning.of_item(connection, item, clusters)
+        await connection.execute(insert(RUNS).values({**run, **whose}).on_conflict_do_nothing())
         found = (await connection.execute(_RUN, {"_run": item.run_id})).one()
-    cluster, owner = found
-    if (cluster, owner) != (item.cluster, item.owner):
+    if (found.cluster, found.told_owner) != (item.cluster, item.owner):
+        told = f"{item.owner}'s on {item.cluster}"
         raise BadMessage(
-            f"run {item.run_id} is {owner}'s on {cluster}; an event says that it is {item.owner}'s on {item.cluster}"
+            f"run {item.run_id} is {found.told_owner}'s on {found.cluster}; an event says that it is {told}"
         )
+    if item.account in {None, found.account}:
+        return
+    # The scheduler's word on whose a job is goes before what its tag or its announcement claims.
+    if (await owning.of_item(connection, item, clusters))["owner"] != found.owner:
+        raise BadMessage(f"run {item.run_id} is {found.owner}'s; no job of the account {item.account} belongs to it")
 
 
 async def _hold_item(connection: AsyncConnection, item: ItemEvent) -> Row[*tuple[Any, ...]]:

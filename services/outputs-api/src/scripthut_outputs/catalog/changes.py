@@ -164,6 +164,11 @@ class Cache:
         loaded: T = entry.values[key]
         return loaded
 
+    def held(self, run_id: str, key: object) -> Any:
+        """Give what is in memory of a run under a key; `None` where nothing is."""
+        entry = self._entries.get(run_id) if self.is_listening else None
+        return None if entry is None else entry.values.get(key)
+
     def begin(self) -> None:
         """Keep what is read from now on."""
         self.clear()

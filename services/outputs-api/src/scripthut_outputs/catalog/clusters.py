@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import exists, func, or_, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,7 +12,7 @@ from scripthut_outputs.tables import CLUSTERS, RUNS
 from .asked import Visible
 from .changes import touch_clusters
 from .views import ClusterView
-from .visible import is_visible
+from .visible import ways
 
 _MAX_ERROR_CHARACTERS = 4000
 _MAX_STATE_CHARACTERS = 64
@@ -66,5 +66,6 @@ async def read_all(connection: AsyncConnection) -> dict[str, ClusterView]:
 
 async def names_seen_by(connection: AsyncConnection, visible: Visible) -> frozenset[str]:
     """Read the names of the clusters with runs that somebody may see."""
-    theirs = exists().where(is_visible(visible), RUNS.c.cluster == CLUSTERS.c.name)
+    of_cluster = RUNS.c.cluster == CLUSTERS.c.name
+    theirs = true() if visible.is_all else or_(*(exists().where(way, of_cluster) for way in ways(visible)))
     return frozenset(await connection.scalars(select(CLUSTERS.c.name).where(theirs)))

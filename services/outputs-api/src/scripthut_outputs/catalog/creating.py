@@ -21,11 +21,12 @@ from . import runs
 from .changes import Cache, touch
 from .collections import want, want_incomplete
 from .items import read_item
-from .run_document import RunDocument
+from .run_document import Open, RunDocument
 
 SOURCE = "scripthut-outputs"
 _ENVELOPE_BYTES = 2048
 _ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+_PRIVATE = Open(visibility="private")
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +49,16 @@ class Creating:
         self._cache = cache
         self._outbox = Outbox(OUTBOX)
 
-    async def create(self, document: RunDocument, *, owner: str, idempotency_key: str | None = None) -> Created:
+    async def create(
+        self, document: RunDocument, *, owner: str, idempotency_key: str | None = None, opened: Open = _PRIVATE
+    ) -> Created:
         """Create a run, or find the one that the same request made before.
+
+        Args:
+            document: as asked for.
+            owner: whose it is.
+            idempotency_key: under which the same request is one run.
+            opened: who may read it besides.
 
         Raises:
             Conflict: the run id or the key was used for another document.
@@ -61,7 +70,7 @@ class Creating:
                 earlier = await _earlier(connection, owner, idempotency_key, run_id, sha256)
                 if earlier is not None:
                     return Created(run_id=earlier, is_new=False)
-            if not await _add_run(connection, document, run_id, owner, sha256):
+            if not await _add_run(connection, document, run_id, owner, sha256, opened):
                 return Created(run_id=run_id, is_new=False)
             await connection.execute(insert(ITEMS), list(_item_rows(document, run_id)))
             at = await now(connection)
@@ -131,10 +140,13 @@ async def _earlier(connection: AsyncConnection, owner: str, key: str, run_id: st
     return earlier
 
 
-async def _add_run(connection: AsyncConnection, document: RunDocument, run_id: str, owner: str, sha256: str) -> bool:
+async def _add_run(
+    connection: AsyncConnection, document: RunDocument, run_id: str, owner: str, sha256: str, opened: Open
+) -> bool:
     run = {"run_id": run_id, "name": document.name, "cluster": document.cluster, "owner": owner}
     more = {"document_sha256": sha256, "follow": document.follow}
-    added = insert(RUNS).values({**run, **more}).on_conflict_do_nothing().returning(RUNS.c.run_id)
+    seen_by = {"visibility": opened.visibility, "group": opened.group}
+    added = insert(RUNS).values({**run, **more, **seen_by}).on_conflict_do_nothing().returning(RUNS.c.run_id)
     if (await connection.execute(added)).first() is not None:
         return True
     query = select(RUNS.c.owner, RUNS.c.document_sha256).where(RUNS.c.run_id == run_id)

@@ -48,6 +48,16 @@ class Reading:
         """A run without its items."""
         return await self._kept(run_id, "head", lambda connection: runs.read_head(connection, run_id))
 
+    def held_head(self, run_id: str) -> RunHead | None:
+        """A run without its items if it is in memory."""
+        held: RunHead | None = self.cache.held(run_id, "head")
+        return held
+
+    async def look_for(self, run_id: str) -> None:
+        """Ask the database for a run, whatever is in memory, as `head` does for one that is not."""
+        async with self._database.transaction() as connection:
+            await runs.read_head(connection, run_id)
+
     async def runs(self, asked: RunsAsked = _ALL_RUNS, *, visible: Visible, limit: int, cursor: str | None) -> RunList:
         """A page of the runs asked for, of those that the reader may see; `visible` says which."""
         async with self._database.transaction() as connection:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -12,10 +12,24 @@ from scripthut_common.tasks import TaskSpec
 
 _MAX_PROBLEMS = 1000
 _STAND_IN = "stand-in"
+_NEEDS_ONE = "names the group that may read the run; visibility `group` needs it"
+
+Readers = Literal["private", "group", "instance"]
+GroupName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may read a run besides its owner and admins: nobody, `group`, or everybody who is known here."""
+
+    visibility: Readers
+    group: GroupName | None = None
 
 
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A run as asked for. `follow`: its tasks' outputs are read while they run, whether somebody looks or not."""
+    """A run as asked for. `follow`: its tasks' outputs are read while they run, whether somebody looks or not.
+
+    `visibility` and `group` say who may read it besides; what they leave out is the installation's to say.
+    """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=tasks.MAX_NAME_CHARACTERS)]
     cluster: str
@@ -23,6 +37,8 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     run_id: str | None = None
     log_dir: str | None = None
     follow: bool = False
+    visibility: Readers | None = None
+    group: GroupName | None = None
 
     @property
     def sha256(self) -> str:
@@ -44,6 +60,62 @@ def read(body: bytes, clusters: Collection[str]) -> RunDocument:
     if problems:
         raise _refusal(problems)
     return document
+
+
+def read_open(body: bytes) -> Open:
+    """Read who may read a run.
+
+    Raises:
+        InvalidInput: it is written otherwise.
+    """
+    try:
+        return msgspec.json.decode(body, type=Open)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        words = 'expected {"visibility": "private"}, "instance", or "group" with the name of the "group"'
+        raise InvalidInput(f"not readable: {error}; {words}", [Problem(field="", message=str(error))]) from error
+
+
+def opened(document: RunDocument, default: Readers, groups: Collection[str]) -> Open:
+    """Say who may read a run that is to be created.
+
+    A document that names a group alone opens the run to it. Where the installation opens runs to groups and the
+    document names none, that is the creator's only group; with several or none the run stays private.
+
+    Args:
+        document: as asked for.
+        default: what holds where it says nothing.
+        groups: those that its creator belongs to.
+
+    Raises:
+        InvalidInput: names the faulty field.
+    """
+    group = document.group
+    visibility = document.visibility or (default if group is None else "group")
+    if document.visibility is None and group is None and visibility == "group":
+        group = next(iter(groups)) if len(groups) == 1 else None
+        visibility = "private" if group is None else visibility
+    to = Open(visibility=visibility, group=group)
+    require_open(to, groups)
+    return to
+
+
+def require_open(to: Open, groups: Collection[str] | None) -> None:
+    """Refuse a group that is missing, that nothing is opened to, or that is not among these; `None`: any will do.
+
+    Raises:
+        InvalidInput: names the faulty field.
+    """
+    if to.visibility != "group":
+        fault = None if to.group is None else f"goes with visibility `group` alone, not with `{to.visibility}`"
+    elif to.group is None:
+        fault = _NEEDS_ONE
+    elif groups is not None and to.group not in groups:
+        theirs = ", ".join(sorted(groups)[:20]) or "none"
+        fault = f"must be one of your groups; you are in {theirs}"
+    else:
+        fault = None
+    if fault is not None:
+        raise InvalidInput("this run cannot be opened so", [Problem(field="group", message=fault)])
 
 
 def _decode(body: bytes, clusters: Collection[str]) -> RunDocument:

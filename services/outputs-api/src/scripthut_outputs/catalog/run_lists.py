@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_outputs.tables import RUNS
@@ -13,7 +14,7 @@ from scripthut_outputs.tables import RUNS
 from . import cursors, runs
 from .asked import RunsAsked, RunSort, Visible
 from .views import RunHead, RunList
-from .visible import is_visible
+from .visible import IS_OPEN_TO_ALL, IS_OPEN_TO_GROUP, groups_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -21,12 +22,14 @@ _MICROSECOND = timedelta(microseconds=1)
 _Age = Annotated[int, msgspec.Meta(ge=0, lt=2**52)]
 _age_and_id = tuple_(RUNS.c.created_at, RUNS.c.run_id)
 _name = func.lower(RUNS.c.name)
+_LISTED = (*runs.HEAD, RUNS.c.state, _name.label("sorted_name"))
+_Query = Select[*tuple[Any, ...]]
 
 
 class _Order(msgspec.Struct, frozen=True, kw_only=True):
     """One way to sort: how a page is ordered, what its cursor holds, and which runs come after it."""
 
-    by: tuple[ColumnElement[Any], ...]
+    by: Callable[[Any], tuple[ColumnElement[Any], ...]]
     position: Callable[[Any], tuple[object, ...]]
     type: Any
     after: Callable[[Any], ColumnElement[bool]]
@@ -40,28 +43,33 @@ def _at(age: int) -> datetime:
     return _EPOCH + age * _MICROSECOND
 
 
-_NEWEST_FIRST = (RUNS.c.created_at.desc(), RUNS.c.run_id.desc())
+def _newest_first(of: Any) -> tuple[ColumnElement[Any], ...]:
+    return (of.created_at.desc(), of.run_id.desc())
+
+
+# What runs are sorted by, of the table as of rows that were chosen from it.
+_OF_RUNS = SimpleNamespace(created_at=RUNS.c.created_at, run_id=RUNS.c.run_id, state=RUNS.c.state, sorted_name=_name)
 _ORDERS: Mapping[RunSort, _Order] = {
     RunSort.NEWEST: _Order(
-        by=_NEWEST_FIRST,
+        by=_newest_first,
         position=lambda row: (_age(row), row.run_id),
         type=tuple[_Age, str],
         after=lambda place: _age_and_id < (_at(place[0]), place[1]),
     ),
     RunSort.OLDEST: _Order(
-        by=(RUNS.c.created_at, RUNS.c.run_id),
+        by=lambda of: (of.created_at, of.run_id),
         position=lambda row: (_age(row), row.run_id),
         type=tuple[_Age, str],
         after=lambda place: _age_and_id > (_at(place[0]), place[1]),
     ),
     RunSort.NAME: _Order(
-        by=(_name, RUNS.c.run_id),
+        by=lambda of: (of.sorted_name, of.run_id),
         position=lambda row: (row.sorted_name, row.run_id),
         type=tuple[str, str],
         after=lambda place: tuple_(_name, RUNS.c.run_id) > place,
     ),
     RunSort.STATE: _Order(
-        by=(RUNS.c.state, *_NEWEST_FIRST),
+        by=lambda of: (of.state, *_newest_first(of)),
         position=lambda row: (row.state, _age(row), row.run_id),
         type=tuple[str, _Age, str],
         # Said twice, so that the index begins where the page does.
@@ -85,17 +93,41 @@ async def read_list(
         cursor: the `next` of the page before, of the same list.
     """
     order = _ORDERS[asked.sort]
-    query = _chosen(asked, visible).order_by(*order.by).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(order.after(cursors.read(cursor, order.type)))
+    place = None if cursor is None else order.after(cursors.read(cursor, order.type))
+    query = _page(asked, visible, order, limit=limit + 1, after=place)
     rows = (await connection.execute(query)).all()
     heads = [RunHead(**{name: getattr(row, name) for name in RunHead.__struct_fields__}) for row in rows[:limit]]
     more = cursors.write(*order.position(rows[limit - 1])) if len(rows) > limit else None
     return RunList(runs=tuple(await runs.overviews(connection, heads)), next=more)
 
 
-def _chosen(asked: RunsAsked, visible: Visible) -> Select[*tuple[Any, ...]]:
-    query = select(*runs.HEAD, RUNS.c.state, _name.label("sorted_name")).where(is_visible(visible))
+def _page(
+    asked: RunsAsked, visible: Visible, order: _Order, *, limit: int, after: ColumnElement[bool] | None
+) -> _Query:
+    """Choose the first runs after a place: the first of each way in which they are visible, merged."""
+
+    def first(where: ColumnElement[bool]) -> _Query:
+        query = _filtered(asked).where(where)
+        return (query if after is None else query.where(after)).order_by(*order.by(_OF_RUNS)).limit(limit)
+
+    if visible.is_all:
+        return first(true())
+    if asked.owner and asked.owner == visible.owner:
+        return first(RUNS.c.owner == visible.owner)
+    each = [first(IS_OPEN_TO_ALL)]
+    if not asked.owner:
+        each.append(first(RUNS.c.owner == visible.owner))
+    if visible.groups:
+        theirs = groups_of(visible)
+        of_group = first(and_(IS_OPEN_TO_GROUP, RUNS.c.group == theirs.c.theirs)).lateral()
+        each.append(select(*of_group.c).select_from(theirs).join(of_group, true()))
+    # A run may be visible in two ways.
+    merged = union(*(select(*one.subquery().c) for one in each)).subquery()
+    return select(*merged.c).order_by(*order.by(merged.c)).limit(limit)
+
+
+def _filtered(asked: RunsAsked) -> _Query:
+    query = select(*_LISTED)
     for column, value in (
         (RUNS.c.owner, asked.owner),
         (RUNS.c.cluster, asked.cluster),

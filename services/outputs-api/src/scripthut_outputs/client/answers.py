@@ -12,7 +12,10 @@ ALIVE = ("pending", "submitted", "queued", "running", "settling")
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run; `counts` are its tasks by outcome, of those that go on by state."""
+    """A run; `counts` are its tasks by outcome, of those that go on by state.
+
+    `visibility` and `group` say who may read it besides its owner; older services know its owner alone.
+    """
 
     run_id: str
     name: str
@@ -21,6 +24,21 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     state: str
     counts: dict[str, int]
+    visibility: str = "private"
+    group: str | None = None
+
+    @property
+    def open_to(self) -> str:
+        """Who may read it besides its owner and admins; empty for nobody."""
+        match self.visibility:
+            case "private":
+                return ""
+            case "group":
+                return f"group {self.group}"
+            case "instance":
+                return "everybody there"
+            case word:
+                return word
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,7 +99,9 @@ def _say_head(screen: Screen, run: RunWithItems) -> None:
     screen.say(f"{text.name(run.name)}  ({text.name(run.run_id)})")
     stale = ", and what is shown may be out of date" if run.cluster_stale else ""
     cluster = f"{text.name(run.cluster)}" + (f" ({text.name(run.cluster_state)}{stale})" if run.cluster_state else "")
-    screen.say(f"{word_of(run.state)}, on {cluster}, of {text.name(run.owner)}, {text.when(run.created_at)}")
+    seen_by = f", open to {text.name(run.open_to)}" if run.open_to else ""
+    owner = f"{text.name(run.owner)}{seen_by}"
+    screen.say(f"{word_of(run.state)}, on {cluster}, of {owner}, {text.when(run.created_at)}")
     if screen.is_terminal:
         screen.say(screen.bar(run.counts))
     screen.say(counted(run.counts))

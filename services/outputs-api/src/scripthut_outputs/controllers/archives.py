@@ -5,7 +5,9 @@ unpacker takes it for whole.
 """
 
 import re
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import monotonic
 from typing import Any, cast
 
 import structlog
@@ -20,6 +22,7 @@ from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.zipping import zipped
 
+from .door import actor_now
 from .packing import Members, Packing
 from .problems import send_problem
 from .routing import Guard, asks, require_ids
@@ -30,6 +33,7 @@ from .turns import Limits, Turns
 log = structlog.get_logger()
 
 ACTION = Action.READ_RUN
+ASK_AGAIN_S = 1.0
 _ROUTE = re.compile(rb"/runs/([A-Za-z0-9._-]+)(?:/tasks/([A-Za-z0-9._-]+)/outputs)?/archive")
 _METHODS = frozenset({"GET", "HEAD"})
 
@@ -75,7 +79,8 @@ class Archives:
                 await send(cast("Message", start))
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            async with self.turns.one(_name(scope)), aclosing(members), aclosing(zipped(members)) as pieces:
+            watched = self._while_allowed(scope, zipped(members))
+            async with self.turns.one(_name(scope)), aclosing(members), aclosing(watched) as pieces:
                 first = await anext(pieces)
                 has_started = True
                 await send_pieces(
@@ -88,6 +93,23 @@ class Archives:
                 log.error("archive_cut", path=scope["path"], fault=str(error))  # noqa: TRY400  the server tells the rest
                 raise
             await send_problem(send, error, scope["path"], is_head=is_head)
+
+    async def _while_allowed(
+        self, scope: HTTPScope, pieces: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield pieces for as long as they are the receiver's to have.
+
+        Raises:
+            NotFound: they are not any more.
+            NotAuthenticated: nor does anybody know any more who that is.
+        """
+        asked_at = monotonic()
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if monotonic() - asked_at > ASK_AGAIN_S:
+                    await self._guard.ask(await actor_now(scope), ACTION, _run_of(scope))
+                    asked_at = monotonic()
+                yield piece
 
     async def _find(self, scope: HTTPScope) -> tuple[dict[str, Any], Members]:
         """Give the start of the answer and what is to be packed; nothing is read of files yet."""
@@ -118,6 +140,11 @@ def _start(*ids: str) -> dict[str, Any]:
         (b"referrer-policy", b"same-origin"),
     ]
     return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+def _run_of(scope: HTTPScope) -> str | None:
+    found = _ROUTE.fullmatch(scope["raw_path"])
+    return found and found[1].decode("ascii")
 
 
 def _name(scope: HTTPScope) -> str:

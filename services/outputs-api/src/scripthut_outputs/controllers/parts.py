@@ -9,8 +9,10 @@ from scripthut_outputs.access.opening import Access
 from scripthut_outputs.catalog.auditing import Audit
 from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
+from scripthut_outputs.catalog.opening import Opening
 from scripthut_outputs.catalog.pinning import Pins
 from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.catalog.shares import ShareLinks
 from scripthut_outputs.live import Hub
 
 from .inlining import MaxInline
@@ -31,6 +33,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     reading: Reading
     creating: Creating
     pins: Pins
+    opening: Opening
+    share_links: ShareLinks
     blobs: Blobs
     previewer: Previewer
     clusters: Collection[str]

@@ -8,7 +8,7 @@ from litestar.handlers import BaseRouteHandler
 from scripthut_common import layout
 from scripthut_common.errors import NotAllowed, NotAuthenticated, NotFound
 from scripthut_outputs.access import Action, Actor
-from scripthut_outputs.access.may import Owned, may
+from scripthut_outputs.access.may import NEEDED, Owned, may
 from scripthut_outputs.catalog.reading import Reading
 
 _ACTION = "action"
@@ -65,14 +65,29 @@ class Guard:
 
     async def ask(self, actor: Actor | None, action: Action, run_id: str | None) -> None:
         """Ask for one request; see `__call__`."""
-        if actor is None and action is not Action.ENTER:
-            raise NotAuthenticated("say who you are: Authorization: Bearer <token>, or log in at /login")
+        if actor is None:
+            if action is not Action.ENTER:
+                raise NotAuthenticated("say who you are: Authorization: Bearer <token>, or log in at /login")
+            return
+        if action is Action.ENTER:
+            return
+        if NEEDED[action] not in actor.scopes:
+            # Before anything is looked for: what there is makes no difference to this answer.
+            raise NotAllowed(f"what you showed is not good for this: {action} needs the scope `{NEEDED[action]}`")
         if run_id is None:
             if not may(actor, action):
-                raise NotAllowed(f"{actor.name if actor else 'nobody'} may not {action}")
+                raise NotAllowed(f"{actor.name} may not {action}")
             return
         require_ids(run_id)
-        self.ask_of(actor, action, await self._reading.head(run_id))
+        held = self._reading.held_head(run_id)
+        run = held or await self._reading.head(run_id)
+        if not may(actor, action, run):
+            if may(actor, Action.READ_RUN, run):
+                raise NotAllowed(f"you may read this run, but not {action}")
+            if held is not None:
+                # What is in memory is refused no sooner than what is not there at all.
+                await self._reading.look_for(run_id)
+            raise NotFound("there is no such run")
 
     def ask_of(self, actor: Actor | None, action: Action, run: Owned) -> None:
         """Ask about a run that was read already.

@@ -12,12 +12,13 @@ from litestar.params import FromPath, HeaderParameter
 
 from scripthut_common.errors import InvalidInput, LimitExceeded, Problem
 from scripthut_common.tasks import MAX_DOCUMENT_BYTES
-from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access import Action, Actor, Role
 from scripthut_outputs.access.may import visible
 from scripthut_outputs.catalog import run_document
 from scripthut_outputs.catalog.asked import RunSort
 from scripthut_outputs.catalog.views import ClusterView
 
+from .acting import act_of
 from .answers import Cursor, Limit, encoded, kept
 from .asking import Cluster, Owner, RunOrder, State, Text, runs_asked
 from .bodies import MAX_IGNORED_BYTES
@@ -58,7 +59,10 @@ class Runs(Controller):
             document = run_document.read(body, parts.clusters)
         else:
             document = await asyncio.to_thread(run_document.read, body, parts.clusters)
-        created = await parts.creating.create(document, owner=request.user.name, idempotency_key=idempotency_key)
+        opened = run_document.opened(document, parts.access.policy().default_visibility.value, request.user.groups)
+        created = await parts.creating.create(
+            document, owner=request.user.name, idempotency_key=idempotency_key, opened=opened
+        )
         run = await parts.reading.run(created.run_id)
         status_code = 201 if created.is_new else 200
         return encoded(run_json(run), status_code=status_code, location=f"/runs/{created.run_id}")
@@ -89,6 +93,17 @@ class Runs(Controller):
     async def unpin(self, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[RunJson]:
         """Take the pin away; nothing is removed at once."""
         await parts.pins.unpin(run_id)
+        return encoded(run_json(await parts.reading.run(run_id)))
+
+    @put("/{run_id:str}/visibility", opt=asks(Action.SHARE_RUN), summary="Say who may read a run besides its owner")
+    async def open(
+        self,
+        request: Request[Actor, Any, Any],
+        run_id: FromPath[str],
+        parts: NamedDependency[Parts],
+    ) -> Response[RunJson]:
+        """Open it to a group of the caller's, to everybody who is known here, or to nobody."""
+        await set_open(request, parts, run_id, run_document.read_open(await request.body()))
         return encoded(run_json(await parts.reading.run(run_id)))
 
     @post(
@@ -140,6 +155,17 @@ class Runs(Controller):
             )
 
         return await kept(parts.reading.cache, run_id, ("run", cursor, limit, cluster.state, stale), make)
+
+
+async def set_open(request: Request[Actor, Any, Any], parts: Parts, run_id: str, to: run_document.Open) -> None:
+    """Say who may read a run; admins may name any group.
+
+    Raises:
+        InvalidInput: it cannot be opened so.
+    """
+    is_admin = request.user.role is Role.ADMIN
+    run_document.require_open(to, None if is_admin else request.user.groups)
+    await parts.opening.set(run_id, to, act=act_of(request, "run.visibility", run_id))
 
 
 async def _read(request: Request[Actor, Any, Any]) -> bytes:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from scripthut_common.errors import NotFound, TransientError
 from scripthut_common.events import RunState
-from scripthut_outputs.catalog.changes import CLUSTERS
+from scripthut_outputs.catalog.changes import ACCESS, CLUSTERS
 from scripthut_outputs.catalog.views import ClusterView
 
 from .channel import Channel
@@ -45,6 +45,7 @@ class Hub:
         self._channels: dict[str, Channel] = {}
         self._due: asyncio.Queue[Channel] = asyncio.Queue()
         self._clusters_changed = asyncio.Event()
+        self._access_changed = asyncio.Event()
         self._is_closed = False
 
     def open_runs(self) -> list[str]:
@@ -58,6 +59,7 @@ class Hub:
     def begin(self) -> None:
         """Read everything again: what happened before was not heard."""
         self._clusters_changed.set()
+        self._access_changed.set()
         for channel in self._channels.values():
             self._call(channel)
 
@@ -68,6 +70,8 @@ class Hub:
             self._call(channel)
         elif run_id == CLUSTERS:
             self._clusters_changed.set()
+        elif run_id == ACCESS:
+            self._access_changed.set()
 
     def end(self) -> None:
         """Leave the streams open: whatever is missed is read at `begin`."""
@@ -83,6 +87,7 @@ class Hub:
                 for _ in range(_READERS):
                     group.create_task(self._read())
                 group.create_task(self._watch_clusters())
+                group.create_task(self._watch_access())
         finally:
             self._is_closed = True
             for channel in list(self._channels.values()):
@@ -182,6 +187,16 @@ class Hub:
             self._clusters_changed.clear()
             with suppress(TransientError):
                 await self._tell_clusters()
+
+    async def _watch_access(self) -> None:
+        """Have every viewer looked at again when somebody may less than before: a batch of nothing asks whose it is."""
+        while True:
+            await self._access_changed.wait()
+            self._access_changed.clear()
+            for channel in list(self._channels.values()):
+                if channel.is_open:
+                    channel.give()
+            await asyncio.sleep(self._tempo.spacing_s)
 
     async def _tell_clusters(self) -> None:
         for channel in list(self._channels.values()):

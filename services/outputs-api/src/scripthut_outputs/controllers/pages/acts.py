@@ -17,36 +17,37 @@ from .giving import PageRequest
 async def cancel(request: PageRequest, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
     """Ask for the end of what is alive; the tasks say when it has come."""
     await parts.creating.cancel(run_id, requested_by=request.user.name)
-    return _to(f"/ui/runs/{run_id}?asked=cancel")
+    return to(f"/ui/runs/{run_id}?asked=cancel")
 
 
 @post("/runs/{run_id:str}/collect", opt=asks(Action.COLLECT_AGAIN), include_in_schema=False)
 async def collect_run(run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
     """Collect once more what is not there whole of a run."""
     await parts.creating.collect_run_again(run_id)
-    return _to(f"/ui/runs/{run_id}?asked=collect")
+    return to(f"/ui/runs/{run_id}?asked=collect")
 
 
 @post("/runs/{run_id:str}/tasks/{task_id:str}/collect", opt=asks(Action.COLLECT_AGAIN), include_in_schema=False)
 async def collect(run_id: FromPath[str], task_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
     """Collect a task's outputs once more."""
     await parts.creating.collect_again(run_id, task_id)
-    return _to(f"/ui/runs/{run_id}/tasks/{task_id}")
+    return to(f"/ui/runs/{run_id}/tasks/{task_id}")
 
 
 @post("/runs/{run_id:str}/pin", opt=asks(Action.PIN_RUN), include_in_schema=False)
 async def pin(request: PageRequest, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
     """Keep a run's files whatever the retention says."""
     await parts.pins.pin(run_id, by=request.user.name)
-    return _to(f"/ui/runs/{run_id}")
+    return to(f"/ui/runs/{run_id}")
 
 
 @post("/runs/{run_id:str}/unpin", opt=asks(Action.PIN_RUN), include_in_schema=False)
 async def unpin(run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[str]:
     """Leave a run to the retention again."""
     await parts.pins.unpin(run_id)
-    return _to(f"/ui/runs/{run_id}")
+    return to(f"/ui/runs/{run_id}")
 
 
-def _to(address: str) -> Response[Any]:
+def to(address: str) -> Response[Any]:
+    """Lead to a page of ours."""
     return Response("", status_code=303, headers={"location": address})

@@ -24,7 +24,10 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunCard(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as a line of the list and as the head of its page. `alive_count`: of its items."""
+    """A run as a line of the list and as the head of its page. `alive_count`: of its items.
+
+    `open_to`: who may read it besides its owner and admins; empty for nobody.
+    """
 
     run_id: str
     name: str
@@ -43,6 +46,7 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None
     took: str
     pinned: str = ""
+    open_to: str = ""
 
     @property
     def progress(self) -> str:
@@ -72,7 +76,19 @@ def run_card(run: RunOverview) -> RunCard:
         started_at=run.started_at,
         took="" if lasted is None else text.duration(lasted),
         pinned=text.name(run.pinned_by or "somebody") if run.pinned else "",
+        open_to=_open_to(run),
     )
+
+
+def _open_to(run: RunOverview) -> str:
+    """Who may read a run besides its owner and admins; empty for nobody."""
+    match run.visibility:
+        case "instance":
+            return "everybody here"
+        case "group":
+            return text.name(run.group or "")
+        case _:
+            return ""
 
 
 def shares(counts: Mapping[str, int]) -> tuple[Share, ...]:

@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 from litestar import Request, Response
 
-from scripthut_common.errors import NotAuthenticated
+from scripthut_common.errors import NotAllowed, NotAuthenticated
+from scripthut_outputs.access import Actor, Role
 from scripthut_outputs.controllers import problems
 
 from . import templating
@@ -24,8 +25,10 @@ _TITLES = {
 
 
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer an error of a page; who has no session is led to where one begins."""
-    if isinstance(error, NotAuthenticated):
+    """Answer an error of a page; who has no session is led to where one begins, guests where they need one."""
+    actor: Actor | None = request.scope.get("user")
+    is_guest = actor is not None and actor.role is Role.GUEST
+    if isinstance(error, NotAuthenticated) or (is_guest and isinstance(error, NotAllowed)):
         return Response("", status_code=303, headers={"location": f"/login?next={quote(_address(request), safe='/')}"})
     problem = problems.noted(error, request.url.path)
     html = templating.write(
@@ -35,7 +38,8 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         detail=_sentence(problem.detail),
         path=_address(request),
         can_retry=problem.status >= 500,
-        viewer=getattr(request.scope.get("user"), "name", None),
+        viewer=actor.name if actor is not None and not is_guest else None,
+        is_guest=is_guest,
     )
     return templating.answer(html, status=problem.status)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import Request, Response
 
-from scripthut_outputs.access import Actor
+from scripthut_outputs.access import Actor, Role
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import RunHead, RunOverview
 from scripthut_outputs.controllers.parts import Parts
@@ -35,11 +35,19 @@ async def told(parts: Parts, shown: Sequence[RunOverview]) -> tuple[banners.Bann
 
 
 def frame(request: PageRequest, head: RunHead, since: str | None) -> dict[str, Any]:
-    """Say what stands around the parts: a whole page that names its reader, or the parts alone, the same for all."""
-    stream = {"version": head.version, "events": f"/runs/{head.run_id}/events"}
+    """Say what stands around the parts: a whole page that names its reader, or the parts alone.
+
+    Those are the same for all who are known here, and for all guests.
+    """
+    shown = {"version": head.version, "events": f"/runs/{head.run_id}/events", "is_guest": is_guest(request)}
     if since is not None:
-        return {"layout": "changes.html", "viewer": None, **stream}
-    return {"layout": "base.html", "viewer": request.user.name, **stream}
+        return {"layout": "changes.html", "viewer": None, **shown}
+    return {"layout": "base.html", "viewer": None if shown["is_guest"] else request.user.name, **shown}
+
+
+def is_guest(request: PageRequest) -> bool:
+    """Answer whether the reader has a share link and nothing else."""
+    return request.user.role is Role.GUEST
 
 
 def read_since(text: str | None, version: int) -> int:

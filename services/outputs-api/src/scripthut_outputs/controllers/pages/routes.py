@@ -25,7 +25,7 @@ from scripthut_outputs.controllers.asking import (
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
 
-from . import acts, assets, file_routes, filters, gathering, giving, templating, tokens
+from . import acts, assets, file_routes, filters, gathering, giving, sharing, templating, tokens
 from .cards import run_card
 from .giving import PageRequest
 
@@ -100,6 +100,9 @@ async def run(
         "banners": told,
         "pressed": pressed,
         "may_cancel": may(request.user, Action.CANCEL_RUN, head),
+        "may_collect": may(request.user, Action.COLLECT_AGAIN, head),
+        "may_pin": may(request.user, Action.PIN_RUN, head),
+        "sharing": await sharing.panel(request, parts, head),
         **giving.frame(request, head, since),
     }
 
@@ -143,6 +146,7 @@ ROUTER = Router(
         *(static, runs, run, task, file_routes.file, file_routes.log),
         *(acts.cancel, acts.collect_run, acts.collect, acts.pin, acts.unpin),
         *(tokens.index, tokens.create, tokens.revoke, tokens.end_sessions),
+        *(sharing.set_visibility, sharing.share, sharing.revoke),
     ],
 )
 

@@ -10,6 +10,23 @@ revision = "0006"
 down_revision = "0005"
 
 _UTC = UtcTime()
+_STATE_FIRST = ["state", sa.text("created_at DESC"), sa.text("run_id DESC")]
+_NAME_FIRST = [sa.text("lower(name)"), "run_id"]
+_OLDEST_FIRST = ["created_at", "run_id"]
+_OF_GROUP, _OF_ALL = sa.text("visibility = 'group'"), sa.text("visibility = 'instance'")
+# One for each order of a list, for each way in which somebody may see a run.
+_LISTS = (
+    ("ix_runs_of_owner_by_name", ["owner", *_NAME_FIRST], None),
+    ("ix_runs_of_owner_by_state", ["owner", *_STATE_FIRST], None),
+    ("ix_runs_of_group", ["group", *_OLDEST_FIRST], _OF_GROUP),
+    ("ix_runs_of_group_by_name", ["group", *_NAME_FIRST], _OF_GROUP),
+    ("ix_runs_of_group_by_state", ["group", *_STATE_FIRST], _OF_GROUP),
+    ("ix_runs_of_group_by_cluster", ["group", "cluster", *_OLDEST_FIRST], _OF_GROUP),
+    ("ix_runs_of_all", _OLDEST_FIRST, _OF_ALL),
+    ("ix_runs_of_all_by_name", _NAME_FIRST, _OF_ALL),
+    ("ix_runs_of_all_by_state", _STATE_FIRST, _OF_ALL),
+    ("ix_runs_of_all_by_cluster", ["cluster", *_OLDEST_FIRST], _OF_ALL),
+)
 _WORDS = postgresql.ARRAY(sa.Text())
 # What was done is never written again: neither by a fault of ours nor by somebody who got hold of our account alone.
 _APPEND_ONLY = """
@@ -48,13 +65,8 @@ def _open_runs() -> None:
     )
     group = "that may read it where `visibility` says so"
     op.add_column("runs", sa.Column("group", sa.Text(), nullable=True, comment=group), schema="outputs")
-    op.create_index(
-        "ix_runs_open",
-        "runs",
-        ["visibility", "group", "created_at", "run_id"],
-        schema="outputs",
-        postgresql_where=sa.text("visibility != 'private'"),
-    )
+    for name, columns, where in _LISTS:
+        op.create_index(name, "runs", columns, schema="outputs", postgresql_where=where)
 
 
 def _identities() -> None:
@@ -166,6 +178,7 @@ def downgrade() -> None:
     for table in ("audit", "share_links", "access_tokens", "identities"):
         op.drop_table(table, schema="outputs")
     op.execute("DROP FUNCTION outputs.audit_is_append_only")
-    op.drop_index("ix_runs_open", table_name="runs", schema="outputs")
+    for name, _, _ in _LISTS:
+        op.drop_index(name, table_name="runs", schema="outputs")
     for name in ("group", "visibility", "account", "told_owner"):
         op.drop_column("runs", name, schema="outputs")

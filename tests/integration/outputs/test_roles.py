@@ -1,0 +1,193 @@
+"""Every role at every route: the routes are the application's own, so that a new one fails until it is placed here."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+
+import httpx
+import msgspec
+import pytest
+from litestar.routes import HTTPRoute
+from sqlalchemy import func, insert, update
+
+from scripthut_outputs import app
+from scripthut_outputs.access import Actor, Role, Scope
+from scripthut_outputs.access.callers import Callers
+from scripthut_outputs.controllers.routing import Guard
+from scripthut_outputs.ledger import Place
+from scripthut_outputs.tables import RUNS, SHARE_LINKS
+from tests.integration.outputs.house import ORIGIN, House, ended
+
+OPEN, LIST, READ, CREATE, METRICS = "open", "list", "read", "create", "metrics"
+COLLECT, SUBMIT, SHARE = "collect", "submit", "share"
+PLACES = {
+    OPEN: """
+        GET / | GET /login | POST /login | POST /logout | GET /health/live | GET /health/ready
+        GET /ui/static/{version}/{name} | GET /share/{signed}
+    """,
+    LIST: "GET /runs | GET /ui | GET /clusters | GET /schema | GET /schema/openapi.json | GET /schema/{path}",
+    CREATE: "POST /runs",
+    READ: """
+        GET /runs/{run_id} | GET /runs/{run_id}/summary | GET /runs/{run_id}/summary/{task_id}
+        GET /runs/{run_id}/archive | GET /runs/{run_id}/events | GET /runs/{run_id}/tasks/{task_id}
+        GET /runs/{run_id}/tasks/{task_id}/detail/{kind} | GET /runs/{run_id}/tasks/{task_id}/detail/outputs
+        GET /runs/{run_id}/tasks/{task_id}/outputs
+        GET /runs/{run_id}/tasks/{task_id}/outputs/rendered | GET /runs/{run_id}/tasks/{task_id}/outputs/archive
+        GET /runs/{run_id}/tasks/{task_id}/outputs/file/{path}
+        GET /ui/runs/{run_id} | GET /ui/runs/{run_id}/tasks/{task_id} | GET /ui/runs/{run_id}/tasks/{task_id}/{place}
+        GET /ui/runs/{run_id}/tasks/{task_id}/files/{path}
+    """,
+    COLLECT: """
+        POST /runs/{run_id}/outputs/collect | POST /runs/{run_id}/tasks/{task_id}/outputs/collect
+        PUT /runs/{run_id}/pin | DELETE /runs/{run_id}/pin | POST /ui/runs/{run_id}/pin | POST /ui/runs/{run_id}/unpin
+        POST /ui/runs/{run_id}/collect | POST /ui/runs/{run_id}/tasks/{task_id}/collect
+    """,
+    SUBMIT: "POST /runs/{run_id}/cancel | POST /ui/runs/{run_id}/cancel",
+    SHARE: """
+        PUT /runs/{run_id}/visibility | POST /runs/{run_id}/shares | GET /runs/{run_id}/shares
+        DELETE /runs/{run_id}/shares/{share_id}
+        POST /ui/runs/{run_id}/visibility | POST /ui/runs/{run_id}/shares
+        POST /ui/runs/{run_id}/shares/{share_id}/revoke
+    """,
+    METRICS: "GET /metrics",
+}
+OWNER = Actor(name="ada", role=Role.USER)
+ACTORS: dict[str, Actor | None] = {
+    "admin": Actor(name="root", role=Role.ADMIN),
+    "owner": OWNER,
+    "member": Actor(name="mia", role=Role.USER, groups=frozenset({"lattice"})),
+    "other": Actor(name="otto", role=Role.USER),
+    "guest": Actor(name="share:s1", role=Role.GUEST, scopes=frozenset({Scope.READ}), shared={"r1": "s1"}),
+    "stranger": None,
+    **{f"token-{scope}": msgspec.structs.replace(OWNER, scopes=frozenset({scope})) for scope in Scope},
+}
+# y: let in. 1: say who you are. 3: not allowed. 4: there is nothing.
+EXPECTED = """
+            open  list  create  read  collect  submit  share  metrics
+admin       y     y     y       y     y        y       y      y
+owner       y     y     y       y     y        y       y      3
+member      y     y     y       y     3        3       3      3
+other       y     y     y       4     4        4       4      3
+guest       y     3     3       y     3        3       3      3
+stranger    y     1     1       1     1        1       1      1
+token-read    y   y     3       y     3        3       3      3
+token-collect y   3     3       3     y        3       3      3
+token-submit  y   3     y       3     3        y       3      3
+token-admin   y   3     3       3     3        3       y      3
+"""
+FILLED = {"run_id": "r1", "task_id": "t0", "path": "a.md", "place": "stdout", "kind": "output", "share_id": "s1"}
+VALID = {
+    ("POST", "/runs"): {"name": "n", "cluster": "daint", "tasks": [{"id": "t", "command": "true"}]},
+    ("PUT", "/runs/{run_id}/visibility"): {"visibility": "private"},
+}
+FORMS = {("POST", "/ui/runs/{run_id}/visibility"): {"visibility": "private"}}
+
+
+class ByName:
+    """Bearer tokens that are names of roles."""
+
+    async def bearer(self, token: bytes, now: float) -> Actor | None:  # noqa: ARG002  they do not grow old
+        return ACTORS.get(token.decode())
+
+
+def expected() -> Iterator[tuple[str, str, str]]:
+    head, *lines = (line.split() for line in EXPECTED.strip().splitlines())
+    for who, *cells in lines:
+        for kind, cell in zip(head, cells, strict=True):
+            yield who, kind, cell
+
+
+def placed() -> dict[tuple[str, str], str]:
+    found = {}
+    for kind, written in PLACES.items():
+        for one in re.split(r"\||\n", written.strip()):
+            method, path = one.split()
+            found[method, path] = kind
+    return found
+
+
+def routes(house: House) -> set[tuple[str, str]]:
+    litestar = app.build_litestar(house.parts, Guard(house.reading))
+    return {
+        (method, route.path_format)
+        for route in litestar.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods - {"OPTIONS", "HEAD"}
+    }
+
+
+@pytest.fixture
+async def filled(house: House) -> House:
+    """A run of ada's, open to a group, of which there is something at every address."""
+    access = msgspec.structs.replace(house.parts.access, callers=Callers([ByName()], []))
+    house.parts = msgspec.structs.replace(house.parts, access=access)
+    house.app = app.build(house.parts, house.rules)
+    await house.apply(ended())
+    await house.store("r1", "t0", b"a.md", b"# A")
+    await house.store("r1", "t0", b"", b"- a", Place.RUN_SUMMARY, kind="markdown")
+    await house.store("r1", "t0", b"", b"a log", Place.STDOUT, kind="text")
+    await open_again(house)
+    return house
+
+
+async def open_again(house: House) -> None:
+    link = {"share_id": "s1", "run_id": "r1", "label": "", "created_by": "ada", "expires_at": func.now()}
+    async with house.database.transaction() as connection:
+        await connection.execute(update(RUNS).values(visibility="group", group="lattice"))
+        await connection.execute(SHARE_LINKS.delete())
+        await connection.execute(insert(SHARE_LINKS).values(link))
+
+
+async def ask(house: House, who: str, method: str, path: str) -> httpx.Response:
+    filling = FILLED | ({"path": "openapi.json"} if path.startswith("/schema") else {})
+    address = re.sub(r"\{(\w+)\}", lambda found: filling.get(found[1], "x"), path)
+    is_stream = path.endswith("/events")
+    headers = {} if ACTORS[who] is None else {"authorization": f"Bearer {who}"}
+    async with house.client(None, origin=ORIGIN, **headers) as client:
+        query = {"path": b64encode(b"a.md").decode()} if path.endswith("/rendered") else None
+        body = VALID.get((method, path))
+        content = None if body is None else msgspec.json.encode(body)
+        form = FORMS.get((method, path))
+        verb = "HEAD" if is_stream else method
+        return await client.request(verb, address, params=query, content=content, data=form)
+
+
+def word(answer: httpx.Response) -> str:
+    """The answer as a cell of the table; whoever is led to the login is not let in."""
+    if answer.headers.get("location", "").startswith("/login?"):
+        return "login"
+    match answer.status_code:
+        case 401:
+            return "1"
+        case 403:
+            return "3"
+        case 404:
+            return "4"
+        case status if status < 400 or status == 409:
+            return "y"
+        case status:
+            return str(status)
+
+
+async def test_every_route_is_placed(house: House) -> None:
+    assert routes(house) == set(placed())
+    assert {who for who, _, _ in expected()} == set(ACTORS)
+
+
+@pytest.mark.parametrize("who", ACTORS)
+async def test_every_route_answers_a_role_as_the_table_says(filled: House, who: str) -> None:
+    cells = {kind: cell for name, kind, cell in expected() if name == who}
+    wrong = []
+
+    for (method, path), kind in sorted(placed().items()):
+        answer = await ask(filled, who, method, path)
+        await open_again(filled)
+        told, cell = word(answer), cells[kind]
+        is_page = path.startswith("/ui")
+        leads_to_login = is_page and (cell == "1" or (cell == "3" and who == "guest"))
+        # What is open to everybody may still know nothing of what was asked for.
+        is_right = answer.status_code < 500 and told not in {"1", "login"} if kind == OPEN else told == cell
+        if not (told == "login" if leads_to_login else is_right):
+            wrong.append((method, path, told, cell, answer.text[:200]))
+
+    assert wrong == []
