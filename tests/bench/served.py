@@ -55,7 +55,7 @@ async def main(arguments: Sequence[str]) -> None:
     await migrating.upgrade(database, MIGRATIONS)
     house = House(database, folder)
     await _fill(house)
-    guard = Guard(house.reading)
+    guard = Guard(house.reading, house.parts.noting)
     litestar = app.build_litestar(house.parts, guard)
     kept = {"summary": SUMMARY, "outputs": LISTED, "page": PAGE}
     litestar.register(_from_memory({name: await _body(house, path) for name, path in kept.items()}))

@@ -17,6 +17,7 @@ from scripthut_common.events import CloudEvent, ClusterObserved, ItemEvent, Item
 from scripthut_common.health import Health
 from scripthut_common.supervision import Pulse
 from scripthut_outputs import app
+from scripthut_outputs.access.addresses import Addresses
 from scripthut_outputs.access.opening import open_access
 from scripthut_outputs.access.policy import Policy
 from scripthut_outputs.access.sessions import Sessions
@@ -27,11 +28,13 @@ from scripthut_outputs.catalog.auditing import Audit
 from scripthut_outputs.catalog.changes import Cache, touch
 from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
+from scripthut_outputs.catalog.looks import Looks
 from scripthut_outputs.catalog.pinning import Pins
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.updates import Updates
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
+from scripthut_outputs.controllers.noting import Noting
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.previewing import Previewer
 from scripthut_outputs.controllers.standing import Bounds
@@ -65,6 +68,7 @@ class House:
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
         self.creating = Creating(database, self.cache)
+        self.looks = Looks(database)
         self.live_metrics = Metrics(CollectorRegistry())
         self.hub = Hub(Updates(database), self.reading.clusters, Telling(Bounds()), tempo or Tempo(), self.live_metrics)
         workers = Workers(count=1, timeout_s=30.0, memory_bytes=512 * 1024 * 1024)
@@ -79,6 +83,7 @@ class House:
             login_codes=self.login_codes,
             access=open_access(database, self.cache, Tokens(self.tokens_file), self.sessions, lambda: self.policy),
             audit=Audit(database),
+            noting=Noting(self.looks, Addresses(["10.0.0.0/8"])),
             health=Health(Pulse(), {}, CollectorRegistry()),
             max_inline=MaxInline(size_bytes=2 * 1024 * 1024),
             bus_fault=lambda: None,

@@ -18,7 +18,7 @@ OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN
 
 
 def routes(house: House) -> list[tuple[str, HTTPRouteHandler]]:
-    litestar = app.build_litestar(house.parts, Guard(house.reading))
+    litestar = app.build_litestar(house.parts, Guard(house.reading, house.parts.noting))
     return [
         (route.path_format, handler)
         for route in litestar.routes

@@ -7,6 +7,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from scripthut_outputs.controllers import clusters, login, operations, problems, schema
+from scripthut_outputs.controllers.admin import Administration
 from scripthut_outputs.controllers.archives import Archived, Archives
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
@@ -25,7 +26,7 @@ _MAX_BODY_BYTES = 64 * 1024
 
 def build(parts: Parts, rules: Rules) -> ASGIApp:
     """Make the application: the door, files, archives and streams as plain ASGI, everything else by Litestar."""
-    guard = Guard(parts.reading)
+    guard = Guard(parts.reading, parts.noting)
     litestar = build_litestar(parts, guard)
     lanes = Lanes(
         litestar,
@@ -40,7 +41,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
     """Make the routes; every one asks the guard."""
     return Litestar(
         [
-            *(Runs, Streamed, Details, Outputs, Archived, Summaries),
+            *(Runs, Streamed, Details, Outputs, Archived, Summaries, Administration),
             *(login.enter, login.log_in, login.log_out, login.home),
             *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,

@@ -300,7 +300,7 @@ AUDIT = Table(
     Column("entry", BigInteger, Identity(always=True), primary_key=True),
     Column("at", UtcTime, nullable=False, server_default=func.now()),
     Column("actor", Text, comment="null: nobody knows who it was"),
-    Column("credential", Text, comment="what they showed: file, token:ID, session, jwt, proxy, share:ID"),
+    Column("credential", Text, comment="what they showed: file, token:ID, session, jwt, proxy, share:ID, command"),
     Column("address", Text, comment="where the request came from"),
     Column("act", Text, nullable=False, comment="as `token.created` or `run.read`"),
     Column("run_id", Text, comment="no reference: a run may go, what was done with it stays"),

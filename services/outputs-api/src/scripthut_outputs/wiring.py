@@ -26,6 +26,7 @@ from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from . import app, following
+from .access.addresses import Addresses
 from .access.opening import open_access
 from .access.policy import AccessFile
 from .access.sessions import Sessions
@@ -38,6 +39,7 @@ from .catalog.collections import Collections
 from .catalog.creating import Creating
 from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
+from .catalog.looks import Looks
 from .catalog.pinning import Pins
 from .catalog.reading import Reading
 from .catalog.updates import Updates
@@ -45,6 +47,7 @@ from .catalog.watching import Watching
 from .collector import Collector, Pace
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
+from .controllers.noting import Noting
 from .controllers.parts import Parts
 from .controllers.places import StreamLimits
 from .controllers.previewing import Previewer
@@ -55,7 +58,8 @@ from .documents.loop import Renderer
 from .documents.press import Press
 from .documents.workers import Workers
 from .intake import Intake
-from .live import Hub, Noting, Tempo
+from .live import Hub, Tempo
+from .live import Noting as Noted
 from .live.metrics import Metrics as LiveMetrics
 from .migrations import MIGRATIONS
 from .rendering import RENDERER
@@ -64,6 +68,7 @@ from .settings import BrokerSettings, DoorSettings, ProcessSettings, Settings
 from .tables import INBOX, OUTBOX
 
 _INTAKE_CONNECTIONS = 2
+_PRUNE_S = 3600.0
 
 Shells = Callable[[Cluster], RemoteShell]
 
@@ -85,6 +90,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     app: App | None
     collecting: "Collecting | None"
     previewer: Previewer | None = None
+    looks: Looks | None = None
 
     async def close(self) -> None:
         """Let go of clusters, workers and database; the bus belongs to whoever gave it."""
@@ -92,6 +98,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             await self.collecting.close()
         if self.previewer is not None:
             await asyncio.to_thread(self.previewer.close)
+        if self.looks is not None:
+            await self.looks.close()
         for database in self.databases:
             await database.close()
 
@@ -199,14 +207,15 @@ class _Plan:
             checks["outputs.clusters"] = self._check_clusters
         health = Health(pulse, {**checks, **other_checks}, registry)
         loops = relay.loops()
-        served = collecting = previewer = None
+        served = collecting = previewer = looks = None
         if Role.API in self._roles:
             cache = Cache()
+            looks = Looks(self._database)
             reading = Reading(self._database, cache, renderer=RENDERER)
             hub = self._hub(reading, registry)
             previewer = self._previewer()
-            served = self._app(health, cache, reading, hub, previewer)
-            loops += self._api_loops(served, cache, hub)
+            served = self._app(health, cache, reading, hub, previewer, looks)
+            loops += self._api_loops(served, cache, hub, looks)
         if Role.COLLECTOR in self._roles:
             collecting = self._collecting(registry)
             loops += collecting.loops
@@ -218,6 +227,7 @@ class _Plan:
             app=served,
             collecting=collecting,
             previewer=previewer,
+            looks=looks,
         )
 
     def _collecting(self, registry: CollectorRegistry) -> Collecting:
@@ -279,7 +289,7 @@ class _Plan:
         )
         return Previewer(self._blobs, workers, wait_s=settings.preview_wait_s)
 
-    def _app(self, health: Health, cache: Cache, reading: Reading, hub: Hub, previewer: Previewer) -> App:
+    def _app(self, health: Health, cache: Cache, reading: Reading, hub: Hub, previewer: Previewer, looks: Looks) -> App:
         settings = self._settings
         tokens_file = Path(settings.tokens_file)
         key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
@@ -296,6 +306,7 @@ class _Plan:
             login_codes=LoginCodes(self._database),
             access=open_access(self._database, cache, tokens, sessions, policy.now),
             audit=Audit(self._database),
+            noting=Noting(looks, Addresses(settings.trusted_proxies), has_own=settings.audit_own_reads),
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),
             bus_fault=lambda: self._bus.fault,
@@ -320,7 +331,7 @@ class _Plan:
         settings = self._settings
         return Bounds(silent_after_s=settings.cluster_silent_after_s, unseen_after_s=settings.cluster_unseen_after_s)
 
-    def _api_loops(self, served: App, cache: Cache, hub: Hub) -> list[Loop]:
+    def _api_loops(self, served: App, cache: Cache, hub: Hub, looks: Looks) -> list[Loop]:
         intake = Intake(self._bus, Applying(self._intake_database))
         listener = Listener(self._database, cache, hub)
 
@@ -332,9 +343,14 @@ class _Plan:
             Loop(name="outputs.intake", step=intake.step, interval_s=1.0, is_server=True),
             Loop(name="outputs.changes", step=listener.step, interval_s=1.0, is_server=True),
             Loop(name="outputs.live", step=hub.step, interval_s=1.0, is_server=True),
-            Noting(hub, Watching(self._database)).loop,
+            Noted(hub, Watching(self._database)).loop,
+            looks.loop,
+            Loop(name="outputs.audit-pruning", step=self._prune_audit, interval_s=_PRUNE_S),
             *Inbox(INBOX).loops(self._database),
         ]
+
+    async def _prune_audit(self) -> bool:
+        return await Audit(self._database).prune(keep_days=self._settings.audit_keep_days)
 
     async def _check_database(self) -> str | None:
         return await migrating.fault(self._database, MIGRATIONS)

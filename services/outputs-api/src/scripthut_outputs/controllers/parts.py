@@ -14,6 +14,7 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.live import Hub
 
 from .inlining import MaxInline
+from .noting import Noting
 from .places import StreamLimits
 from .previewing import Previewer
 from .small import Blobs
@@ -37,6 +38,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     login_codes: LoginCodes
     access: Access
     audit: Audit
+    noting: Noting
     health: Health
     max_inline: MaxInline
     bus_fault: Callable[[], str | None]

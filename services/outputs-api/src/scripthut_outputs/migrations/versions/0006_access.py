@@ -145,7 +145,7 @@ def _audit() -> None:
             "credential",
             sa.Text(),
             nullable=True,
-            comment="what they showed: file, token:ID, session, jwt, proxy, share:ID",
+            comment="what they showed: file, token:ID, session, jwt, proxy, share:ID, command",
         ),
         sa.Column("address", sa.Text(), nullable=True, comment="where the request came from"),
         sa.Column("act", sa.Text(), nullable=False, comment="as `token.created` or `run.read`"),
