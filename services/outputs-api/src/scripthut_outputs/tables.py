@@ -112,6 +112,8 @@ ITEMS = Table(
 )
 RUNNING = ITEMS.c.state.in_([literal_column(f"'{state}'") for state in (ItemState.RUNNING, ItemState.SETTLING)])
 Index("ix_items_running", ITEMS.c.run_id, postgresql_where=RUNNING)
+HAS_FAILED_OUTPUTS = ITEMS.c.outputs_state == literal_column("'failed'")
+Index("ix_items_failed_outputs", ITEMS.c.run_id, ITEMS.c.task_id, postgresql_where=HAS_FAILED_OUTPUTS)
 Index("ix_items_extension", ITEMS.c.run_id, ITEMS.c.extension, postgresql_where=ITEMS.c.extension.isnot(None))
 
 WATCHED = Table(
@@ -292,6 +294,15 @@ SHARE_LINKS = Table(
     Column("revoked_at", UtcTime),
     ForeignKeyConstraint(["run_id"], ["outputs.runs.run_id"], ondelete="CASCADE"),
     Index(None, "run_id", "created_at"),
+)
+
+HOLDINGS = Table(
+    "holdings",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("files", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False, comment="equal content of one owner counted once"),
+    Column("measured_at", UtcTime, nullable=False),
 )
 
 AUDIT = Table(

@@ -194,6 +194,7 @@ class _Plan:
         # A flood of events waits in a queue of its own, and nobody who reads a page behind it.
         self._intake_database = Database(settings.database_url, pool_size=_INTAKE_CONNECTIONS)
         self._blobs = open_store(settings.blobs_url, settings.s3)
+        self._access_file = AccessFile(None if settings.access_file is None else Path(settings.access_file))
 
     def service(self, pulse: Pulse, other_checks: Mapping[str, Check], registry: CollectorRegistry) -> Service:
         relay = Relay(self._database, Outbox(OUTBOX), self._bus)
@@ -218,6 +219,8 @@ class _Plan:
             loops += self._api_loops(served, cache, hub, looks)
         if Role.COLLECTOR in self._roles:
             collecting = self._collecting(registry)
+            collecting.collector.limit(self._quota_of)
+            collecting.followers.limit(self._quota_of)
             loops += collecting.loops
         return Service(
             loops=loops,
@@ -263,6 +266,9 @@ class _Plan:
             shells=shells,
         )
 
+    def _quota_of(self, owner: str) -> int | None:
+        return self._access_file.now().quotas.of(owner)
+
     def _terms(self) -> Terms:
         settings = self._settings
         return Terms(
@@ -294,7 +300,6 @@ class _Plan:
         tokens_file = Path(settings.tokens_file)
         key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
         tokens = Tokens(tokens_file)
-        policy = AccessFile(None if settings.access_file is None else Path(settings.access_file))
         sessions = Sessions(key, days=settings.session_days, is_secure=settings.url.startswith("https://"))
         parts = Parts(
             reading=reading,
@@ -304,7 +309,7 @@ class _Plan:
             previewer=previewer,
             clusters=frozenset(self._clusters),
             login_codes=LoginCodes(self._database),
-            access=open_access(self._database, cache, tokens, sessions, policy.now),
+            access=open_access(self._database, cache, tokens, sessions, self._access_file.now),
             audit=Audit(self._database),
             noting=Noting(looks, Addresses(settings.trusted_proxies), has_own=settings.audit_own_reads),
             health=health,
