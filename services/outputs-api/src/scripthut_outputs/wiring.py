@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from scripthut_common import clusters as clusters_file
 from scripthut_common import migrating
-from scripthut_common.bus import Bus
+from scripthut_common.bus import QUEUES, Bus
 from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
@@ -32,6 +32,7 @@ from .access.policy import AccessFile
 from .access.sessions import Sessions
 from .access.tokens import Tokens, read_key
 from .blobs import open_store
+from .catalog.administering import Administering
 from .catalog.applying import Applying
 from .catalog.auditing import Audit
 from .catalog.changes import Cache, Listener
@@ -41,10 +42,12 @@ from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
 from .catalog.looks import Looks
 from .catalog.pinning import Pins
+from .catalog.quotas import Holdings
 from .catalog.reading import Reading
 from .catalog.updates import Updates
 from .catalog.watching import Watching
 from .collector import Collector, Pace
+from .controllers.burials import Burials
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
 from .controllers.noting import Noting
@@ -88,9 +91,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     health: Health
     databases: Sequence[Database]
     app: App | None
+    looks: Looks
     collecting: "Collecting | None"
     previewer: Previewer | None = None
-    looks: Looks | None = None
 
     async def close(self) -> None:
         """Let go of clusters, workers and database; the bus belongs to whoever gave it."""
@@ -98,8 +101,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             await self.collecting.close()
         if self.previewer is not None:
             await asyncio.to_thread(self.previewer.close)
-        if self.looks is not None:
-            await self.looks.close()
+        await self.looks.close()
         for database in self.databases:
             await database.close()
 
@@ -194,6 +196,7 @@ class _Plan:
         # A flood of events waits in a queue of its own, and nobody who reads a page behind it.
         self._intake_database = Database(settings.database_url, pool_size=_INTAKE_CONNECTIONS)
         self._blobs = open_store(settings.blobs_url, settings.s3)
+        self._looks = Looks(self._database)
         self._access_file = AccessFile(None if settings.access_file is None else Path(settings.access_file))
 
     def service(self, pulse: Pulse, other_checks: Mapping[str, Check], registry: CollectorRegistry) -> Service:
@@ -208,15 +211,15 @@ class _Plan:
             checks["outputs.clusters"] = self._check_clusters
         health = Health(pulse, {**checks, **other_checks}, registry)
         loops = relay.loops()
-        served = collecting = previewer = looks = None
+        served = collecting = previewer = None
         if Role.API in self._roles:
             cache = Cache()
-            looks = Looks(self._database)
+            burials = Burials(self._count_dead, registry)
             reading = Reading(self._database, cache, renderer=RENDERER)
             hub = self._hub(reading, registry)
             previewer = self._previewer()
-            served = self._app(health, cache, reading, hub, previewer, looks)
-            loops += self._api_loops(served, cache, hub, looks)
+            served = self._app(health, cache, reading, hub, previewer, burials)
+            loops += [*self._api_loops(served, cache, hub), burials.loop]
         if Role.COLLECTOR in self._roles:
             collecting = self._collecting(registry)
             collecting.collector.limit(self._quota_of)
@@ -230,7 +233,7 @@ class _Plan:
             app=served,
             collecting=collecting,
             previewer=previewer,
-            looks=looks,
+            looks=self._looks,
         )
 
     def _collecting(self, registry: CollectorRegistry) -> Collecting:
@@ -295,7 +298,9 @@ class _Plan:
         )
         return Previewer(self._blobs, workers, wait_s=settings.preview_wait_s)
 
-    def _app(self, health: Health, cache: Cache, reading: Reading, hub: Hub, previewer: Previewer, looks: Looks) -> App:
+    def _app(
+        self, health: Health, cache: Cache, reading: Reading, hub: Hub, previewer: Previewer, burials: Burials
+    ) -> App:
         settings = self._settings
         tokens_file = Path(settings.tokens_file)
         key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
@@ -311,7 +316,12 @@ class _Plan:
             login_codes=LoginCodes(self._database),
             access=open_access(self._database, cache, tokens, sessions, self._access_file.now),
             audit=Audit(self._database),
-            noting=Noting(looks, Addresses(settings.trusted_proxies), has_own=settings.audit_own_reads),
+            administering=Administering(self._database),
+            collections=Collections(self._database),
+            holdings=Holdings(self._database),
+            burials=burials,
+            budgets={name: cluster.commands_per_minute for name, cluster in self._clusters.items()},
+            noting=Noting(self._looks, Addresses(settings.trusted_proxies), has_own=settings.audit_own_reads),
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),
             bus_fault=lambda: self._bus.fault,
@@ -336,7 +346,7 @@ class _Plan:
         settings = self._settings
         return Bounds(silent_after_s=settings.cluster_silent_after_s, unseen_after_s=settings.cluster_unseen_after_s)
 
-    def _api_loops(self, served: App, cache: Cache, hub: Hub, looks: Looks) -> list[Loop]:
+    def _api_loops(self, served: App, cache: Cache, hub: Hub) -> list[Loop]:
         intake = Intake(self._bus, Applying(self._intake_database))
         listener = Listener(self._database, cache, hub)
 
@@ -349,13 +359,19 @@ class _Plan:
             Loop(name="outputs.changes", step=listener.step, interval_s=1.0, is_server=True),
             Loop(name="outputs.live", step=hub.step, interval_s=1.0, is_server=True),
             Noted(hub, Watching(self._database)).loop,
-            looks.loop,
+            self._looks.loop,
             Loop(name="outputs.audit-pruning", step=self._prune_audit, interval_s=_PRUNE_S),
             *Inbox(INBOX).loops(self._database),
         ]
 
     async def _prune_audit(self) -> bool:
         return await Audit(self._database).prune(keep_days=self._settings.audit_keep_days)
+
+    async def _count_dead(self) -> Mapping[str, int]:
+        """RabbitMQ knows of both services' queues; without it, dead letters lie in our database."""
+        if isinstance(self._bus, AmqpBus):
+            return await self._bus.count_dead(QUEUES)
+        return await Administering(self._database).count_buried()
 
     async def _check_database(self) -> str | None:
         return await migrating.fault(self._database, MIGRATIONS)

@@ -7,7 +7,8 @@ from typing import Any
 
 from litestar import Request, Response
 
-from scripthut_outputs.access import Actor
+from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access.may import may
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import RunHead, RunOverview
 from scripthut_outputs.controllers.parts import Parts
@@ -39,7 +40,12 @@ def frame(request: PageRequest, head: RunHead, since: str | None) -> dict[str, A
     stream = {"version": head.version, "events": f"/runs/{head.run_id}/events"}
     if since is not None:
         return {"layout": "changes.html", "viewer": None, **stream}
-    return {"layout": "base.html", "viewer": request.user.name, **stream}
+    return {
+        "layout": "base.html",
+        "viewer": request.user.name,
+        "is_admin": may(request.user, Action.ADMINISTER),
+        **stream,
+    }
 
 
 def read_since(text: str | None, version: int) -> int:

@@ -25,7 +25,7 @@ from scripthut_outputs.controllers.asking import (
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
 
-from . import acts, assets, file_routes, filters, gathering, giving, templating
+from . import acts, admin, assets, file_routes, filters, gathering, giving, templating
 from .cards import run_card
 from .giving import PageRequest
 
@@ -70,6 +70,7 @@ async def runs(
         is_later=cursor is not None,
         next_url=found.next and filters.runs_url(asked, cursor=found.next),
         viewer=request.user.name,
+        is_admin=may(request.user, Action.ADMINISTER),
         refresh_s=giving.REFRESH_S if any(card.is_alive for card in cards) else giving.REFRESH_LIST_S,
     )
     return giving.fresh(request, html)
@@ -142,6 +143,7 @@ ROUTER = Router(
     route_handlers=[
         *(static, runs, run, task, file_routes.file, file_routes.log),
         *(acts.cancel, acts.collect_run, acts.collect, acts.pin, acts.unpin),
+        *admin.ROUTES,
     ],
 )
 
