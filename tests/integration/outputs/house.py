@@ -37,6 +37,7 @@ from scripthut_outputs.catalog.quotas import Holdings
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.updates import Updates
 from scripthut_outputs.controllers.burials import Burials
+from scripthut_outputs.controllers.counting import Requests
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
 from scripthut_outputs.controllers.noting import Noting
@@ -74,6 +75,7 @@ class House:
         self.reading = Reading(database, self.cache, renderer=RENDERER)
         self.creating = Creating(database, self.cache)
         self.dead_letters: Mapping[str, int] = {}
+        self.registry = CollectorRegistry()
         self.looks = Looks(database)
         self.live_metrics = Metrics(CollectorRegistry())
         self.hub = Hub(Updates(database), self.reading.clusters, Telling(Bounds()), tempo or Tempo(), self.live_metrics)
@@ -93,6 +95,7 @@ class House:
             collections=Collections(database),
             holdings=Holdings(database),
             burials=Burials(self.count_dead, CollectorRegistry()),
+            requests=Requests(self.registry),
             budgets={"daint": 60},
             noting=Noting(self.looks, Addresses(["10.0.0.0/8"])),
             health=Health(Pulse(), {}, CollectorRegistry()),

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 from scripthut_outputs.controllers import clusters, login, operations, problems, schema
 from scripthut_outputs.controllers.admin import Administration
 from scripthut_outputs.controllers.archives import Archived, Archives
+from scripthut_outputs.controllers.counting import Counted
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
@@ -25,7 +26,7 @@ _MAX_BODY_BYTES = 64 * 1024
 
 
 def build(parts: Parts, rules: Rules) -> ASGIApp:
-    """Make the application: the door, files, archives and streams as plain ASGI, everything else by Litestar."""
+    """Make the application: counted, behind the door; files, archives, streams are plain ASGI, the rest Litestar."""
     guard = Guard(parts.reading, parts.noting)
     litestar = build_litestar(parts, guard)
     lanes = Lanes(
@@ -34,7 +35,7 @@ def build(parts: Parts, rules: Rules) -> ASGIApp:
         Archives(parts.reading, parts.blobs, guard, parts.archive_limits),
         Live(parts.hub, guard, parts.stream_limits),
     )
-    return Door(lanes, parts.access.callers, rules)
+    return Counted(Door(lanes, parts.access.callers, rules), parts.requests)
 
 
 def build_litestar(parts: Parts, guard: Guard) -> Litestar:

@@ -16,6 +16,7 @@ from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
 from scripthut_common.errors import SettingsError
+from scripthut_common.gauging import Lag, Pools
 from scripthut_common.health import Check, Health
 from scripthut_common.inbox import Inbox
 from scripthut_common.outbox import Outbox
@@ -48,6 +49,7 @@ from .catalog.updates import Updates
 from .catalog.watching import Watching
 from .collector import Collector, Pace
 from .controllers.burials import Burials
+from .controllers.counting import AuditCollector, Requests
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
 from .controllers.noting import Noting
@@ -71,7 +73,6 @@ from .settings import BrokerSettings, DoorSettings, ProcessSettings, Settings
 from .tables import INBOX, OUTBOX
 
 _INTAKE_CONNECTIONS = 2
-_PRUNE_S = 3600.0
 
 Shells = Callable[[Cluster], RemoteShell]
 
@@ -201,6 +202,8 @@ class _Plan:
 
     def service(self, pulse: Pulse, other_checks: Mapping[str, Check], registry: CollectorRegistry) -> Service:
         relay = Relay(self._database, Outbox(OUTBOX), self._bus)
+        databases = {"main": self._database, "intake": self._intake_database}
+        registry.register(Pools("outputs", databases))
         checks: dict[str, Check] = {
             "outputs.database": self._check_database,
             "outputs.bus": self._bus.check,
@@ -210,16 +213,17 @@ class _Plan:
         if Role.COLLECTOR in self._roles:
             checks["outputs.clusters"] = self._check_clusters
         health = Health(pulse, {**checks, **other_checks}, registry)
-        loops = relay.loops()
+        loops = [*relay.loops(), Lag(self._database, Outbox(OUTBOX), registry).loop]
         served = collecting = previewer = None
         if Role.API in self._roles:
             cache = Cache()
-            burials = Burials(self._count_dead, registry)
+            registry.register(AuditCollector(self._looks))
+            self._burials = Burials(self._count_dead, registry)
             reading = Reading(self._database, cache, renderer=RENDERER)
             hub = self._hub(reading, registry)
             previewer = self._previewer()
-            served = self._app(health, cache, reading, hub, previewer, burials)
-            loops += [*self._api_loops(served, cache, hub), burials.loop]
+            served = self._app(health, cache, reading, hub, previewer, registry)
+            loops += [*self._api_loops(served, cache, hub), self._burials.loop]
         if Role.COLLECTOR in self._roles:
             collecting = self._collecting(registry)
             collecting.collector.limit(self._quota_of)
@@ -238,6 +242,11 @@ class _Plan:
 
     def _collecting(self, registry: CollectorRegistry) -> Collecting:
         shells = {name: self._open_shell(cluster) for name, cluster in self._clusters.items()}
+        terms = Terms(
+            interval_s=self._settings.retention_interval_s,
+            delay_s=self._settings.retention_delay_s,
+            grace_s=self._settings.sweep_grace_s,
+        )
         press = Press(
             workers=self._settings.render_workers,
             timeout_s=self._settings.render_timeout_s,
@@ -264,21 +273,13 @@ class _Plan:
                 pace=following.Pace(lease_s=self._settings.collection_lease_s),
             ),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
-            keeper=Keeper(self._database, self._blobs, self._clusters, self._terms(), registry),
+            keeper=Keeper(self._database, self._blobs, self._clusters, terms, registry),
             press=press,
             shells=shells,
         )
 
     def _quota_of(self, owner: str) -> int | None:
         return self._access_file.now().quotas.of(owner)
-
-    def _terms(self) -> Terms:
-        settings = self._settings
-        return Terms(
-            interval_s=settings.retention_interval_s,
-            delay_s=settings.retention_delay_s,
-            grace_s=settings.sweep_grace_s,
-        )
 
     def _hub(self, reading: Reading, registry: CollectorRegistry) -> Hub:
         settings = self._settings
@@ -299,7 +300,13 @@ class _Plan:
         return Previewer(self._blobs, workers, wait_s=settings.preview_wait_s)
 
     def _app(
-        self, health: Health, cache: Cache, reading: Reading, hub: Hub, previewer: Previewer, burials: Burials
+        self,
+        health: Health,
+        cache: Cache,
+        reading: Reading,
+        hub: Hub,
+        previewer: Previewer,
+        registry: CollectorRegistry,
     ) -> App:
         settings = self._settings
         tokens_file = Path(settings.tokens_file)
@@ -319,7 +326,8 @@ class _Plan:
             administering=Administering(self._database),
             collections=Collections(self._database),
             holdings=Holdings(self._database),
-            burials=burials,
+            burials=self._burials,
+            requests=Requests(registry),
             budgets={name: cluster.commands_per_minute for name, cluster in self._clusters.items()},
             noting=Noting(self._looks, Addresses(settings.trusted_proxies), has_own=settings.audit_own_reads),
             health=health,
@@ -360,12 +368,9 @@ class _Plan:
             Loop(name="outputs.live", step=hub.step, interval_s=1.0, is_server=True),
             Noted(hub, Watching(self._database)).loop,
             self._looks.loop,
-            Loop(name="outputs.audit-pruning", step=self._prune_audit, interval_s=_PRUNE_S),
+            Audit(self._database).pruning(keep_days=self._settings.audit_keep_days),
             *Inbox(INBOX).loops(self._database),
         ]
-
-    async def _prune_audit(self) -> bool:
-        return await Audit(self._database).prune(keep_days=self._settings.audit_keep_days)
 
     async def _count_dead(self) -> Mapping[str, int]:
         """RabbitMQ knows of both services' queues; without it, dead letters lie in our database."""

@@ -9,10 +9,12 @@ from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database, storable
+from scripthut_common.supervision import Loop
 from scripthut_outputs.tables import AUDIT
 
 from . import cursors
 
+_PRUNE_S = 3600.0
 _PRUNED_AT_ONCE = 10_000
 _MAX_CHARACTERS = 500
 
@@ -114,6 +116,14 @@ class Audit:
             rows = (await connection.execute(query)).all()
         found = tuple(Entry(**row._mapping) for row in rows[:limit])  # noqa: SLF001  SQLAlchemy's public name for it
         return Page(entries=found, next=cursors.write(found[-1].entry) if len(rows) > limit else None)
+
+    def pruning(self, *, keep_days: float) -> Loop:
+        """Drop every hour what is older than so many days."""
+
+        async def step() -> bool:
+            return await self.prune(keep_days=keep_days)
+
+        return Loop(name="outputs.audit-pruning", step=step, interval_s=_PRUNE_S)
 
     async def prune(self, *, keep_days: float) -> bool:
         """Drop what is older than so many days; `True` when there may be more.

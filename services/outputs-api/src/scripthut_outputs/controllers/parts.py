@@ -17,6 +17,7 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.live import Hub
 
 from .burials import Burials
+from .counting import Requests
 from .inlining import MaxInline
 from .noting import Noting
 from .places import StreamLimits
@@ -48,6 +49,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     collections: Collections
     holdings: Holdings
     burials: Burials
+    requests: Requests
     health: Health
     max_inline: MaxInline
     bus_fault: Callable[[], str | None]
