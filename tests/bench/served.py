@@ -60,7 +60,7 @@ async def main(arguments: Sequence[str]) -> None:
     house = House(database, folder)
     await _fill(house)
     is_open = arguments[3:] == ["open"]
-    guard = _Nobody(house.reading) if is_open else Guard(house.reading)
+    guard = _Nobody(house.reading, house.parts.noting) if is_open else Guard(house.reading, house.parts.noting)
     litestar = app.build_litestar(house.parts, guard)
     kept = {"summary": SUMMARY, "outputs": LISTED, "page": PAGE}
     litestar.register(_from_memory({name: await _body(house, path) for name, path in kept.items()}))

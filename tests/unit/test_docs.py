@@ -124,6 +124,5 @@ def test_every_metric_is_documented() -> None:
 
     assert len(metrics) > 25
     assert (
-        documented((f"{name}_total" if name in counters else name for name in sorted(metrics)), "docs/operators.md")
-        == []
+        documented((f"{name}_total" if name in counters else name for name in sorted(metrics)), "docs/metrics.md") == []
     )

@@ -12,14 +12,17 @@ import msgspec
 from sqlalchemy import insert, update
 
 from scripthut_common.events import ItemState, Outcome
+from scripthut_outputs.access.policy import Policy, Quotas
+from scripthut_outputs.catalog.auditing import Act, write_at
 from scripthut_outputs.catalog.changes import touch
 from scripthut_outputs.ledger import FileState, Kind, OutputsState, Place
-from scripthut_outputs.tables import ACCESS_TOKENS, COLLECTIONS, ITEMS, RUNS
+from scripthut_outputs.tables import ACCESS_TOKENS, COLLECTIONS, HOLDINGS, ITEMS, RUNS
 from tests.integration.outputs import flows, shelf
 from tests.integration.outputs.house import House, ended, item
 
 NOW = datetime(2026, 11, 26, 10, 42, tzinfo=UTC)
 MANY = 10_000
+GIB = 1024**3
 LONG = "a-name-without-a-space-" * 12
 RIGHT_TO_LEFT = "תוצאות הריצה \u202eexe.gpj\u202c نتائج"
 HOSTILE = (
@@ -29,16 +32,21 @@ HOSTILE = (
 
 
 class Exhibit(msgspec.Struct, frozen=True, kw_only=True):
-    """A page to look at. `is_signed_in`: it is for people whom we know; `pressed`: what opens a dialog in it."""
+    """A page to look at: by `actor`, or by a stranger. `pressed`: what opens a dialog in it."""
 
     name: str
     path: str
     is_signed_in: bool = True
+    actor: str = "ada"
     pressed: str | None = None
 
 
 def _page(name: str, path: str, *, is_signed_in: bool = True) -> Exhibit:
     return Exhibit(name=name, path=path, is_signed_in=is_signed_in)
+
+
+def _admin(name: str, path: str) -> Exhibit:
+    return Exhibit(name=f"admin-{name}", path=f"/ui/admin{path}", actor="root")
 
 
 def _file(name: str, path: str) -> Exhibit:
@@ -63,6 +71,12 @@ PAGES = (
     _page("task-empty", "/ui/runs/wake/tasks/compare"),
     _page("task-of-odd-names", "/ui/runs/odd/tasks/odd"),
     _page("log", "/ui/runs/unstable/tasks/re-3200/stderr"),
+    _admin("clusters", ""),
+    _admin("collections", "/collections"),
+    _admin("storage", "/storage"),
+    _admin("tokens", "/tokens"),
+    _admin("audit", "/audit"),
+    _admin("audit-none", "/audit?run=nothing"),
     _page("no-such-page", "/ui/runs/nowhere"),
     _page("tokens", "/ui/tokens"),
     _page("runs-chosen", "/ui/?q=wake&state=running"),
@@ -105,6 +119,7 @@ async def fill(house: House) -> None:
     await flows.failed(house, NOW - timedelta(hours=3))
     await shelf.fill(house, NOW - timedelta(hours=4))
     await flows.under_way(house, NOW - timedelta(minutes=34))
+    await _administration(house)
     await _date(house)
 
 
@@ -234,6 +249,37 @@ async def _empty(house: House) -> None:
     """A run without tasks."""
     async with house.database.transaction() as connection:
         await _begin(connection, "empty", "A run that has just been asked for")
+
+
+async def _administration(house: House) -> None:
+    """What those see who run the installation: people with quotas, their tokens, what they did, what is stuck."""
+    house.policy = Policy(quotas=Quotas(default_bytes=40 * GIB, bytes_of={"bob": 10 * GIB, "carol": 0}))
+    house.dead_letters = {"outputs.events": 3, "poller.run-requested": 0}
+    await house.parts.burials.step()
+    held = {"ada": 31 * GIB, "bob": 12 * GIB, "carol": 0, HOSTILE[:120]: 5}
+    scopes = ["read", "collect", "submit", "admin"]
+    async with house.database.transaction() as connection:
+        rows = [{"owner": who, "files": 41, "stored_bytes": size, "measured_at": NOW} for who, size in held.items()]
+        await connection.execute(insert(HOLDINGS), rows)
+        tokens = [
+            {"token_id": f"tk{place}", "token_sha256": bytes([place]), "owner": who, "label": label,
+             "scopes": scopes[:place + 1], "created_at": NOW, "expires_at": NOW + timedelta(days=90),
+             "used_at": NOW if place else None}
+            for place, (who, label) in enumerate((("ada", "laptop"), ("bob", HOSTILE[:120]), (LONG[:90], "ci")))
+        ]  # fmt: skip
+        await connection.execute(insert(ACCESS_TOKENS), tokens)
+        acts = [
+            Act(act="run.created", actor="ada", credential="session", address="192.0.2.7", run_id="wake",
+                details={"cluster": "daint", "tasks": 6}),
+            Act(act="run.read", actor="root", credential="token:tk0", address="2001:db8::7", run_id="wake"),
+            Act(act="login.refused", actor=HOSTILE, address="198.51.100.3", details={"why": HOSTILE}),
+            Act(act="run.collected_again", actor=LONG, credential="file", run_id="odd", target=LONG),
+        ]  # fmt: skip
+        await write_at(connection, [(NOW + timedelta(minutes=place), act) for place, act in enumerate(acts)])
+        late = update(COLLECTIONS).where(COLLECTIONS.c.run_id == "odd")
+        said = {"failures": 4, "reason": f"the reader was cut: {HOSTILE}", "due_at": NOW, "first_failed_at": NOW}
+        await connection.execute(late.values(said))
+    await house.observe("unreachable", cluster="alps", error=HOSTILE, last_good_round_at=None)
 
 
 async def _begin(connection: Any, run_id: str, name: str) -> None:

@@ -1,5 +1,6 @@
 """The application as its callers meet it: three people, a catalog to fill, a folder of blobs."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -17,23 +18,31 @@ from scripthut_common.events import CloudEvent, ClusterObserved, ItemEvent, Item
 from scripthut_common.health import Health
 from scripthut_common.supervision import Pulse
 from scripthut_outputs import app
+from scripthut_outputs.access.addresses import Addresses
 from scripthut_outputs.access.opening import open_access
 from scripthut_outputs.access.policy import Policy
 from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
 from scripthut_outputs.blobs import BlobStore, open_store
+from scripthut_outputs.catalog.administering import Administering
 from scripthut_outputs.catalog.applying import Applying
 from scripthut_outputs.catalog.auditing import Audit
 from scripthut_outputs.catalog.changes import Cache, touch
+from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.catalog.creating import Creating
 from scripthut_outputs.catalog.login_codes import LoginCodes
+from scripthut_outputs.catalog.looks import Looks
 from scripthut_outputs.catalog.opening import Opening
 from scripthut_outputs.catalog.pinning import Pins
+from scripthut_outputs.catalog.quotas import Holdings
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.shares import ShareLinks
 from scripthut_outputs.catalog.updates import Updates
+from scripthut_outputs.controllers.burials import Burials
+from scripthut_outputs.controllers.counting import Requests
 from scripthut_outputs.controllers.door import Rules
 from scripthut_outputs.controllers.inlining import MaxInline
+from scripthut_outputs.controllers.noting import Noting
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.previewing import Previewer
 from scripthut_outputs.controllers.standing import Bounds
@@ -67,6 +76,9 @@ class House:
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
         self.creating = Creating(database, self.cache)
+        self.dead_letters: Mapping[str, int] = {}
+        self.registry = CollectorRegistry()
+        self.looks = Looks(database)
         self.live_metrics = Metrics(CollectorRegistry())
         self.hub = Hub(Updates(database), self.reading.clusters, Telling(Bounds()), tempo or Tempo(), self.live_metrics)
         workers = Workers(count=1, timeout_s=30.0, memory_bytes=512 * 1024 * 1024)
@@ -83,6 +95,13 @@ class House:
             login_codes=self.login_codes,
             access=open_access(database, self.cache, Tokens(self.tokens_file), self.sessions, lambda: self.policy),
             audit=Audit(database),
+            administering=Administering(database),
+            collections=Collections(database),
+            holdings=Holdings(database),
+            burials=Burials(self.count_dead, CollectorRegistry()),
+            requests=Requests(self.registry),
+            budgets={"daint": 60},
+            noting=Noting(self.looks),
             health=Health(Pulse(), {}, CollectorRegistry()),
             max_inline=MaxInline(size_bytes=2 * 1024 * 1024),
             bus_fault=lambda: None,
@@ -90,9 +109,15 @@ class House:
             hub=self.hub,
         )
         self.rules = Rules(
-            allowed_hosts=frozenset({"localhost"}), cors_origins=frozenset({b"https://friend.example.org"})
+            allowed_hosts=frozenset({"localhost"}),
+            cors_origins=frozenset({b"https://friend.example.org"}),
+            addresses=Addresses(["10.0.0.0/8"]),
         )
         self.app = app.build(self.parts, self.rules)
+
+    async def count_dead(self) -> Mapping[str, int]:
+        """What a broker would say."""
+        return self.dead_letters
 
     def use(self, previewer: Previewer) -> None:
         """Let another previewer make what pages show."""

@@ -129,7 +129,9 @@ async def _viewer_stands(page: Page) -> None:
 
 @every_page_and_dialog()
 async def test_axe_finds_nothing(exhibition: Exhibition, exhibit: Exhibit) -> None:
-    async with exhibition.visit(is_signed_in=exhibit.is_signed_in, reduced_motion="reduce") as visit:
+    async with exhibition.visit(
+        actor=exhibit.actor, is_signed_in=exhibit.is_signed_in, reduced_motion="reduce"
+    ) as visit:
         await look(exhibition, visit.page, exhibit)
         reports = {}
 
@@ -148,7 +150,9 @@ async def test_axe_finds_nothing(exhibition: Exhibition, exhibit: Exhibit) -> No
 async def test_a_keyboard_reaches_everything_and_focus_is_seen(
     exhibition: Exhibition, exhibit: Exhibit, width: int, height: int
 ) -> None:
-    async with exhibition.visit(is_signed_in=exhibit.is_signed_in, width=width, height=height) as visit:
+    async with exhibition.visit(
+        actor=exhibit.actor, is_signed_in=exhibit.is_signed_in, width=width, height=height
+    ) as visit:
         page = visit.page
         await look(exhibition, page, exhibit)
         await page.evaluate("() => { document.activeElement?.blur() }")
@@ -179,10 +183,12 @@ async def walk(page: Page, steps: int) -> list[dict[str, Any]]:
 @every_page_and_dialog()
 async def test_targets_are_large_enough(exhibition: Exhibition, exhibit: Exhibit) -> None:
     signed_in = exhibit.is_signed_in
-    async with exhibition.visit(is_signed_in=signed_in) as visit:
+    async with exhibition.visit(actor=exhibit.actor, is_signed_in=signed_in) as visit:
         await look(exhibition, visit.page, exhibit)
         assert await visit.page.evaluate(_SMALL, 24) == []
-    async with exhibition.visit(is_signed_in=signed_in, width=390, has_touch=True, is_mobile=True) as visit:
+    async with exhibition.visit(
+        actor=exhibit.actor, is_signed_in=signed_in, width=390, has_touch=True, is_mobile=True
+    ) as visit:
         await look(exhibition, visit.page, exhibit)
         assert await visit.page.evaluate("matchMedia('(pointer: coarse)').matches")
         assert await visit.page.evaluate(_SMALL, 44) == []
@@ -190,7 +196,7 @@ async def test_targets_are_large_enough(exhibition: Exhibition, exhibit: Exhibit
 
 @every_page_and_dialog()
 async def test_nothing_is_wider_than_the_screen_or_cut(exhibition: Exhibition, exhibit: Exhibit) -> None:
-    async with exhibition.visit(is_signed_in=exhibit.is_signed_in) as visit:
+    async with exhibition.visit(actor=exhibit.actor, is_signed_in=exhibit.is_signed_in) as visit:
         page = visit.page
         await look(exhibition, page, exhibit)
 
@@ -209,7 +215,7 @@ async def test_nothing_is_wider_than_the_screen_or_cut(exhibition: Exhibition, e
 
 @every_page()
 async def test_headings_and_landmarks_tell_the_order_of_a_page(exhibition: Exhibition, exhibit: Exhibit) -> None:
-    async with exhibition.visit(is_signed_in=exhibit.is_signed_in) as visit:
+    async with exhibition.visit(actor=exhibit.actor, is_signed_in=exhibit.is_signed_in) as visit:
         await look(exhibition, visit.page, exhibit)
         levels = await visit.page.evaluate(
             "[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map((found) => Number(found.tagName[1]))"
@@ -251,7 +257,9 @@ async def test_colours_that_people_choose_hide_no_state(exhibition: Exhibition) 
 
 @every_page()
 async def test_paper_shows_what_was_found_and_no_controls(exhibition: Exhibition, exhibit: Exhibit) -> None:
-    async with exhibition.visit(is_signed_in=exhibit.is_signed_in, width=700, color_scheme="dark") as visit:
+    async with exhibition.visit(
+        actor=exhibit.actor, is_signed_in=exhibit.is_signed_in, width=700, color_scheme="dark"
+    ) as visit:
         await look(exhibition, visit.page, exhibit)
         await visit.page.emulate_media(media="print")
 

@@ -107,7 +107,7 @@ def placed() -> dict[tuple[str, str], str]:
 
 
 def routes(house: House) -> set[tuple[str, str]]:
-    litestar = app.build_litestar(house.parts, Guard(house.reading))
+    litestar = app.build_litestar(house.parts, Guard(house.reading, house.parts.noting))
     return {
         (method, route.path_format)
         for route in litestar.routes

@@ -43,7 +43,7 @@ class Body:
 
 def routes(house: House) -> list[tuple[str, HTTPRouteHandler]]:
     """Every route of the framework, by its path with names in braces."""
-    litestar = app.build_litestar(house.parts, Guard(house.reading))
+    litestar = app.build_litestar(house.parts, Guard(house.reading, house.parts.noting))
     return [
         (route.path_format, handler)
         for route in litestar.routes

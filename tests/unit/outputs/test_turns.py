@@ -13,6 +13,7 @@ FILE = (Place.OUTPUT, b"f")
 
 def running(run_id: str, task_id: str) -> Running:
     return Running(
+        owner="ada",
         run_id=run_id,
         task_id=task_id,
         attempt=1,

@@ -5,7 +5,9 @@ import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 import psycopg
 from psycopg import conninfo, sql
 from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event, text
@@ -74,6 +76,14 @@ class UtcTime(TypeDecorator[datetime]):
 def driver_url(url: str) -> str:
     """Turn any PostgreSQL URI into one that names our driver."""
     return f"postgresql+psycopg://{url.partition('://')[2]}"
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """The connections of one database: those that are used, those kept, and how many are opened at most."""
+
+    in_use: int
+    idle: int
+    most: int
 
 
 class Database:
@@ -164,6 +174,11 @@ class Database:
                     async for notification in connection.notifies(timeout=_LISTEN_CHECK_S):
                         await on_notify(notification.payload)
                     await _require_answer(connection)
+
+    def pool(self) -> Pool:
+        """Tell how many connections there are just now."""
+        pool: Any = self._engine.pool
+        return Pool(in_use=pool.checkedout(), idle=pool.checkedin(), most=2 * pool.size())
 
     async def close(self) -> None:
         """Close every connection."""

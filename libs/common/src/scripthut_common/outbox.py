@@ -158,6 +158,14 @@ class Outbox:
             count, error = (await connection.execute(failing)).one()
         return f"{count} events cannot be published: {error}" if count else None
 
+    async def lag(self, database: Database) -> tuple[int, float]:
+        """Count the events that were not published yet; tell for how many seconds the oldest of them has waited."""
+        oldest_s = func.extract("epoch", func.now() - func.min(self._table.c.added_at))
+        waiting = select(func.count(), oldest_s).where(self._table.c.published_at.is_(None))
+        async with database.transaction() as connection:
+            count, age_s = (await connection.execute(waiting)).one()
+        return int(count), float(age_s or 0.0)
+
     async def prune(self, database: Database) -> bool:
         """Drop rows published longer than 30 days ago; `True` when there may be more."""
         table = self._table

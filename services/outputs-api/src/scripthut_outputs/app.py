@@ -7,7 +7,9 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from scripthut_outputs.controllers import bodies, clusters, login, operations, problems, schema, shares
+from scripthut_outputs.controllers.admin import Administration
 from scripthut_outputs.controllers.archives import Archived, Archives
+from scripthut_outputs.controllers.counting import Counted
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
 from scripthut_outputs.controllers.files import Files
@@ -23,8 +25,8 @@ from scripthut_outputs.controllers.tokens import AccessTokens
 
 
 def build(parts: Parts, rules: Rules) -> ASGIApp:
-    """Make the application: the door, files, archives and streams as plain ASGI, everything else by Litestar."""
-    guard = Guard(parts.reading)
+    """Make the application: counted, behind the door; files, archives, streams are plain ASGI, the rest Litestar."""
+    guard = Guard(parts.reading, parts.noting)
     litestar = build_litestar(parts, guard)
     lanes = Lanes(
         litestar,
@@ -32,14 +34,15 @@ def build(parts: Parts, rules: Rules) -> ASGIApp:
         Archives(parts.reading, parts.blobs, guard, parts.archive_limits),
         Live(parts.hub, guard, parts.stream_limits),
     )
-    return Door(lanes, parts.access, rules)
+    return Counted(Door(lanes, parts.access, rules), parts.requests)
 
 
 def build_litestar(parts: Parts, guard: Guard) -> Litestar:
     """Make the routes; every one asks the guard."""
     return Litestar(
         [
-            *(Runs, shares.SharesOfRuns, shares.opened, Streamed, Details, Outputs, Archived, Summaries, AccessTokens),
+            *(Runs, shares.SharesOfRuns, shares.opened, Streamed, Details, Outputs, Archived, Summaries),
+            *(AccessTokens, Administration),
             *(login.enter, login.log_in, login.log_out, login.home),
             *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,

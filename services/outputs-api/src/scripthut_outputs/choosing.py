@@ -1,7 +1,7 @@
 """Choose what to keep of a listing, and say why not for the rest: the same files for the same listing. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from posixpath import join
 
 import msgspec
@@ -17,20 +17,53 @@ _AWAITED = "the task saw it when it ended; the cluster does not show it yet"
 _MISSED = "the task saw it when it ended; the cluster did not show it in time"
 _BEHIND = "the task saw it when it ended; a directory above it cannot be read"
 _TO_CURE = frozenset(
-    {FileState.UNREADABLE, FileState.CHANGED_WHILE_READING, FileState.NOT_YET_VISIBLE, FileState.PURGED}
+    {
+        *(FileState.UNREADABLE, FileState.CHANGED_WHILE_READING, FileState.NOT_YET_VISIBLE, FileState.PURGED),
+        FileState.OVER_QUOTA,
+    }
 )
+_LOGS = frozenset({Place.STDOUT, Place.STDERR})
+# What is taken whatever the quota says: a summary of this size, so much of the end of each log.
+_SMALL_BYTES = 256 * 1024
+BRIEF_TAIL_BYTES = 64 * 1024
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """How much more may be stored of the person whose task it is.
+
+    Args:
+        left_bytes: so much; below zero where there is too much already.
+        reason: what is said of files for which there is none.
+        held: what is stored of the item; only what goes beyond it counts.
+    """
+
+    left_bytes: int
+    reason: str
+    held: HeldFiles = {}
+
+    def added_bytes(self, entry: Entry, size_bytes: int) -> int:
+        """By how much the store grows by a file of this size."""
+        return max(0, size_bytes - self.held_bytes(entry))
+
+    def held_bytes(self, entry: Entry) -> int:
+        """How much is stored of a file."""
+        ours = self.held.get((entry.place, entry.path))
+        return 0 if ours is None or ours.is_removed else ours.stored_bytes
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What to fetch, in this order, what we hold as it is, and a ledger row for all the rest.
 
-    `notes` are for rows of what is fetched though it is not whole, by path.
+    `notes` are for rows of what is fetched though it is not whole, by path. `brief` names logs of which little is
+    taken; `added_bytes` says by how much the store may grow.
     """
 
     take: tuple[Entry, ...]
     kept: tuple[Entry, ...] = ()
     left_out: tuple[LedgerRow, ...]
     notes: Mapping[bytes, str] = {}
+    brief: frozenset[Place] = frozenset()
+    added_bytes: int = 0
 
     def noted(self, row: LedgerRow) -> LedgerRow:
         """A row of a fetched file with what is to be said of it."""
@@ -46,6 +79,7 @@ def choose(
     lacking: Mapping[bytes, manifest.Entry] = {},
     is_waiting: bool = False,
     held: Mapping[tuple[Place, bytes], Held] = {},
+    quota: Room | None = None,
 ) -> Choice:
     """Keep what the limits allow: the task summary and the fragment first, then by path, then the logs.
 
@@ -56,11 +90,12 @@ def choose(
         lacking: what was promised and is not there, or not whole.
         is_waiting: whether that may still come; it then keeps its room, and what is not whole is left where it is.
         held: stored files that need not be fetched again if they have not changed.
+        quota: how much more may be stored of its owner; `None`: anything.
     """
     take: list[Entry] = []
     kept: list[Entry] = []
     left_out: list[LedgerRow] = []
-    room = _Room(limits)
+    room = _Room(limits, quota)
     closed = _closed(listing) if lacking else frozenset()
     unnamed = Counter(listing.unnamed)
     for entry in sorted(_candidates(listing, lacking, is_waiting=is_waiting), key=_order):
@@ -72,7 +107,7 @@ def choose(
             room.take(entry, promised.size_bytes)
         state = entry.state or room.take(entry, entry.size_bytes)
         if state is not None:
-            reason = _reason(entry, state, limits)
+            reason = _reason(entry, state, limits, quota)
             if promised is not None:
                 reason = _lack(entry, promised, closed, is_waiting=is_waiting)
             left_out.append(row_of(item, entry, state, reason=reason))
@@ -86,6 +121,8 @@ def choose(
         take=tuple(take),
         kept=tuple(kept),
         left_out=(*named, *_unnamed(item, unnamed, is_whole=listing.is_whole)),
+        brief=room.brief(entry for entry in take if entry.place in _LOGS),
+        added_bytes=room.added_bytes,
         notes={entry.path: _only(entry, lacking[entry.path]) for entry in take if _is_short(entry, lacking)},
     )
 
@@ -93,14 +130,30 @@ def choose(
 class _Room:
     """How much of the limits is left; logs and summaries have room of their own."""
 
-    def __init__(self, limits: CollectionLimits) -> None:
+    def __init__(self, limits: CollectionLimits, quota: Room | None) -> None:
         self._limits = limits
+        self._quota = quota
         self._files = 0
         self._bytes = 0
+        self.added_bytes = 0
+
+    def brief(self, logs: Iterable[Entry]) -> frozenset[Place]:
+        """Name the logs of which little is taken for want of room; what is held of one never gets shorter."""
+        quota = self._quota
+        if quota is None:
+            return frozenset()
+        brief = set()
+        for entry in logs:
+            added_bytes = quota.added_bytes(entry, min(entry.size_bytes, self._limits.log_tail_bytes))
+            if quota.held_bytes(entry) <= BRIEF_TAIL_BYTES and self.added_bytes + added_bytes > quota.left_bytes:
+                brief.add(entry.place)
+                added_bytes = min(added_bytes, BRIEF_TAIL_BYTES)
+            self.added_bytes += added_bytes
+        return frozenset(brief)
 
     def take(self, entry: Entry, size_bytes: int) -> FileState | None:
         """Take room for a file, or say by a state why there is none."""
-        if entry.place in {Place.STDOUT, Place.STDERR}:
+        if entry.place in _LOGS:
             return None
         is_summary = entry.place is Place.RUN_SUMMARY or entry.path == SUMMARY
         if size_bytes > self._limits.max_file_bytes:
@@ -109,6 +162,12 @@ class _Room:
             return FileState.OVER_COUNT
         if self._bytes + size_bytes > self._limits.max_total_bytes:
             return FileState.OVER_TOTAL
+        if self._quota is not None:
+            added_bytes = self._quota.added_bytes(entry, size_bytes)
+            is_small = is_summary and size_bytes <= _SMALL_BYTES
+            if added_bytes and not is_small and self.added_bytes + added_bytes > self._quota.left_bytes:
+                return FileState.OVER_QUOTA
+            self.added_bytes += added_bytes
         self._files, self._bytes = self._files + (not is_summary), self._bytes + size_bytes
         return None
 
@@ -204,7 +263,9 @@ def _order(entry: Entry) -> tuple[int, bool, bytes]:
     return rank, entry.path != SUMMARY, entry.path
 
 
-def _reason(entry: Entry, state: FileState, limits: CollectionLimits) -> str | None:
+def _reason(entry: Entry, state: FileState, limits: CollectionLimits, quota: Room | None) -> str | None:
+    if quota is not None and state is FileState.OVER_QUOTA:
+        return quota.reason
     below = f"at most {limits.max_depth} levels below the output directory, the file's own among them"
     closed = "this directory" if entry.path == b"." else "it"
     return entry.reason or {

@@ -31,6 +31,7 @@ class FileState(StrEnum):
     TOO_LARGE = "too_large"
     OVER_COUNT = "over_count"
     OVER_TOTAL = "over_total"
+    OVER_QUOTA = "over_quota"
     TOO_DEEP = "too_deep"
     NOT_REGULAR = "not_regular"
     NOT_OWNED = "not_owned"

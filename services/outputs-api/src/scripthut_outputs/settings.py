@@ -96,6 +96,8 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     `retention_interval_s`: so often what is too old is removed, for the first time `retention_delay_s` after the start;
     blobs that nobody refers to go once no collection has touched them for `sweep_grace_s`.
     `collection_lease_s`: so long after a collector died others take over what it had begun.
+    `trusted_proxies`: networks whose word counts of whom a request came from (`X-Forwarded-For`); none unless named.
+    `audit_keep_days`: so long the audit log stays; `audit_own_reads`: owners are noted too who look at what is theirs.
     """
 
     clusters_file: str
@@ -128,6 +130,9 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
     retention_delay_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     sweep_grace_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
     collection_lease_s: Annotated[float, msgspec.Meta(ge=1)] = 30.0
+    trusted_proxies: tuple[str, ...] = ()
+    audit_keep_days: Annotated[float, msgspec.Meta(gt=0)] = 400.0
+    audit_own_reads: bool = False
     database_connections: Annotated[int, msgspec.Meta(ge=1)] = 8
 
 

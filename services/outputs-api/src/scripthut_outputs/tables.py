@@ -120,6 +120,8 @@ ITEMS = Table(
 )
 RUNNING = ITEMS.c.state.in_([literal_column(f"'{state}'") for state in (ItemState.RUNNING, ItemState.SETTLING)])
 Index("ix_items_running", ITEMS.c.run_id, postgresql_where=RUNNING)
+HAS_FAILED_OUTPUTS = ITEMS.c.outputs_state == literal_column("'failed'")
+Index("ix_items_failed_outputs", ITEMS.c.run_id, ITEMS.c.task_id, postgresql_where=HAS_FAILED_OUTPUTS)
 Index("ix_items_extension", ITEMS.c.run_id, ITEMS.c.extension, postgresql_where=ITEMS.c.extension.isnot(None))
 
 WATCHED = Table(
@@ -302,13 +304,22 @@ SHARE_LINKS = Table(
     Index(None, "run_id", "created_at"),
 )
 
+HOLDINGS = Table(
+    "holdings",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("files", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False, comment="equal content of one owner counted once"),
+    Column("measured_at", UtcTime, nullable=False),
+)
+
 AUDIT = Table(
     "audit",
     METADATA,
     Column("entry", BigInteger, Identity(always=True), primary_key=True),
     Column("at", UtcTime, nullable=False, server_default=func.now()),
     Column("actor", Text, comment="null: nobody knows who it was"),
-    Column("credential", Text, comment="what they showed: file, token:ID, session, jwt, proxy, share:ID"),
+    Column("credential", Text, comment="what they showed: file, token:ID, session, jwt, proxy, share:ID, command"),
     Column("address", Text, comment="where the request came from"),
     Column("act", Text, nullable=False, comment="as `token.created` or `run.read`"),
     Column("run_id", Text, comment="no reference: a run may go, what was done with it stays"),

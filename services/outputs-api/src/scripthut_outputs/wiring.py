@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry
 
 from scripthut_common import clusters as clusters_file
 from scripthut_common import migrating
-from scripthut_common.bus import Bus
+from scripthut_common.bus import QUEUES, Bus
 from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
 from scripthut_common.errors import SettingsError
+from scripthut_common.gauging import Lag, Pools
 from scripthut_common.health import Check, Health
 from scripthut_common.inbox import Inbox
 from scripthut_common.outbox import Outbox
@@ -26,11 +27,13 @@ from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from . import app, following
+from .access.addresses import Addresses
 from .access.opening import open_access
 from .access.policy import AccessFile
 from .access.sessions import Sessions
 from .access.tokens import Tokens, read_key
 from .blobs import open_store
+from .catalog.administering import Administering
 from .catalog.applying import Applying
 from .catalog.auditing import Audit
 from .catalog.changes import Cache, Listener
@@ -38,15 +41,20 @@ from .catalog.collections import Collections
 from .catalog.creating import Creating
 from .catalog.documents import Documents
 from .catalog.login_codes import LoginCodes
+from .catalog.looks import Looks
 from .catalog.opening import Opening
 from .catalog.pinning import Pins
+from .catalog.quotas import Holdings
 from .catalog.reading import Reading
 from .catalog.shares import ShareLinks
 from .catalog.updates import Updates
 from .catalog.watching import Watching
 from .collector import Collector, Pace
+from .controllers.burials import Burials
+from .controllers.counting import AuditCollector, Requests
 from .controllers.door import Rules
 from .controllers.inlining import MaxInline
+from .controllers.noting import Noting
 from .controllers.parts import Parts
 from .controllers.places import StreamLimits
 from .controllers.previewing import Previewer
@@ -57,7 +65,8 @@ from .documents.loop import Renderer
 from .documents.press import Press
 from .documents.workers import Workers
 from .intake import Intake
-from .live import Hub, Noting, Tempo
+from .live import Hub, Tempo
+from .live import Noting as Noted
 from .live.metrics import Metrics as LiveMetrics
 from .migrations import MIGRATIONS
 from .rendering import RENDERER
@@ -85,6 +94,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     health: Health
     databases: Sequence[Database]
     app: App | None
+    looks: Looks
     collecting: "Collecting | None"
     previewer: Previewer | None = None
 
@@ -94,6 +104,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             await self.collecting.close()
         if self.previewer is not None:
             await asyncio.to_thread(self.previewer.close)
+        await self.looks.close()
         for database in self.databases:
             await database.close()
 
@@ -188,9 +199,13 @@ class _Plan:
         # A flood of events waits in a queue of its own, and nobody who reads a page behind it.
         self._intake_database = Database(settings.database_url, pool_size=_INTAKE_CONNECTIONS)
         self._blobs = open_store(settings.blobs_url, settings.s3)
+        self._looks = Looks(self._database)
+        self._access_file = AccessFile(None if settings.access_file is None else Path(settings.access_file))
 
     def service(self, pulse: Pulse, other_checks: Mapping[str, Check], registry: CollectorRegistry) -> Service:
         relay = Relay(self._database, Outbox(OUTBOX), self._bus)
+        databases = {"main": self._database, "intake": self._intake_database}
+        registry.register(Pools("outputs", databases))
         checks: dict[str, Check] = {
             "outputs.database": self._check_database,
             "outputs.bus": self._bus.check,
@@ -200,17 +215,21 @@ class _Plan:
         if Role.COLLECTOR in self._roles:
             checks["outputs.clusters"] = self._check_clusters
         health = Health(pulse, {**checks, **other_checks}, registry)
-        loops = relay.loops()
+        loops = [*relay.loops(), Lag(self._database, Outbox(OUTBOX), registry).loop]
         served = collecting = previewer = None
         if Role.API in self._roles:
             cache = Cache()
+            registry.register(AuditCollector(self._looks))
+            self._burials = Burials(self._count_dead, registry)
             reading = Reading(self._database, cache, renderer=RENDERER)
             hub = self._hub(reading, registry)
             previewer = self._previewer()
-            served = self._app(health, cache, reading, hub, previewer)
-            loops += self._api_loops(served, cache, hub)
+            served = self._app(health, cache, reading, hub, previewer, registry)
+            loops += [*self._api_loops(served, cache, hub), self._burials.loop]
         if Role.COLLECTOR in self._roles:
             collecting = self._collecting(registry)
+            collecting.collector.limit(self._quota_of)
+            collecting.followers.limit(self._quota_of)
             loops += collecting.loops
         return Service(
             loops=loops,
@@ -220,10 +239,16 @@ class _Plan:
             app=served,
             collecting=collecting,
             previewer=previewer,
+            looks=self._looks,
         )
 
     def _collecting(self, registry: CollectorRegistry) -> Collecting:
         shells = {name: self._open_shell(cluster) for name, cluster in self._clusters.items()}
+        terms = Terms(
+            interval_s=self._settings.retention_interval_s,
+            delay_s=self._settings.retention_delay_s,
+            grace_s=self._settings.sweep_grace_s,
+        )
         press = Press(
             workers=self._settings.render_workers,
             timeout_s=self._settings.render_timeout_s,
@@ -250,18 +275,13 @@ class _Plan:
                 pace=following.Pace(lease_s=self._settings.collection_lease_s),
             ),
             renderer=Renderer(Documents(self._database, RENDERER), self._blobs, press),
-            keeper=Keeper(self._database, self._blobs, self._clusters, self._terms(), registry),
+            keeper=Keeper(self._database, self._blobs, self._clusters, terms, registry),
             press=press,
             shells=shells,
         )
 
-    def _terms(self) -> Terms:
-        settings = self._settings
-        return Terms(
-            interval_s=settings.retention_interval_s,
-            delay_s=settings.retention_delay_s,
-            grace_s=settings.sweep_grace_s,
-        )
+    def _quota_of(self, owner: str) -> int | None:
+        return self._access_file.now().quotas.of(owner)
 
     def _hub(self, reading: Reading, registry: CollectorRegistry) -> Hub:
         settings = self._settings
@@ -281,12 +301,19 @@ class _Plan:
         )
         return Previewer(self._blobs, workers, wait_s=settings.preview_wait_s)
 
-    def _app(self, health: Health, cache: Cache, reading: Reading, hub: Hub, previewer: Previewer) -> App:
+    def _app(
+        self,
+        health: Health,
+        cache: Cache,
+        reading: Reading,
+        hub: Hub,
+        previewer: Previewer,
+        registry: CollectorRegistry,
+    ) -> App:
         settings = self._settings
         tokens_file = Path(settings.tokens_file)
         key = read_key(tokens_file.with_name(f"{tokens_file.name}.session-key"))
         tokens = Tokens(tokens_file)
-        policy = AccessFile(None if settings.access_file is None else Path(settings.access_file))
         sessions = Sessions(key, days=settings.session_days, is_secure=settings.url.startswith("https://"))
         parts = Parts(
             reading=reading,
@@ -299,9 +326,21 @@ class _Plan:
             clusters=frozenset(self._clusters),
             login_codes=LoginCodes(self._database),
             access=open_access(
-                self._database, cache, tokens, sessions, policy.now, token_max_days=settings.token_max_days
+                self._database,
+                cache,
+                tokens,
+                sessions,
+                self._access_file.now,
+                token_max_days=settings.token_max_days,
             ),
             audit=Audit(self._database),
+            administering=Administering(self._database),
+            collections=Collections(self._database),
+            holdings=Holdings(self._database),
+            burials=self._burials,
+            requests=Requests(registry),
+            budgets={name: cluster.commands_per_minute for name, cluster in self._clusters.items()},
+            noting=Noting(self._looks, has_own=settings.audit_own_reads),
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),
             bus_fault=lambda: self._bus.fault,
@@ -338,9 +377,17 @@ class _Plan:
             Loop(name="outputs.intake", step=intake.step, interval_s=1.0, is_server=True),
             Loop(name="outputs.changes", step=listener.step, interval_s=1.0, is_server=True),
             Loop(name="outputs.live", step=hub.step, interval_s=1.0, is_server=True),
-            Noting(hub, Watching(self._database)).loop,
+            Noted(hub, Watching(self._database)).loop,
+            self._looks.loop,
+            Audit(self._database).pruning(keep_days=self._settings.audit_keep_days),
             *Inbox(INBOX).loops(self._database),
         ]
+
+    async def _count_dead(self) -> Mapping[str, int]:
+        """RabbitMQ knows of both services' queues; without it, dead letters lie in our database."""
+        if isinstance(self._bus, AmqpBus):
+            return await self._bus.count_dead(QUEUES)
+        return await Administering(self._database).count_buried()
 
     async def _check_database(self) -> str | None:
         return await migrating.fault(self._database, MIGRATIONS)
@@ -361,4 +408,5 @@ def _rules(settings: Settings) -> Rules:
     return Rules(
         allowed_hosts=frozenset(f"[{name}]" if ":" in name and name[0] != "[" else name.lower() for name in own),
         cors_origins=frozenset(origin.rstrip("/").encode() for origin in settings.cors_origins),
+        addresses=Addresses(settings.trusted_proxies),
     )

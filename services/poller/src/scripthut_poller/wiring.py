@@ -16,6 +16,7 @@ from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.errors import DatabaseUnavailable
+from scripthut_common.gauging import Lag, Pools
 from scripthut_common.health import Check
 from scripthut_common.inbox import Inbox
 from scripthut_common.relay import Relay
@@ -132,6 +133,8 @@ class _Plan:
         self._homes = Homes(self._database, self._shells)
         self._relay = Relay(self._database, recording.outbox, bus)
         self._to_submit = {name: asyncio.Event() for name in self._clusters}
+        registry.register(Pools("poller", {"main": self._database}))
+        self._lag = Lag(self._database, recording.outbox, registry)
         holder, metrics = holder_name(), Metrics(registry)
         self._sites = {
             name: Site(
@@ -174,6 +177,7 @@ class _Plan:
 
         return [
             *self._relay.loops(),
+            self._lag.loop,
             *Inbox(INBOX).loops(self._database),
             Loop(name="poller.commands", step=commands, interval_s=1.0, is_server=True),
             Loop(name="poller.announcements", step=announcements, interval_s=1.0, is_server=True),

@@ -11,7 +11,7 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.connection import make_url
-from aio_pika.exceptions import PublishError
+from aio_pika.exceptions import ChannelClosed, PublishError
 
 from scripthut_common.errors import BadMessage, BusUnavailable, Error, SettingsError, Unroutable
 
@@ -136,6 +136,16 @@ class AmqpBus:
                 await raw.ack()
             else:
                 await raw.reject(requeue=True)
+
+    async def count_dead(self, queues: Iterable[Queue]) -> dict[str, int]:
+        """Count the dead letters of those queues that stand on the broker and may be looked at, by the queue's name.
+
+        Raises:
+            BusUnavailable: nobody knows.
+        """
+        link = await self._publishing_link()
+        counts = {queue.name: await link.count(dead_name(queue)) for queue in queues}
+        return {name: count for name, count in counts.items() if count is not None}
 
     async def check(self) -> str | None:
         """See `Bus.check`."""
@@ -305,6 +315,16 @@ class _Link:
         """Name a queue that was declared."""
         with _fence():
             return await self._channel.get_queue(name, ensure=False)
+
+    async def count(self, name: str) -> int | None:
+        """Count the messages that wait in a queue; `None` when it is not there, or not ours to look at."""
+        with _fence():
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S), self._connection.channel() as channel:
+                try:
+                    found = await channel.declare_queue(name, passive=True)
+                except ChannelClosed:
+                    return None
+                return found.declaration_result.message_count
 
     async def consume(self, queue: Queue) -> _Arriving:
         """Let messages arrive; `None` follows the last one, when the channel or the queue is gone."""

@@ -98,6 +98,10 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     default_bytes: _Bytes | None = None
     bytes_of: Mapping[str, _Bytes] = {}
 
+    def of(self, name: str) -> int | None:
+        """How many bytes are kept of somebody; `None`: without end."""
+        return self.bytes_of.get(name, self.default_bytes)
+
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the access file says; the defaults are those of an installation without one."""

@@ -17,7 +17,8 @@ from scripthut_common.outbox import Outbox
 from scripthut_common.tasks import TaskSpec
 from scripthut_outputs.tables import IDEMPOTENCY_KEYS, ITEMS, OUTBOX, RUNS
 
-from . import runs
+from . import auditing, runs
+from .auditing import Act
 from .changes import Cache, touch
 from .collections import want, want_incomplete
 from .items import read_item
@@ -42,6 +43,8 @@ class Creating:
     Args:
         database: the catalog.
         cache: what readers of this process hold.
+
+    Who asks is in `act`, which is noted in the audit log with what it changes.
     """
 
     def __init__(self, database: Database, cache: Cache) -> None:
@@ -50,7 +53,13 @@ class Creating:
         self._outbox = Outbox(OUTBOX)
 
     async def create(
-        self, document: RunDocument, *, owner: str, idempotency_key: str | None = None, opened: Open = _PRIVATE
+        self,
+        document: RunDocument,
+        *,
+        owner: str,
+        idempotency_key: str | None = None,
+        opened: Open = _PRIVATE,
+        act: Act | None = None,
     ) -> Created:
         """Create a run, or find the one that the same request made before.
 
@@ -59,6 +68,7 @@ class Creating:
             owner: whose it is.
             idempotency_key: under which the same request is one run.
             opened: who may read it besides.
+            act: of the audit log; its target is filled in.
 
         Raises:
             Conflict: the run id or the key was used for another document.
@@ -75,10 +85,12 @@ class Creating:
             await connection.execute(insert(ITEMS), list(_item_rows(document, run_id)))
             at = await now(connection)
             await self._outbox.add(connection, list(_commands(document, run_id, owner, sha256, at)))
+            told = {"cluster": document.cluster, "tasks": len(document.tasks)}
+            await auditing.write(connection, act and act.on(run_id, details=told))
         self._cache.drop(run_id)
         return Created(run_id=run_id, is_new=True)
 
-    async def cancel(self, run_id: str, *, requested_by: str) -> None:
+    async def cancel(self, run_id: str, *, requested_by: str, act: Act | None = None) -> None:
         """Ask the poller to cancel what is alive of a run.
 
         Raises:
@@ -89,8 +101,9 @@ class Creating:
             at = await now(connection)
             command = RunCancelRequested(run_id=run_id, cluster=run.cluster, requested_by=requested_by, requested_at=at)
             await self._outbox.add(connection, [events.event(Type.RUN_CANCEL_REQUESTED, command, source=SOURCE, at=at)])
+            await auditing.write(connection, act and act.on(run_id))
 
-    async def collect_again(self, run_id: str, task_id: str) -> None:
+    async def collect_again(self, run_id: str, task_id: str, *, act: Act | None = None) -> None:
         """Want a task's outputs once more.
 
         Raises:
@@ -103,9 +116,10 @@ class Creating:
                 raise Conflict("the task was not submitted yet: there is nothing to collect")
             await want(connection, run_id, task_id, item.attempt, item.cluster)
             await touch(connection, run_id, items=[task_id])
+            await auditing.write(connection, act and act.on(run_id, target=task_id))
         self._cache.drop(run_id)
 
-    async def collect_run_again(self, run_id: str) -> int:
+    async def collect_run_again(self, run_id: str, *, act: Act | None = None) -> int:
         """Want once more what is not there whole of a run's ended tasks; tell of how many.
 
         Raises:
@@ -116,6 +130,7 @@ class Creating:
             wanted = await want_incomplete(connection, run_id, run.cluster)
             if wanted:
                 await touch(connection, run_id, items=wanted)
+            await auditing.write(connection, act and act.on(run_id, details={"tasks": len(wanted)}))
         self._cache.drop(run_id)
         return len(wanted)
 

@@ -35,6 +35,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: str
     task_id: str
+    owner: str
     attempt: int
     output_dir: str
     run_summary_path: str | None
@@ -109,7 +110,7 @@ class Following:
 
     async def running(self, cluster: str) -> list[Running]:
         """Name what is to be followed on one cluster, run by run."""
-        columns = (ITEMS.c[name] for name in Running.__struct_fields__)
+        columns = (RUNS.c.owner, *(ITEMS.c[name] for name in Running.__struct_fields__ if name != "owner"))
         is_watched = exists().where(WATCHED.c.run_id == RUNS.c.run_id, WATCHED.c.until > func.now())
         query = (
             select(*columns)

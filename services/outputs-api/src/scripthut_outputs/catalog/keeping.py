@@ -253,7 +253,10 @@ def _upsert(rows: Any) -> Any:
     changed: dict[str, Any] = {
         name: case((stays, FILES.c[name]), else_=new[name]) for name in LEDGER if name not in {"place", "path"}
     }
-    no_longer = literal("the cluster has it no longer as it was: ") + new.state
+    no_longer = case(
+        (new.state == FileState.OVER_QUOTA, new.reason),
+        else_=literal("the cluster has it no longer as it was: ") + new.state,
+    )
     changed["reason"] = case((stays, case((is_removed, FILES.c.reason), else_=no_longer)), else_=new.reason)
     changed |= {name: case((stays, FILES.c[name]), else_=None) for name in ("removed_at", "removal")}
     changed["collected_at"] = case((stays, FILES.c.collected_at), else_=func.now())

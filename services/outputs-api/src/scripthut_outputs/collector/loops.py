@@ -14,6 +14,7 @@ from scripthut_common.supervision import Loop, Step
 from scripthut_outputs.blobs import BlobStore
 from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.catalog.keeping import Keeping
+from scripthut_outputs.catalog.quotas import LimitOf, Quotas
 from scripthut_outputs.catalog.relying import Relied
 
 from .leases import Leases
@@ -55,12 +56,17 @@ class Collector:
         self._pace = pace or Pace()
         self._metrics = Metrics(registry or CollectorRegistry(), shells)
         self._collections = Collections(database)
+        self._quotas = Quotas(database)
         self._keeping, self._relied = Keeping(database, renderer), Relied(database)
         # Writing to disk blocks: each lane has a thread of its own, so that no cluster waits for another's.
         self._disks: list[ThreadPoolExecutor] = []
         self._runners: dict[str, list[_Runner]] = {
             name: self._open(name, cluster, shells[name]) for name, cluster in clusters.items()
         }
+
+    def limit(self, limit_of: LimitOf) -> None:
+        """Keep no more of each person from now on than this says."""
+        self._quotas.limit(limit_of)
 
     def loops(self) -> list[Loop]:
         """What is to run; a cluster looks at once when something of it is wanted."""
@@ -73,6 +79,7 @@ class Collector:
             *collecting,
             Loop(name="outputs.wanted", step=self._listen, interval_s=_RELISTEN_S, is_server=True),
             Loop(name="outputs.due", step=self._count, interval_s=_COUNT_EVERY_S),
+            self._quotas.loop,
         ]
 
     def close(self) -> None:
@@ -103,9 +110,9 @@ class Collector:
             shell,
             self._blobs,
             self._relied,
+            self._quotas,
             disk,
-            max_batch_bytes=self._pace.max_batch_bytes,
-            settle_every_s=self._pace.settle_every_s,
+            self._pace,
         )
 
     async def _count(self) -> None:

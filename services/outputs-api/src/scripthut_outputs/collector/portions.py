@@ -108,6 +108,7 @@ class Lane:
     async def _keep(self, whole: Sequence[Whole]) -> None:
         """Write items as they become whole."""
         await self._held.keep([_result(one, self._trips.verdict_of(one)) for one in whole])
+        self._trips.note(whole)
         for one in whole:
             if not one.plan.has_stalled:
                 self._stalls.end(one.plan.claim.run_id)

@@ -15,10 +15,13 @@ from scripthut_common.shell import MIB, RemoteShell
 from scripthut_outputs import choosing, listing, transfer, visibility
 from scripthut_outputs.blobs import Batch, BlobStore
 from scripthut_outputs.catalog.collections import Claim
+from scripthut_outputs.catalog.quotas import Allowance, Quotas
 from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.fetching import Asked, Asking, Fault, Receiver
 from scripthut_outputs.ledger import LedgerRow, Place
 from scripthut_outputs.reading import STRANGER
+
+from .pace import Pace
 
 _MAX_LISTING_BYTES = 1024 * MIB
 # What the records around one file take on the wire, generously.
@@ -61,9 +64,9 @@ class Trips:
         shell: the way there.
         blobs: where contents go.
         relied: tells the sweep what to leave alone.
+        quotas: how much more may be stored of whom.
         disk: one thread, so that writing, syncing and clearing away never overlap.
-        max_batch_bytes: what one transfer carries at most, single larger items apart.
-        settle_every_s: how often what has arrived is made durable while more arrives.
+        pace: what one transfer carries at most, single larger items apart, and how often it is made durable.
     """
 
     def __init__(
@@ -72,17 +75,16 @@ class Trips:
         shell: RemoteShell,
         blobs: BlobStore,
         relied: Relied,
+        quotas: Quotas,
         disk: Executor,
-        *,
-        max_batch_bytes: int,
-        settle_every_s: float,
+        pace: Pace,
     ) -> None:
-        self._settle_every_s = settle_every_s
-        self._max_batch_bytes = max_batch_bytes
+        self._pace = pace
         self._cluster = cluster
         self._asking = Asking(cluster, shell)
         self._blobs = blobs
         self._relied = relied
+        self._quotas = quotas
         self._disk = disk
 
     async def look(self, wanted: Sequence[tuple[Claim, listing.Item]]) -> tuple[list[Planned], Fault | None]:
@@ -99,13 +101,14 @@ class Trips:
         )
         if fault is None and len(listings) < len(wanted):
             fault = BadOutput("the reader ended before the last item")
-        planned = [self._plan(*one, found) for one, found in zip(wanted, listings, strict=False)]
+        allowed = await self._quotas.allow(_wanted_bytes(wanted, listings))
+        planned = [self._plan(*one, found, allowed[one[0].owner]) for one, found in zip(wanted, listings, strict=False)]
         return [
             msgspec.structs.replace(plan, refusal=STRANGER) if at in question.strangers else plan
             for at, plan in enumerate(planned)
         ], fault
 
-    def _plan(self, claim: Claim, item: listing.Item, found: listing.Listing) -> Planned:
+    def _plan(self, claim: Claim, item: listing.Item, found: listing.Listing, allowed: Allowance) -> Planned:
         verdict = visibility.decide(item, found, claim.held, _past(claim), self._cluster.visibility)
         choice = choosing.choose(
             item,
@@ -115,8 +118,10 @@ class Trips:
             is_waiting=verdict.again_s is not None,
             # A new wish fetches everything anew; the looks that it takes do not.
             held=claim.held if claim.looks else {},
+            quota=allowed.room(claim.held),
         )
-        size_bytes = sum(self._limit_bytes(entry) + _FRAME_BYTES for entry in choice.take)
+        allowed.take(choice)
+        size_bytes = sum(self._limit_bytes(choice, entry) + _FRAME_BYTES for entry in choice.take)
         return Planned(
             claim=claim,
             item=item,
@@ -127,14 +132,22 @@ class Trips:
             has_stalled=found.has_stalled,
         )
 
+    def note(self, whole: Sequence[Whole]) -> None:
+        """Note whose items are written, for their quotas."""
+        for one in whole:
+            self._quotas.note(one.plan.claim.owner, one.plan.choice)
+
     def verdict_of(self, whole: Whole) -> visibility.Verdict:
         """Judge an item anew after the second round trip."""
         plan = whole.plan
         return visibility.decide_fetched(plan.verdict, whole.rows, _past(plan.claim), self._cluster.visibility)
 
-    def _limit_bytes(self, entry: listing.Entry) -> int:
+    def _limit_bytes(self, choice: choosing.Choice, entry: listing.Entry) -> int:
         """How much of a file may arrive: what was listed of it, or a log's end."""
-        return self._cluster.collection.log_tail_bytes if _is_log(entry) else entry.size_bytes
+        if not _is_log(entry):
+            return entry.size_bytes
+        tail_bytes = self._cluster.collection.log_tail_bytes
+        return min(tail_bytes, choosing.BRIEF_TAIL_BYTES) if entry.place in choice.brief else tail_bytes
 
     async def fetch(self, planned: Sequence[Planned], keep: Keep) -> tuple[int, Fault | None]:
         """Fetch the chosen files of the first items, as many as one transfer takes; tell how many are complete.
@@ -145,7 +158,7 @@ class Trips:
         Raises:
             StoreUnavailable: the blob store is full or away.
         """
-        planned = planned[: _fitting(planned, self._max_batch_bytes)]
+        planned = planned[: _fitting(planned, self._pace.max_batch_bytes)]
         asked = dict(enumerate(Asked(item=plan.item, entry=entry) for plan in planned for entry in plan.choice.take))
         if not asked:
             await keep([Whole(plan=plan, rows=plan.choice.left_out) for plan in planned])
@@ -169,7 +182,7 @@ class Trips:
         """Make whole items durable and give them away, every now and then and at the end."""
         while not ended.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settle_every_s):
+                async with asyncio.timeout(self._pace.settle_every_s):
                     await ended.wait()
             portion = await self._on_disk(arriving.portion)
             if portion is not None:
@@ -202,7 +215,7 @@ class Trips:
             for base, entries in _by_base(plan):
                 files = []
                 for path, entry in entries:
-                    limit_bytes = self._limit_bytes(entry)
+                    limit_bytes = self._limit_bytes(plan.choice, entry)
                     files.append(
                         transfer.FileWanted(number=number, path=path, limit_bytes=limit_bytes, is_tail=_is_log(entry))
                     )
@@ -211,6 +224,14 @@ class Trips:
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+
+def _wanted_bytes(wanted: Sequence[tuple[Claim, listing.Item]], listings: Sequence[listing.Listing]) -> dict[str, int]:
+    """How much was listed of each person's."""
+    sums: dict[str, int] = {}
+    for (claim, _), found in zip(wanted, listings, strict=False):
+        sums[claim.owner] = sums.get(claim.owner, 0) + sum(entry.size_bytes for entry in found.entries)
+    return sums
 
 
 def _fitting(planned: Sequence[Planned], max_bytes: int) -> int:

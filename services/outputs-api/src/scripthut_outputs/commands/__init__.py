@@ -40,6 +40,10 @@ def console() -> NoReturn:
 def _serve(asked: argparse.Namespace) -> int:
     """Do one of the commands of the service itself."""
     match asked.command:
+        case "audit":
+            from . import audit
+
+            asyncio.run(audit.audit(os.environ, asked))
         case "api" | "collect":
             from scripthut_outputs.wiring import Role
 
@@ -118,6 +122,12 @@ def _add_keeping(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     sweeping.add_argument("--json", action="store_true", help="for scripts")
     storing = commands.add_parser("storage", help="say where the space went, by cluster and owner")
     storing.add_argument("--json", action="store_true", help="for scripts")
+    auditing = commands.add_parser("audit", help="say who saw or changed what, newest first")
+    auditing.add_argument("--run", help="of this run alone")
+    auditing.add_argument("--actor", help="of this person alone")
+    auditing.add_argument("--since", help="not before: 90m, 12h, 7d, or a time as 2026-11-26T10:00")
+    auditing.add_argument("--limit", type=int, metavar="COUNT", help="at most so many; without it, all")
+    auditing.add_argument("--json", action="store_true", help="for scripts, one line for each")
     pinning = commands.add_parser("pin", help="keep the files of a run whatever the retention says")
     pinning.add_argument("run", metavar="RUN")
     pinning.add_argument("--by", help="who wants it kept; without it, the account that runs this")

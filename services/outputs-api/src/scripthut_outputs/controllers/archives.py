@@ -23,6 +23,7 @@ from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.zipping import zipped
 
 from .door import actor_now
+from .noting import ARCHIVE_READ
 from .packing import Members, Packing
 from .problems import send_problem
 from .routing import Guard, asks, require_ids
@@ -118,7 +119,7 @@ class Archives:
             raise NotFound("there is no such archive")
         run_id = found[1].decode("ascii")
         task_id = None if found[2] is None else found[2].decode("ascii")
-        await self._guard.ask(scope.get("user"), ACTION, run_id)
+        await self._guard.ask_to_read(scope, ARCHIVE_READ, run_id)
         require_ids(task_id)
         if scope["method"] not in _METHODS:
             raise MethodNotAllowedException(headers={"allow": "GET, HEAD"})

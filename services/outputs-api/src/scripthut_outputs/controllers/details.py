@@ -14,6 +14,7 @@ from scripthut_outputs.catalog.views import Item
 from scripthut_outputs.ledger import FileState, Place
 
 from .answers import encoded
+from .noting import FILE_READ
 from .parts import Parts
 from .routing import asks
 from .shapes import DetailJson, TaskJson, generates_source, older_status, task_json
@@ -35,7 +36,7 @@ class Details(Controller):
         """Show one task with its definition; values of its environment are never among it."""
         return encoded(task_json(await parts.reading.item(run_id, task_id)))
 
-    @get("/detail/{kind:str}", opt=asks(Action.READ_RUN), summary="Show one text about a task")
+    @get("/detail/{kind:str}", opt=asks(Action.READ_RUN, look=FILE_READ), summary="Show one text about a task")
     async def detail(
         self,
         run_id: FromPath[str],

@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from scripthut_common.errors import LimitExceeded, NotAllowed, NotAuthenticated, TransientError
 from scripthut_outputs.access import Actor
+from scripthut_outputs.access.addresses import Addresses
 from scripthut_outputs.access.callers import Presented
 from scripthut_outputs.access.opening import Access
 from scripthut_outputs.access.origins import is_allowed_host, is_own_origin
@@ -25,6 +26,7 @@ from .problems import send_problem
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ASKS_AGAIN = "scripthut.asks_again"
+_ADDRESSES = "scripthut.addresses"
 # What a browser says of who made it send a request, where that was a page of ours or a person.
 _OWN_SITES = frozenset({b"same-origin", b"none"})
 _PREFLIGHT = [
@@ -51,10 +53,11 @@ class TooManyWrong(HTTPException):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """Which names are ours, and which other pages may read us with a token."""
+    """Which names are ours, which other pages may read us with a token, and whose word on senders counts."""
 
     allowed_hosts: frozenset[str]
     cors_origins: frozenset[bytes]
+    addresses: Addresses = Addresses()
 
 
 class Door:
@@ -69,6 +72,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Look at one request and pass it on."""
         if scope["type"] == ScopeType.HTTP:
+            cast("dict[str, Any]", scope)[_ADDRESSES] = self._rules.addresses
             headers = dict(scope["headers"])
             origin = headers.get(b"origin")
             if origin in self._rules.cors_origins:
@@ -98,16 +102,17 @@ class Door:
 
     async def _check_caller(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """Say who asks, and refuse what they did not ask for themselves."""
-        address = address_of(scope)
+        peer = scope.get("client")
+        asking = partial(self._actor, headers, peer[0] if peer else "")
         try:
-            scope["user"] = await self._actor(headers, address)
+            scope["user"] = await asking()
         except NotAuthenticated as error:
-            waits_s = await self._refusals.note(address, time.time(), "bearer")
+            waits_s = await self._refusals.note(address_of(scope), time.time(), "bearer")
             if waits_s:
                 detail = f"too many wrong tokens came from your address; of this one: {error}"
                 raise TooManyWrong(detail=detail, headers={"retry-after": str(waits_s)}) from error
             raise
-        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, headers, address)
+        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = asking
         if scope["method"] not in _SAFE_METHODS:
             self._check_sender(headers, is_known=bool(scope["user"]))
 
@@ -125,14 +130,14 @@ class Door:
         elif not is_own_origin(origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")):
             raise NotAllowed("a page of another site may not do this")
 
-    async def _actor(self, headers: Mapping[bytes, bytes], address: str) -> Actor | None:
-        return await self._callers.find(Presented(headers=headers, address=address, now=time.time()))
+    async def _actor(self, headers: Mapping[bytes, bytes], peer: str) -> Actor | None:
+        return await self._callers.find(Presented(headers=headers, address=peer, now=time.time()))
 
 
-def address_of(scope: HTTPScope) -> str:
-    """Where a request came from: its peer; empty where there is none."""
-    peer = scope.get("client")
-    return peer[0] if peer else ""
+def address_of(scope: Scope) -> str:
+    """Where a request came from, past proxies that we trust; empty where nobody knows."""
+    addresses: Addresses = cast("dict[str, Any]", scope)[_ADDRESSES]
+    return addresses.of(scope)
 
 
 async def actor_now(scope: HTTPScope) -> Actor | None:

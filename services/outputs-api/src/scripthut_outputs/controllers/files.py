@@ -22,6 +22,7 @@ from scripthut_outputs.ledger import FileState, LedgerRow
 
 from . import ranges
 from .content import headers_for
+from .noting import FILE_READ
 from .problems import LeftOut, send_problem
 from .routing import Guard, require_ids
 from .sending import HungUp, closing, send_pieces
@@ -79,7 +80,7 @@ class Files:
             raise NotFound("there is no such file")
         run, task, path = found.groups()
         run_id = _text(run)
-        await self._guard.ask(scope.get("user"), ACTION, run_id)
+        await self._guard.ask_to_read(scope, FILE_READ, run_id)
         if scope["method"] not in _METHODS:
             raise MethodNotAllowedException(headers={"allow": "GET, HEAD"})
 

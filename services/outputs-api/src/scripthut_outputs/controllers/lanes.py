@@ -5,6 +5,10 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import archives, files, live
 
+# What is counted under, as the framework names its routes.
+_FILE = "/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"
+_ARCHIVE = "/runs/{run_id}/archive"
+_EVENTS = "/runs/{run_id}/events"
 _DEFAULTS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
@@ -30,10 +34,13 @@ class Lanes:
         if scope["type"] != ScopeType.HTTP:
             await self._litestar(scope, receive, send)
         elif files.is_file(scope["raw_path"]):
+            scope["path_template"] = _FILE
             await self._files(scope, receive, send)
         elif archives.is_archive(scope["raw_path"]):
+            scope["path_template"] = _ARCHIVE
             await self._archives(scope, receive, send)
         elif live.is_events(scope["raw_path"]):
+            scope["path_template"] = _EVENTS
             await self._live(scope, receive, send)
         else:
             await self._litestar(scope, receive, _with_defaults(send))

@@ -16,6 +16,7 @@ from scripthut_outputs.access import Action
 from scripthut_outputs.live import RETRY, Hub
 
 from .door import actor_now
+from .noting import STREAM_OPENED
 from .places import Places, StreamLimits
 from .problems import send_problem
 from .routing import Guard, asks
@@ -113,7 +114,7 @@ class Live:
         """Give the run whose events are asked for by somebody who may have them."""
         found = _ROUTE.fullmatch(scope["raw_path"])
         run_id = found[1].decode("ascii") if found else _NO_ID
-        await self._guard.ask(scope.get("user"), ACTION, run_id)
+        await self._guard.ask_to_read(scope, STREAM_OPENED, run_id)
         if scope["method"] not in _METHODS:
             raise MethodNotAllowedException(headers={"allow": "GET, HEAD"})
         return run_id

@@ -69,7 +69,7 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
         return _form(
             "This token is for programs. Sign in with the one that you have from whoever runs this.", then, 403
         )
-    await parts.audit.did(Act(act="login", actor=actor.name, credential=actor.credential, address=address or None))
+    await parts.audit.did(parts.noting.act(request.scope, "login", actor=actor))
     return _welcome(parts.access.sessions, actor.name, then)
 
 

@@ -1,21 +1,22 @@
 """A task's outputs: the ledger with rendered documents, in both shapes; collect again."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from scripthut_common.errors import NotFound
-from scripthut_outputs.access import Action
+from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.catalog.views import OutputFile, TaskOutputs
 from scripthut_outputs.ledger import FileState, Place
 from scripthut_outputs.rendering import fill
 
 from .answers import Cursor, Limit, encoded, kept
 from .inlining import Allowance
+from .noting import FILE_READ
 from .parts import Parts
 from .problems import LeftOut
 from .routing import asks
@@ -79,7 +80,7 @@ class Outputs(Controller):
         """Stand for the files in the schema; `files` answers them, by the exact bytes of their names."""
         raise NotFound("there is no such file")
 
-    @get("/outputs/rendered", opt=asks(Action.READ_RUN), summary="Show one Markdown file as HTML")
+    @get("/outputs/rendered", opt=asks(Action.READ_RUN, look=FILE_READ), summary="Show one Markdown file as HTML")
     async def rendered(
         self,
         run_id: FromPath[str],
@@ -99,12 +100,14 @@ class Outputs(Controller):
     @post("/outputs/collect", opt=asks(Action.COLLECT_AGAIN), status_code=202, summary="Collect a task's outputs again")
     async def collect(
         self,
+        request: Request[Actor, Any, Any],
         run_id: FromPath[str],
         task_id: FromPath[str],
         parts: NamedDependency[Parts],
     ) -> Response[TaskJson]:
         """Ask for it; what is stored already stays."""
-        await parts.creating.collect_again(run_id, task_id)
+        act = parts.noting.act(request.scope, "run.collected_again")
+        await parts.creating.collect_again(run_id, task_id, act=act)
         return encoded(task_json(await parts.reading.item(run_id, task_id)), status_code=202)
 
 

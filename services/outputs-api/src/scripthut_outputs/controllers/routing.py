@@ -4,19 +4,23 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.types import HTTPScope
 
 from scripthut_common import layout
 from scripthut_common.errors import NotAllowed, NotAuthenticated, NotFound
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.may import NEEDED, Owned, may
 from scripthut_outputs.catalog.reading import Reading
+from scripthut_outputs.catalog.views import RunHead
 
-_ACTION = "action"
+from .noting import RUN_READ, Noting
+
+_ACTION, _LOOK = "action", "look"
 
 
-def asks(action: Action) -> dict[str, Action]:
-    """Say what a route does: `@get(…, opt=asks(Action.READ_RUN))`."""
-    return {_ACTION: action}
+def asks(action: Action, *, look: str = RUN_READ) -> dict[str, str]:
+    """Say what a route does, and how readers of a run are noted: `@get(…, opt=asks(Action.READ_RUN))`."""
+    return {_ACTION: action, _LOOK: look}
 
 
 def action_of(handler: BaseRouteHandler) -> Action:
@@ -43,10 +47,16 @@ def require_ids(*given: str | None) -> None:
 
 
 class Guard:
-    """Asks `may` for every request before its handler runs."""
+    """Asks `may` for every request before its handler runs, and notes who looks at what is not theirs.
 
-    def __init__(self, reading: Reading) -> None:
+    Args:
+        reading: the runs.
+        noting: of the audit log.
+    """
+
+    def __init__(self, reading: Reading, noting: Noting) -> None:
         self._reading = reading
+        self._noting = noting
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """Let the request pass.
@@ -60,24 +70,35 @@ class Guard:
             # The framework's own answer: which methods an address knows, the same whatever lies there.
             return
         actor: Actor | None = connection.scope.get("user")
-        await self.ask(actor, action_of(handler), connection.path_params.get("run_id"))
+        action = action_of(handler)
+        run = await self.ask(actor, action, connection.path_params.get("run_id"))
         require_ids(connection.path_params.get("task_id"))
+        if run is None:
+            self._noting.saw_others(connection.scope, action)
+        elif action is Action.READ_RUN:
+            self._noting.saw(connection.scope, handler.opt[_LOOK], run)
 
-    async def ask(self, actor: Actor | None, action: Action, run_id: str | None) -> None:
-        """Ask for one request; see `__call__`."""
+    async def ask_to_read(self, scope: HTTPScope, kind: str, run_id: str) -> None:
+        """Ask for one request that reads a run outside the framework, and note it; see `__call__`."""
+        run = await self.ask(scope.get("user"), Action.READ_RUN, run_id)
+        if run is not None:
+            self._noting.saw(scope, kind, run)
+
+    async def ask(self, actor: Actor | None, action: Action, run_id: str | None) -> RunHead | None:
+        """Ask for one request; see `__call__`. Gives the run that it is about."""
         if actor is None:
             if action is not Action.ENTER:
                 raise NotAuthenticated("say who you are: Authorization: Bearer <token>, or log in at /login")
-            return
+            return None
         if action is Action.ENTER:
-            return
+            return None
         if NEEDED[action] not in actor.scopes:
             # Before anything is looked for: what there is makes no difference to this answer.
             raise NotAllowed(f"what you showed is not good for this: {action} needs the scope `{NEEDED[action]}`")
         if run_id is None:
             if not may(actor, action):
                 raise NotAllowed(f"{actor.name} may not {action}")
-            return
+            return None
         require_ids(run_id)
         held = self._reading.held_head(run_id)
         run = held or await self._reading.head(run_id)
@@ -88,6 +109,7 @@ class Guard:
                 # What is in memory is refused no sooner than what is not there at all.
                 await self._reading.look_for(run_id)
             raise NotFound("there is no such run")
+        return run
 
     def ask_of(self, actor: Actor | None, action: Action, run: Owned) -> None:
         """Ask about a run that was read already.

@@ -18,7 +18,6 @@ from scripthut_outputs.catalog import run_document
 from scripthut_outputs.catalog.asked import RunSort
 from scripthut_outputs.catalog.views import ClusterView
 
-from .acting import act_of
 from .answers import Cursor, Limit, encoded, kept
 from .asking import Cluster, Owner, RunOrder, State, Text, runs_asked
 from .bodies import MAX_IGNORED_BYTES
@@ -60,8 +59,9 @@ class Runs(Controller):
         else:
             document = await asyncio.to_thread(run_document.read, body, parts.clusters)
         opened = run_document.opened(document, parts.access.policy().default_visibility.value, request.user.groups)
+        act = parts.noting.act(request.scope, "run.created")
         created = await parts.creating.create(
-            document, owner=request.user.name, idempotency_key=idempotency_key, opened=opened
+            document, owner=request.user.name, idempotency_key=idempotency_key, opened=opened, act=act
         )
         run = await parts.reading.run(created.run_id)
         status_code = 201 if created.is_new else 200
@@ -75,7 +75,8 @@ class Runs(Controller):
         parts: NamedDependency[Parts],
     ) -> Response[RunJson]:
         """Ask for it; the items say when it has happened."""
-        await parts.creating.cancel(run_id, requested_by=request.user.name)
+        act = parts.noting.act(request.scope, "run.cancelled")
+        await parts.creating.cancel(run_id, requested_by=request.user.name, act=act)
         return encoded(run_json(await parts.reading.run(run_id)), status_code=202)
 
     @put("/{run_id:str}/pin", opt=asks(Action.PIN_RUN), summary="Keep a run's files whatever the retention says")
@@ -86,13 +87,18 @@ class Runs(Controller):
         parts: NamedDependency[Parts],
     ) -> Response[RunJson]:
         """Pin it; what was removed before stays removed."""
-        await parts.pins.pin(run_id, by=request.user.name)
+        await parts.pins.pin(run_id, by=request.user.name, act=parts.noting.act(request.scope, "run.pinned"))
         return encoded(run_json(await parts.reading.run(run_id)))
 
     @delete("/{run_id:str}/pin", opt=asks(Action.PIN_RUN), status_code=200, summary="Leave a run to the retention")
-    async def unpin(self, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[RunJson]:
+    async def unpin(
+        self,
+        request: Request[Actor, Any, Any],
+        run_id: FromPath[str],
+        parts: NamedDependency[Parts],
+    ) -> Response[RunJson]:
         """Take the pin away; nothing is removed at once."""
-        await parts.pins.unpin(run_id)
+        await parts.pins.unpin(run_id, act=parts.noting.act(request.scope, "run.unpinned"))
         return encoded(run_json(await parts.reading.run(run_id)))
 
     @put("/{run_id:str}/visibility", opt=asks(Action.SHARE_RUN), summary="Say who may read a run besides its owner")
@@ -112,9 +118,15 @@ class Runs(Controller):
         status_code=202,
         summary="Collect again what is not there whole",
     )
-    async def collect(self, run_id: FromPath[str], parts: NamedDependency[Parts]) -> Response[AskedJson]:
+    async def collect(
+        self,
+        request: Request[Actor, Any, Any],
+        run_id: FromPath[str],
+        parts: NamedDependency[Parts],
+    ) -> Response[AskedJson]:
         """Ask for the outputs of all ended tasks that failed or are incomplete; what is stored already stays."""
-        return encoded(AskedJson(tasks=await parts.creating.collect_run_again(run_id)), status_code=202)
+        act = parts.noting.act(request.scope, "run.collected_again")
+        return encoded(AskedJson(tasks=await parts.creating.collect_run_again(run_id, act=act)), status_code=202)
 
     @get(opt=asks(Action.LIST_RUNS), summary="List runs, newest first unless `sort` says otherwise")
     async def index(
@@ -165,7 +177,7 @@ async def set_open(request: Request[Actor, Any, Any], parts: Parts, run_id: str,
     """
     is_admin = request.user.role is Role.ADMIN
     run_document.require_open(to, None if is_admin else request.user.groups)
-    await parts.opening.set(run_id, to, act=act_of(request, "run.visibility", run_id))
+    await parts.opening.set(run_id, to, act=parts.noting.act(request.scope, "run.visibility", run_id=run_id))
 
 
 async def _read(request: Request[Actor, Any, Any]) -> bytes:

@@ -13,7 +13,6 @@ from scripthut_common.errors import InvalidInput, NotFound, Problem
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.catalog.shares import DEFAULT_DAYS, MAX_DAYS, MAX_LABEL_CHARACTERS, ShareLink
 
-from .acting import act_of
 from .answers import encoded
 from .parts import Parts
 from .routing import asks
@@ -73,7 +72,7 @@ async def opened(
     link = await parts.access.shares.open(signed, time.time())
     if link is None:
         raise NotFound("there is no such share link")
-    await parts.audit.did(msgspec.structs.replace(act_of(request, "share.opened", link.run_id), target=link.share_id))
+    await parts.audit.did(parts.noting.act(request.scope, "share.opened", run_id=link.run_id, target=link.share_id))
     cookies = dict(request.scope["headers"]).get(b"cookie")
     cookie = parts.access.shares.cookie(link, cookies, time.time())
     return Response(
@@ -83,13 +82,15 @@ async def opened(
 
 async def make(request: Request[Actor, Any, Any], parts: Parts, run_id: str, asked: ShareAsked) -> ShareLink:
     """Make a link on the word of whoever asks."""
-    act = act_of(request, "share.created", run_id)
+    act = parts.noting.act(request.scope, "share.created", run_id=run_id)
     return await parts.share_links.create(run_id, by=request.user.name, days=asked.days, label=asked.label, act=act)
 
 
 async def take_back(request: Request[Actor, Any, Any], parts: Parts, run_id: str, share_id: str) -> None:
     """Take a link back."""
-    await parts.share_links.revoke(run_id, share_id, act=act_of(request, "share.revoked", run_id))
+    await parts.share_links.revoke(
+        run_id, share_id, act=parts.noting.act(request.scope, "share.revoked", run_id=run_id)
+    )
 
 
 async def alive(parts: Parts, run_id: str) -> tuple[ShareLink, ...]:

@@ -15,6 +15,7 @@ from scripthut_common.errors import DatabaseUnavailable, Error, InvalidInput, Le
 from scripthut_common.supervision import Loop
 from scripthut_outputs import listing
 from scripthut_outputs.catalog.following import FileKey, Following, Key, Noted, Running, Seen
+from scripthut_outputs.catalog.quotas import Quotas
 
 from .pace import Pace
 from .seeing import compare, passed_over
@@ -29,11 +30,14 @@ Ledgers = dict[Key, tuple[int, dict[FileKey, Noted]]]
 class Follower:
     """Follows one cluster: every so often all that is to be followed, at once what was opened just now."""
 
-    def __init__(self, cluster: Cluster, every_s: float, trips: Trips, catalog: Following, pace: Pace) -> None:
+    def __init__(
+        self, cluster: Cluster, every_s: float, trips: Trips, catalog: Following, quotas: Quotas, pace: Pace
+    ) -> None:
         self._cluster = cluster.name
         self._every_s = every_s
         self._trips = trips
         self._catalog = catalog
+        self._quotas = quotas
         self._pace = pace
         self._turns = Turns(pace, cluster.follow_max_items)
         self._lease = uuid4()
@@ -83,6 +87,8 @@ class Follower:
 
     async def _look(self, *, only_new: bool) -> None:
         running = await self._catalog.running(self._cluster)
+        exhausted = await self._quotas.exhausted({item.owner for item in running})
+        running = [item for item in running if item.owner not in exhausted]
         self._forget({item.key for item in running})
         picked = self._turns.pick(running, only_new=only_new)
         if not picked or not await self._catalog.hold(self._cluster, self._lease, lease_s=self._pace.lease_s):

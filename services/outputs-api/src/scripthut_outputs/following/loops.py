@@ -9,6 +9,7 @@ from scripthut_common.shell import RemoteShell
 from scripthut_common.supervision import Loop
 from scripthut_outputs.blobs import BlobStore
 from scripthut_outputs.catalog.following import Following
+from scripthut_outputs.catalog.quotas import LimitOf, Quotas
 from scripthut_outputs.catalog.relying import Relied
 
 from .follower import Follower
@@ -43,6 +44,7 @@ class Followers:
         pace: Pace | None = None,
     ) -> None:
         pace = pace or Pace()
+        self._quotas = Quotas(database)
         self._catalog = Following(database, renderer, grace_s=grace_s)
         self._disks: list[ThreadPoolExecutor] = []
         self._followers: list[Follower] = []
@@ -51,7 +53,13 @@ class Followers:
                 disk = ThreadPoolExecutor(1, thread_name_prefix=f"follow-{name}")
                 trips = Trips(cluster, shells[name], blobs, Relied(database), disk, max_names=pace.max_names)
                 self._disks.append(disk)
-                self._followers.append(Follower(cluster, cluster.follow_every_s, trips, self._catalog, pace))
+                self._followers.append(
+                    Follower(cluster, cluster.follow_every_s, trips, self._catalog, self._quotas, pace)
+                )
+
+    def limit(self, limit_of: LimitOf) -> None:
+        """Follow nobody from now on of whom as much is kept as this says."""
+        self._quotas.limit(limit_of)
 
     def loops(self) -> list[Loop]:
         """What is to run; where nothing may be followed, nothing."""

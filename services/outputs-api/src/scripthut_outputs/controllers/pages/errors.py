@@ -10,6 +10,7 @@ from scripthut_outputs.access import Actor, Role
 from scripthut_outputs.controllers import problems
 
 from . import templating
+from .readers import reader
 
 # What an HTTP status means to somebody who reads; others keep the words of the standard.
 _TITLES = {
@@ -38,8 +39,7 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         detail=_sentence(problem.detail),
         path=_address(request),
         can_retry=problem.status >= 500,
-        viewer=actor.name if actor is not None and not is_guest else None,
-        is_guest=is_guest,
+        **reader(actor),
     )
     return templating.answer(html, status=problem.status)
 

@@ -9,6 +9,7 @@ from litestar.exceptions import ValidationException
 from litestar.params import FromPath
 
 from scripthut_outputs.access import Action
+from scripthut_outputs.controllers.noting import FILE_READ
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.previewing import View
 from scripthut_outputs.controllers.routing import asks
@@ -19,6 +20,7 @@ from . import addresses, filing, giving, templating
 from .filing import Filed, Standing
 from .giving import PageRequest
 
+_READS = asks(Action.READ_RUN, look=FILE_READ)
 _POLICIES = {Format.NOTEBOOK: templating.POLICY_WITH_PICTURES, Format.PDF: templating.POLICY_WITH_FRAME}
 
 
@@ -37,7 +39,11 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     since: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
-@get("/runs/{run_id:str}/tasks/{task_id:str}/files/{path:path}", opt=asks(Action.READ_RUN), include_in_schema=False)
+@get(
+    "/runs/{run_id:str}/tasks/{task_id:str}/files/{path:path}",
+    opt=asks(Action.READ_RUN, look=FILE_READ),
+    include_in_schema=False,
+)
 async def file(
     request: PageRequest,
     run_id: FromPath[str],
@@ -50,7 +56,11 @@ async def file(
     return await _answer(request, parts, filed)
 
 
-@get("/runs/{run_id:str}/tasks/{task_id:str}/{place:str}", opt=asks(Action.READ_RUN), include_in_schema=False)
+@get(
+    "/runs/{run_id:str}/tasks/{task_id:str}/{place:str}",
+    opt=asks(Action.READ_RUN, look=FILE_READ),
+    include_in_schema=False,
+)
 async def log(
     request: PageRequest,
     run_id: FromPath[str],

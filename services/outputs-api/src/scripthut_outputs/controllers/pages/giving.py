@@ -15,6 +15,7 @@ from scripthut_outputs.rendering import RENDERER
 from scripthut_outputs.rendering.previews import PREVIEWS
 
 from . import assets, banners, templating
+from .readers import reader
 
 REFRESH_S = 3
 REFRESH_LIST_S = 15
@@ -42,7 +43,7 @@ def frame(request: PageRequest, head: RunHead, since: str | None) -> dict[str, A
     shown = {"version": head.version, "events": f"/runs/{head.run_id}/events", "is_guest": is_guest(request)}
     if since is not None:
         return {"layout": "changes.html", "viewer": None, **shown}
-    return {"layout": "base.html", "viewer": None if shown["is_guest"] else request.user.name, **shown}
+    return {"layout": "base.html", **shown, **reader(request.user)}
 
 
 def is_guest(request: PageRequest) -> bool:

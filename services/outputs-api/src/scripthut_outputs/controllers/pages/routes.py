@@ -25,9 +25,10 @@ from scripthut_outputs.controllers.asking import (
 from scripthut_outputs.controllers.parts import Parts
 from scripthut_outputs.controllers.routing import asks
 
-from . import acts, assets, file_routes, filters, gathering, giving, sharing, templating, tokens
+from . import acts, admin, assets, file_routes, filters, gathering, giving, sharing, templating, tokens
 from .cards import run_card
 from .giving import PageRequest
+from .readers import reader
 
 _RUNS_A_PAGE = 40
 _FOR_EVER = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
@@ -69,7 +70,7 @@ async def runs(
         banners=await giving.told(parts, found.runs),
         is_later=cursor is not None,
         next_url=found.next and filters.runs_url(asked, cursor=found.next),
-        viewer=request.user.name,
+        **reader(request.user),
         refresh_s=giving.REFRESH_S if any(card.is_alive for card in cards) else giving.REFRESH_LIST_S,
     )
     return giving.fresh(request, html)
@@ -147,6 +148,7 @@ ROUTER = Router(
         *(acts.cancel, acts.collect_run, acts.collect, acts.pin, acts.unpin),
         *(tokens.index, tokens.create, tokens.revoke, tokens.end_sessions),
         *(sharing.set_visibility, sharing.share, sharing.revoke),
+        *admin.ROUTES,
     ],
 )
 

@@ -25,6 +25,7 @@ from . import templating
 from .acts import to
 from .filters import Choice
 from .giving import PageRequest
+from .readers import reader
 
 _MAX_FORM_BYTES = 8192
 _MAX_FIELDS = 20
@@ -96,7 +97,7 @@ async def share(request: PageRequest, run_id: FromPath[str], parts: NamedDepende
     signed = parts.access.shares.signed(link.share_id)
     html = templating.write(
         "shared.html",
-        viewer=request.user.name,
+        **reader(request.user),
         run_url=f"/ui/runs/{run_id}",
         run_name=text.name((await parts.reading.head(run_id)).name),
         address=f"{_origin(request, parts)}{shares.SHARED}{signed}",

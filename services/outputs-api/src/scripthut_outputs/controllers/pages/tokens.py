@@ -17,7 +17,6 @@ from scripthut_outputs.access import Action, Actor, Scope
 from scripthut_outputs.access.may import may
 from scripthut_outputs.access.personal import Wish, new_id
 from scripthut_outputs.catalog.access_tokens import State, Token
-from scripthut_outputs.catalog.auditing import Act
 from scripthut_outputs.controllers.answers import Cursor
 from scripthut_outputs.controllers.asking import TEXT
 from scripthut_outputs.controllers.door import address_of
@@ -26,6 +25,7 @@ from scripthut_outputs.controllers.routing import asks
 
 from . import templating
 from .giving import PageRequest
+from .readers import reader
 from .words import Chip, Tone
 
 HOME = "/ui/tokens"
@@ -123,12 +123,7 @@ async def revoke(request: PageRequest, token_id: FromPath[str], parts: NamedDepe
 async def end_sessions(request: PageRequest, parts: NamedDependency[Parts]) -> Response[str]:
     """Log out everywhere, here too."""
     actor = request.user
-    act = Act(
-        act="sessions.ended",
-        actor=actor.name,
-        credential=actor.credential,
-        address=address_of(request.scope) or None,
-    )
+    act = parts.noting.act(request.scope, "sessions.ended")
     await parts.access.session_ends.end(actor.name, datetime.now(UTC), act)
     headers = {"location": "/login", "set-cookie": parts.access.sessions.removal, **_NO_STORE}
     return Response("", status_code=303, headers=headers)
@@ -152,7 +147,7 @@ async def _page(
     whose = "" if owner == actor.name else f"owner={quote(owner, safe='')}"
     html = templating.write(
         "tokens.html",
-        viewer=actor.name,
+        **reader(actor),
         owner=text.name(owner),
         is_own=owner == actor.name,
         may_choose_owner=may(actor, Action.ADMINISTER),

@@ -50,6 +50,7 @@ def upgrade() -> None:
     _access_tokens()
     _share_links()
     _audit()
+    _holdings()
 
 
 def _open_runs() -> None:
@@ -157,7 +158,7 @@ def _audit() -> None:
             "credential",
             sa.Text(),
             nullable=True,
-            comment="what they showed: file, token:ID, session, jwt, proxy, share:ID",
+            comment="what they showed: file, token:ID, session, jwt, proxy, share:ID, command",
         ),
         sa.Column("address", sa.Text(), nullable=True, comment="where the request came from"),
         sa.Column("act", sa.Text(), nullable=False, comment="as `token.created` or `run.read`"),
@@ -174,8 +175,28 @@ def _audit() -> None:
     op.execute(_APPEND_ONLY)
 
 
+def _holdings() -> None:
+    op.create_table(
+        "holdings",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("files", sa.BigInteger(), nullable=False),
+        sa.Column("stored_bytes", sa.BigInteger(), nullable=False, comment="equal content of one owner counted once"),
+        sa.Column("measured_at", _UTC, nullable=False),
+        sa.PrimaryKeyConstraint("owner", name=op.f("pk_holdings")),
+        schema="outputs",
+    )
+    op.create_index(
+        "ix_items_failed_outputs",
+        "items",
+        ["run_id", "task_id"],
+        schema="outputs",
+        postgresql_where=sa.text("outputs_state = 'failed'"),
+    )
+
+
 def downgrade() -> None:
-    for table in ("audit", "share_links", "access_tokens", "identities"):
+    op.drop_index("ix_items_failed_outputs", table_name="items", schema="outputs")
+    for table in ("holdings", "audit", "share_links", "access_tokens", "identities"):
         op.drop_table(table, schema="outputs")
     op.execute("DROP FUNCTION outputs.audit_is_append_only")
     for name, _, _ in _LISTS:
