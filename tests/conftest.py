@@ -9,7 +9,8 @@ again after it.
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.testbed import needs, s3
 from tests.testbed.browser import Browser, open_browser
 from tests.testbed.containers import NoDockerError, postgres_container, rabbitmq_container
 from tests.testbed.databases import Databases
+from tests.testbed.oidc import OidcProvider
 from tests.testbed.pbs import PbsCluster
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.processes import Daemon
@@ -175,6 +177,14 @@ async def browser() -> AsyncIterator[Browser]:
     _require(needs.lacking_for_browser())
     async with open_browser() as chromium:
         yield chromium
+
+
+@pytest.fixture
+def oidc_providers() -> Iterator[Callable[[str], OidcProvider]]:
+    """Start an OpenID provider that sends browsers back to an address."""
+    _require(needs.lacking_for_oidc())
+    with ExitStack() as started:
+        yield lambda redirect: started.enter_context(OidcProvider(redirect))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,16 @@ from scripthut_outputs.controllers import files
 from scripthut_outputs.controllers.routing import Guard, action_of
 from tests.integration.outputs.house import ORIGIN, TOKENS, House, document, ended, item
 
-ENTRANCES = {"/", "/login", "/logout", "/health/live", "/health/ready", "/ui/static/{version}/{name}"}
+ENTRANCES = {
+    "/",
+    "/login",
+    "/login/oidc",
+    "/login/oidc/callback",
+    "/logout",
+    "/health/live",
+    "/health/ready",
+    "/ui/static/{version}/{name}",
+}
 OF_A_RUN = {Action.READ_RUN, Action.CANCEL_RUN, Action.COLLECT_AGAIN, Action.PIN_RUN}
 
 

@@ -6,7 +6,7 @@ from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from scripthut_outputs.controllers import clusters, login, operations, problems, schema
+from scripthut_outputs.controllers import clusters, login, oidc, operations, problems, schema
 from scripthut_outputs.controllers.archives import Archived, Archives
 from scripthut_outputs.controllers.details import Details
 from scripthut_outputs.controllers.door import Door, Rules
@@ -42,6 +42,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
         [
             *(Runs, Streamed, Details, Outputs, Archived, Summaries),
             *(login.enter, login.log_in, login.log_out, login.home),
+            *(oidc.begin, oidc.come_back),
             *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,
         ],

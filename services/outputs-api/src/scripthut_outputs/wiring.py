@@ -26,7 +26,7 @@ from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
 from . import app, following
-from .access.opening import open_access
+from .access.opening import Own, open_access
 from .access.policy import AccessFile
 from .access.sessions import Sessions
 from .access.tokens import Tokens, read_key
@@ -294,7 +294,7 @@ class _Plan:
             previewer=previewer,
             clusters=frozenset(self._clusters),
             login_codes=LoginCodes(self._database),
-            access=open_access(self._database, cache, tokens, sessions, policy.now),
+            access=open_access(self._database, cache, tokens, sessions, policy.now, Own(key=key, url=settings.url)),
             audit=Audit(self._database),
             health=health,
             max_inline=MaxInline(size_bytes=settings.max_inline_html_bytes),

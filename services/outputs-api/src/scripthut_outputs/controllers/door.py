@@ -4,7 +4,6 @@ Plain ASGI, since it stands before files too. It says who asks (`scope["user"]`)
 """
 
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -80,10 +79,14 @@ class Door:
             )
         peer = scope.get("client")
         address = peer[0] if peer else ""
-        scope["user"] = await self._actor(headers, address)
-        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, headers, address)
+        repeated = frozenset[bytes]()
+        if len(headers) != len(listed := [name for name, _ in scope["headers"]]):
+            repeated = frozenset(name for name in headers if listed.count(name) > 1)
+        presented = Presented(headers=headers, address=address, now=time.time(), repeated=repeated)
+        scope["user"] = await self._callers.find(presented)
+        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, presented)
         if scope["method"] not in _SAFE_METHODS:
-            is_asked_by_page = bool(scope["user"]) and b"authorization" not in headers
+            is_asked_by_page = bool(scope["user"]) and self._callers.is_sent_unasked(presented)
             self._check_origin(headers.get(b"origin"), host, needs_one=is_asked_by_page)
 
     def _check_origin(self, origin: bytes | None, host: str, *, needs_one: bool) -> None:
@@ -94,8 +97,8 @@ class Door:
         elif not is_own_origin(origin.decode("latin-1"), host) and origin not in self._rules.cors_origins:
             raise NotAllowed("a page of another site may not do this")
 
-    async def _actor(self, headers: Mapping[bytes, bytes], address: str) -> Actor | None:
-        return await self._callers.find(Presented(headers=headers, address=address, now=time.time()))
+    async def _actor(self, presented: Presented) -> Actor | None:
+        return await self._callers.find(msgspec.structs.replace(presented, now=time.time()))
 
 
 async def actor_now(scope: HTTPScope) -> Actor | None:

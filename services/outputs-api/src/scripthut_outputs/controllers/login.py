@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from scripthut_common.errors import NotAuthenticated
-from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access import ALL_SCOPES, Action, Actor
 from scripthut_outputs.access.sessions import Sessions
 
 from .pages import templating
@@ -30,11 +30,13 @@ async def enter(
 ) -> Response[str]:
     """Use the code of a login link, or show the form."""
     if code is None:
-        return _form(None, then)
+        return form_page(parts, None, then)
     actor = await parts.login_codes.use(code)
     if actor is None:
-        return _form("This link was used already, or is too old. Ask for a new one, or paste your token.", then, 403)
-    return _welcome(parts.access.sessions, actor, then)
+        return form_page(
+            parts, "This link was used already, or is too old. Ask for a new one, or paste your token.", then, 403
+        )
+    return welcome(parts.access.sessions, actor, then)
 
 
 @post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
@@ -45,8 +47,10 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
     try:
         actor = await parts.access.callers.bearer(form.get("token", [""])[0].strip().encode(), time.time())
     except NotAuthenticated:
-        return _form("This token is not known here. Look whether all of it was copied.", then, 403)
-    return _welcome(parts.access.sessions, actor.name, then)
+        return form_page(parts, "This token is not known here. Look whether all of it was copied.", then, 403)
+    if actor.scopes != ALL_SCOPES:
+        return form_page(parts, "This token is for programs: it is good for less than a session is.", then, 403)
+    return welcome(parts.access.sessions, actor.name, then)
 
 
 @post("/logout", opt=asks(Action.ENTER), include_in_schema=False)
@@ -61,16 +65,19 @@ async def home() -> Response[str]:
     return Response("", status_code=303, headers={"location": HOME})
 
 
-def _welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
-    headers = {"location": _own_page(then), "set-cookie": sessions.cookie(actor), "cache-control": "no-store"}
+def welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
+    """Begin a session, and lead to the page that was asked for."""
+    headers = {"location": own_page(then), "set-cookie": sessions.cookie(actor), "cache-control": "no-store"}
     return Response("", status_code=303, headers=headers)
 
 
-def _form(problem: str | None, then: str, status_code: int = 200) -> Response[Any]:
-    page = templating.write("login.html", action="/login", problem=problem, next=_own_page(then))
+def form_page(parts: Parts, problem: str | None, then: str, status_code: int = 200) -> Response[Any]:
+    """Show the form, and why it is shown again."""
+    label = parts.access.logins.label
+    page = templating.write("login.html", action="/login", problem=problem, next=own_page(then), oidc_label=label)
     return templating.answer(page, status=status_code)
 
 
-def _own_page(then: str) -> str:
+def own_page(then: str) -> str:
     """Lead to a page of ours, never where a link's author would like us to lead."""
     return then if then.startswith(HOME) and then.isascii() and then.isprintable() else HOME

@@ -43,7 +43,7 @@ def _environment() -> Environment:
     environment.filters["when"] = text.when
     environment.filters["machine_time"] = text.machine_time
     environment.globals["static"] = assets.url
-    environment.globals |= dict.fromkeys(("refresh_s", "viewer", "download", "events", "version", "task"))
+    environment.globals |= dict.fromkeys(("refresh_s", "viewer", "download", "events", "version", "task", "oidc_label"))
     environment.globals["layout"] = "base.html"
     return environment
 
