@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -179,12 +180,12 @@ async def browser() -> AsyncIterator[Browser]:
         yield chromium
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def oidc_providers() -> Iterator[Callable[[str], OidcProvider]]:
-    """Start an OpenID provider that sends browsers back to an address."""
+    """Give an OpenID provider that sends browsers back to an address, the same for the same one."""
     _require(needs.lacking_for_oidc())
     with ExitStack() as started:
-        yield lambda redirect: started.enter_context(OidcProvider(redirect))
+        yield cache(lambda redirect: started.enter_context(OidcProvider(redirect)))
 
 
 @pytest.fixture(scope="session")

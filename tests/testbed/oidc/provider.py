@@ -1,6 +1,7 @@
 """A real OpenID provider, `oidc-provider` on Node, on a free loopback port."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ AUDIENCE = "https://outputs.example.org"
 CLIENT_ID = "scripthut"
 _SECRETS = {CLIENT_ID: "secret of the browsers' client", "robot": "secret of the program's client"}
 _MIN_NODE = 20
+_ACTION = re.compile(r'action="([^"]+)"')
+_FIELD = re.compile(r'type="hidden" name="(\w+)" value="(\w+)"')
 
 
 class OidcProvider(Server):
@@ -57,6 +60,20 @@ class OidcProvider(Server):
         self._keys = [_key("second")]
         self._write_settings()
         self.daemon.restart()
+
+    async def log_in(self, location: str, name: str = "ada") -> str:
+        """Do at the provider what a person does in a browser; give the address that it sends them back to."""
+        async with httpx.AsyncClient(base_url=self.issuer) as person:
+            answer = await person.get(location)
+            while not answer.headers.get("location", "").startswith(self._redirect):
+                if answer.is_redirect:
+                    answer = await person.get(answer.headers["location"])
+                else:
+                    form = dict(_FIELD.findall(answer.text)) | {"login": name, "password": "anything"}
+                    action = _ACTION.search(answer.text)
+                    assert action is not None, answer.text
+                    answer = await person.post(action[1], data=form)
+            return answer.headers["location"]
 
     def token(self, client: str = "robot", scope: str = "", audience: str = AUDIENCE) -> str:
         """Give a program's access token."""

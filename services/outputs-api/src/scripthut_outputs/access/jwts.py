@@ -32,6 +32,7 @@ _JWT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _MIN_RSA_BITS = 2048
 _MAX_KEYS = 100
+_MAX_BRACKETS = 1000
 _MAX_SUBJECT_CHARACTERS = 255
 _NOT_ONE = "this is no JWT that is taken here"
 
@@ -163,14 +164,16 @@ def made_at(claims: Mapping[str, Any]) -> float:
     return _time(claims, "iat")
 
 
-def parse(document: bytes | str) -> Any:
+def parse(document: bytes) -> Any:
     """Read JSON in which every name stands once and every number is one.
 
     Raises:
         ValueError: it is not so, or nested too deeply.
     """
+    if document.count(b"[") + document.count(b"{") > _MAX_BRACKETS:
+        raise ValueError("it is nested too deeply, or of too many parts")
     try:
-        return json.loads(document, object_pairs_hook=_once, parse_constant=_no_number)
+        return json.loads(document.decode(), object_pairs_hook=_once, parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -221,7 +224,7 @@ def _key(said: object) -> Key | None:
 
 def _object(part: bytes) -> Mapping[str, Any]:
     try:
-        said = parse(base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True).decode())
+        said = parse(base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error) as error:
         raise NotAuthenticated(_NOT_ONE) from error
     if not isinstance(said, dict):

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 import structlog
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature, URLSafeSerializer
 
 from scripthut_common import text
 from scripthut_common.errors import NotAllowed, NotAuthenticated, TransientError
@@ -47,6 +47,7 @@ class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str
     client_id: str
     then: str
+    begun_at: float
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +76,7 @@ class Logins:
 
     def __init__(self, providers: Providers, key: bytes, url: str, clock: Callable[[], float] = time.time) -> None:
         self._providers = providers
-        self._signer = URLSafeTimedSerializer(
+        self._signer = URLSafeSerializer(
             key, salt="scripthut-openid-login", signer_kwargs={"digest_method": hashlib.sha256}
         )
         self._redirect = f"{url}{CALLBACK}"
@@ -107,6 +108,7 @@ class Logins:
             issuer=provider.oidc.issuer,
             client_id=provider.oidc.client_id,
             then=then,
+            begun_at=self._clock(),
         )
         asked = {
             "response_type": "code",
@@ -236,9 +238,10 @@ class Logins:
         if len(found) != 1:
             return None
         try:
-            return msgspec.convert(self._signer.loads(found[0], max_age=MINUTES * 60), _Attempt)
+            attempt = msgspec.convert(self._signer.loads(found[0]), _Attempt)
         except (BadSignature, msgspec.ValidationError):
             return None
+        return attempt if self._clock() - attempt.begun_at < MINUTES * 60 else None
 
     def _cookie(self, value: str) -> str:
         """Lax, since the browser comes back from the provider's site."""
