@@ -1,4 +1,4 @@
-"""A browser's steps through a login at a provider, one request at a time, to be sent twice, late or by somebody else."""
+"""The steps of a browser through a login at a provider, one at a time, to be sent twice, late or by somebody else."""
 
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit

@@ -44,7 +44,7 @@ async def place(
 
 
 async def log_in(page: Page, name: str = "ada") -> None:
-    """From our login page to the provider and back."""
+    """From our login page to the provider, where nobody has a session yet, and back."""
     await page.get_by_role("link", name=BUTTON).click()
     await page.get_by_placeholder("Enter any login").fill(name)
     await page.get_by_placeholder("and password").fill("anything")
@@ -53,7 +53,7 @@ async def log_in(page: Page, name: str = "ada") -> None:
 
 
 async def sign_out(page: Page) -> None:
-    """End the session here, and the one at the provider with its cookies."""
+    """End the session here; the one at the provider goes on."""
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
@@ -78,3 +78,42 @@ async def test_a_person_logs_in_and_out_and_in_again(place: Place, browser: Brow
         "login",
         "login",
     ]
+
+
+async def test_who_leaves_a_group_sees_its_runs_no_more_from_the_next_login(place: Place, browser: Browser) -> None:
+    place.provider.people(ada={"preferred_username": "ada", "groups": ["wheel"]})
+    await place.house.apply(ended(owner="bob", run_name="A run of Bob"))
+
+    async with browser.visit() as visit:
+        page = visit.page
+        await page.goto(f"{place.address}/ui/")
+        await log_in(page)
+        await expect(page.get_by_role("link", name="A run of Bob")).to_be_visible()
+        place.provider.people(ada={"preferred_username": "ada", "groups": []})
+        await sign_out(page)
+        await page.get_by_role("link", name=BUTTON).click()
+        await expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+        await expect(page.get_by_role("link", name="A run of Bob")).to_have_count(0)
+
+
+async def test_who_turns_back_at_the_provider_is_told_so_and_may_begin_again(place: Place, browser: Browser) -> None:
+    async with browser.visit() as visit:
+        page = visit.page
+        await page.goto(f"{place.address}/ui/")
+        await page.get_by_role("link", name=BUTTON).click()
+        await page.get_by_role("link", name="Cancel").click()
+        await expect(page.get_by_role("alert")).to_contain_text("you turned back there")
+        await log_in(page)
+        await expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+
+
+async def test_a_login_needs_no_scripts_and_leaves_none_of_its_secrets_in_the_address(
+    place: Place, browser: Browser
+) -> None:
+    async with browser.visit(javascript=False) as visit:
+        page = visit.page
+        await page.goto(f"{place.address}/ui/")
+        await log_in(page)
+        await expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+        assert urlsplit(page.url).query == ""
+        assert [line for line in visit.console if "Content Security Policy" in line] == []

@@ -214,12 +214,12 @@ async def test_a_name_of_the_providers_is_not_the_proxys_unless_the_access_file_
 
 
 async def test_a_secret_that_was_changed_counts_within_a_second(
-    house: House, secret_file: str, monkeypatch: pytest.MonkeyPatch
+    house: House, secret_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scripthut_outputs.access.watched._LOOK_AGAIN_S", 0.0)
     assert (await ask(house, GRACE)).status_code == 200
 
-    Path(secret_file).write_text("another secret, longer than before")
+    (tmp_path / "proxy-secret").write_text("another secret, longer than before")
 
     assert (await ask(house, GRACE)).status_code == 401
     assert (await ask(house, [(NAME, "grace"), (MARK, "another secret, longer than before")])).status_code == 200

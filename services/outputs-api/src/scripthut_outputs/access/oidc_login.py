@@ -38,6 +38,10 @@ _NOT_BEGUN = (
 log = structlog.get_logger()
 
 
+class NotVouched(NotAllowed):
+    """A login that ended before the provider vouched for anybody."""
+
+
 class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """What a browser keeps while it is at the provider."""
 
@@ -89,14 +93,14 @@ class Logins:
     @property
     def label(self) -> str | None:
         """What the button says; `None` where nobody logs in so."""
-        provider = self._providers.now()
-        return None if provider is None else provider.oidc.label
+        oidc = self._providers.oidc
+        return None if oidc is None else oidc.label
 
     async def begin(self, then: str) -> Begun:
         """Send a browser to the provider; `then` is a page of ours.
 
         Raises:
-            NotAllowed: the access file names no provider.
+            NotVouched: the access file names no provider.
             TransientError: the provider is not to be had.
         """
         provider = self._provider()
@@ -135,22 +139,22 @@ class Logins:
             cookies: the `Cookie` header.
 
         Raises:
-            NotAllowed: this login is refused, or was not begun in this browser; says why.
+            NotVouched: this login was not begun in this browser, or not finished at the provider; says why.
             NotAuthenticated: what the provider says names nobody who may come in, or is not the provider's word.
             TransientError: the provider is not to be had.
         """
         provider = self._provider()
         attempt, answer = self._attempt(cookies), _answer(query)
         if attempt is None or not hmac.compare_digest(answer.get("state", "").encode(), attempt.state.encode()):
-            raise NotAllowed(_NOT_BEGUN)
+            raise NotVouched(_NOT_BEGUN)
         if (attempt.issuer, attempt.client_id) != (provider.oidc.issuer, provider.oidc.client_id):
-            raise NotAllowed("How people log in here has changed meanwhile. Begin again.")
+            raise NotVouched("How people log in here has changed meanwhile. Begin again.")
         metadata = await provider.metadata()
         _check_whose(answer, metadata)
         if "error" in answer:
-            raise NotAllowed(_refusal(answer))
+            raise NotVouched(_refusal(answer))
         if not answer.get("code"):
-            raise NotAllowed("The provider sent this browser back without a code. Begin again.")
+            raise NotVouched("The provider sent this browser back without a code. Begin again.")
         async with self._places:
             tokens = await self._exchange(provider, metadata, attempt, answer["code"])
             claims = await self._claims(provider, metadata, attempt, tokens)
@@ -160,7 +164,7 @@ class Logins:
     def _provider(self) -> Provider:
         provider = self._providers.now()
         if provider is None:
-            raise NotAllowed("Nobody logs in by an OpenID provider here: the access file names none.")
+            raise NotVouched("Nobody logs in by an OpenID provider here: the access file names none.")
         return provider
 
     async def _exchange(
@@ -189,10 +193,10 @@ class Logins:
         error = text.line(str(said.document.get("error", "")))[:100]
         log.warning("openid_code_not_taken", status=said.status, error=error)
         if error == "invalid_grant":
-            raise NotAllowed("The provider does not take this code: it was used already, or is too old. Begin again.")
+            raise NotVouched("The provider does not take this code: it was used already, or is too old. Begin again.")
         if said.status >= 500:
             raise TransientError(f"{metadata.token_endpoint} answers {said.status}")
-        raise NotAllowed(
+        raise NotVouched(
             f"The provider does not let this service ask who you are ({error or said.status}). Whoever runs the"
             " service looks whether `client_id` and `client_secret_file` are those that the provider knows."
         )
@@ -252,14 +256,14 @@ class Logins:
 def _answer(query: bytes) -> dict[str, str]:
     """Read what the provider says in the address; of what stands there twice nothing counts."""
     if len(query) > _MAX_QUERY_BYTES:
-        raise NotAllowed("This address is longer than any that the provider would send.")
+        raise NotVouched("This address is longer than any that the provider would send.")
     try:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=50)
     except ValueError as error:
-        raise NotAllowed("This address cannot be read.") from error
+        raise NotVouched("This address cannot be read.") from error
     answer = dict(pairs)
     if len(answer) != len(pairs):
-        raise NotAllowed("This address says something twice, as no provider does.")
+        raise NotVouched("This address says something twice, as no provider does.")
     return answer
 
 
@@ -268,7 +272,7 @@ def _check_whose(answer: Mapping[str, str], metadata: Metadata) -> None:
     if said is None and not metadata.authorization_response_iss_parameter_supported:
         return
     if said != metadata.issuer:
-        raise NotAllowed("This answer is of another provider than the one that was asked. Begin again.")
+        raise NotVouched("This answer is of another provider than the one that was asked. Begin again.")
 
 
 def _refusal(answer: Mapping[str, str]) -> str:

@@ -111,13 +111,18 @@ class Providers:
         self._clock = clock
         self._provider: Provider | None = None
 
+    @property
+    def oidc(self) -> Oidc | None:
+        """What the access file says of it."""
+        return self._policy().oidc
+
     def now(self) -> Provider | None:
         """Give it; `None` where the access file names none.
 
         Raises:
             TransientError: a file that it needs cannot be read.
         """
-        oidc = self._policy().oidc
+        oidc = self.oidc
         if oidc is None:
             self._provider = None
         elif self._provider is None or self._provider.oidc != oidc:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -29,8 +29,8 @@ from .oidc_asking import trusting
 from .watched import WatchedFile
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-_Url = Annotated[str, msgspec.Meta(pattern=r"\Ahttps?://[^\s]+\Z", max_length=500)]
 _Bytes = Annotated[int, msgspec.Meta(ge=0)]
+S = TypeVar("S", bound=msgspec.Struct)
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
 # What these say is for us or for others already.
 _TAKEN = frozenset({"authorization", "cookie", "host", "origin", "x-forwarded-for", "forwarded"})
@@ -56,7 +56,7 @@ class Oidc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         label: what the button says.
     """
 
-    issuer: _Url
+    issuer: _Text
     client_id: _Text
     client_secret_file: _Text | None = None
     scopes: tuple[_Text, ...] = ("openid", "profile", "email")
@@ -98,7 +98,7 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     secret_header: _Text = "x-scripthut-proxy-secret"  # noqa: S105  the name of a header
     secret_file: _Text | None = None
     assertion_header: _Text | None = None
-    assertion_keys_url: _Url | None = None
+    assertion_keys_url: _Text | None = None
     assertion_issuer: _Text | None = None
     assertion_audience: _Text | None = None
     assertion_name_claim: _Text = "email"
@@ -159,12 +159,23 @@ def read(path: Path) -> Policy:
         SettingsError: one line for everything that is missing or wrong.
     """
     faults: list[str] = []
-    found = fill(Policy, read_toml(path), "access", faults)
-    if found is not None:
-        faults += [*_faults_of_oidc(found.oidc), *_faults_of_proxy(found.proxy)]
+    written = read_toml(path)
+    oidc, proxy = written.pop("oidc", None), written.pop("proxy", None)
+    found = fill(Policy, written, "access", faults)
+    of_oidc = _table(Oidc, oidc, "access.oidc", faults)
+    of_proxy = _table(Proxy, proxy, "access.proxy", faults)
+    faults += [*_faults_of_oidc(of_oidc), *_faults_of_proxy(of_proxy)]
     if found is None or faults:
         raise SettingsError("\n".join(f"{path}: {fault}" for fault in faults))
-    return found
+    return msgspec.structs.replace(found, oidc=of_oidc, proxy=of_proxy)
+
+
+def _table(type_: type[S], said: object, where: str, faults: list[str]) -> S | None:
+    if isinstance(said, dict):
+        return fill(type_, said, where, faults)
+    if said is not None:
+        faults.append(f"{where}: must be a table, as [{where.removeprefix('access.')}]")
+    return None
 
 
 def read_secret(path: Path) -> str:

@@ -138,6 +138,8 @@ class Identities:
                 self._refused.clear()
             self._refused[key] = (time.monotonic(), refusal)
             raise Conflict(refusal)
+        # Others hear of it; who asked here is answered as things are now.
+        self._cache.drop(ACCESS)
 
     async def _note(self, connection: AsyncConnection, vouched: Vouched) -> str | None:
         """Write it; give why it may not be."""
@@ -147,8 +149,11 @@ class Identities:
         if (await connection.execute(added)).one_or_none() is not None:
             await touch_access(connection)
             return None
-        is_theirs = and_(IDENTITIES.c.issuer == vouched.issuer, IDENTITIES.c.subject == vouched.subject)
-        about = select(*_COLUMNS).where(or_(IDENTITIES.c.name == vouched.name, is_theirs)).order_by(IDENTITIES.c.name)
+        is_meant = IDENTITIES.c.name == vouched.name
+        if vouched.issuer is not None:
+            is_theirs = and_(IDENTITIES.c.issuer == vouched.issuer, IDENTITIES.c.subject == vouched.subject)
+            is_meant = or_(is_meant, is_theirs)
+        about = select(*_COLUMNS).where(is_meant).order_by(IDENTITIES.c.name)
         known = [_identity(row) for row in await connection.execute(about.with_for_update())]
         refusal = _refusal(vouched, known)
         if refusal is not None or known[0].seen_at > vouched.at:

@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 from scripthut_common import text
 from scripthut_common.errors import Conflict, NotAllowed, NotAuthenticated, TransientError
 from scripthut_outputs.access import Action, Actor
-from scripthut_outputs.access.oidc_login import CALLBACK
+from scripthut_outputs.access.oidc_login import CALLBACK, NotVouched
 from scripthut_outputs.catalog.auditing import Act
 from scripthut_outputs.catalog.identities import Vouched
 
@@ -50,7 +50,8 @@ async def come_back(request: Request[Actor, Any, Any], parts: NamedDependency[Pa
         name = await _let_in(parts, found.vouched, address)
     except TransientError as error:
         answer = _unavailable(parts, error, HOME)
-    except Conflict as error:
+    except (Conflict, NotVouched) as error:
+        # What is wrong with a name stands in the audit log already; what anybody can bring about does not belong there.
         log.warning("login_refused", reason=str(error), address=address)
         answer = form_page(parts, _sentence(str(error)), HOME, 403)
     except (NotAllowed, NotAuthenticated) as error:
