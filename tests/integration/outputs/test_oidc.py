@@ -1,6 +1,8 @@
 """Login at a real OpenID provider: who comes in, as whom, and everything that somebody may try on the way."""
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,9 @@ from tests.integration.outputs.logging_in import (
     use,
 )
 from tests.testbed.oidc import OidcProvider
+
+
+PAGE = Path(__file__).parents[3] / "docs/operators.md"
 
 
 @pytest.fixture
@@ -216,6 +221,21 @@ async def test_a_name_is_its_first_bearers_for_ever(house: House, provider: Oidc
 
     assert [row.subject for row in await house.rows("SELECT subject FROM outputs.identities")] == ["u1"]
     assert [act for act, _, _ in await acts(house)] == ["login", "login.refused", "login.refused"]
+
+
+async def test_a_name_is_given_to_another_as_operators_are_told(house: House, provider: OidcProvider) -> None:
+    provider.people(u1={"preferred_username": "grace"}, u2={"preferred_username": "grace"})
+    old = session_of(house, await log_in(house, provider, "u1"))
+    [told] = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+    async with house.database.transaction() as connection:
+        for statement in filter(str.strip, told.split(";")):
+            await connection.execute(text(statement))
+
+    assert (await runs_of(house, old)).status_code == 401
+    fresh = session_of(house, await log_in(house, provider, "u2"))
+    assert (await runs_of(house, fresh)).status_code == 200
+    await refused(house, await log_in(house, provider, "u1"), "somebody else", is_noted=True)
 
 
 @pytest.mark.parametrize("name", ["<b>x</b>", "../root", "a b", "", "ada\n", "x" * 200])

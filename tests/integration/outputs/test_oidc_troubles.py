@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from joserfc.jwk import RSAKey
 from structlog.testing import capture_logs
 
+from scripthut_outputs import app
 from scripthut_outputs.access import oidc_kept
+from scripthut_outputs.access.oidc_login import CALLBACK, Logins
 from scripthut_outputs.access.policy import Oidc
-from tests.integration.outputs.house import House
+from tests.integration.outputs.house import KEY as KEY_OF_COOKIES
+from tests.integration.outputs.house import ORIGIN, House
 from tests.integration.outputs.logging_in import Begun, begin, come_back, session_of, use
 from tests.testbed.authorities import authority
 from tests.testbed.oidc import Lying, lying
@@ -208,6 +212,38 @@ async def test_keys_that_were_changed_are_found_while_people_log_in(
     assert session_of(house, await finish(house, second)) is not None
     says(liar, second)
     assert "a key that its issuer does not have" in (await finish(house, second)).text
+
+
+async def test_behind_tls_the_attempt_is_bound_to_our_host_alone(house: House, liar: Lying) -> None:
+    providers = house.parts.access.logins._providers
+    logins = Logins(providers, KEY_OF_COOKIES, "https://outputs.example.org")
+
+    begun = await logins.begin("/ui/")
+
+    assert begun.cookie.startswith("__Host-scripthut_login_")
+    assert all(mark in begun.cookie for mark in ("; Secure", "; Path=/", "; HttpOnly", "; SameSite=Lax"))
+    assert "omain" not in begun.cookie
+    assert "redirect_uri=https%3A%2F%2Foutputs.example.org%2Flogin%2Foidc%2Fcallback" in begun.location
+    house.parts = msgspec.structs.replace(
+        house.parts, access=msgspec.structs.replace(house.parts.access, logins=logins)
+    )
+    house.app = app.build(house.parts, house.rules)
+    [removal] = (await house.get(CALLBACK, None)).headers.get_list("set-cookie")
+    assert removal.startswith("__Host-scripthut_login_")
+    assert "Secure" in removal
+    assert "Max-Age=0" in removal
+
+
+async def test_a_cookie_of_another_installation_begins_no_login(house: House, liar: Lying) -> None:
+    other = Logins(house.parts.access.logins._providers, b"another key", ORIGIN)
+    begun = await other.begin("/ui/")
+    value = begun.cookie.partition(";")[0].partition("=")[2]
+    state = Begun(location=begun.location, cookie="").answer()
+
+    answer = await come_back(house, state, f"{house.parts.access.logins.cookie_name}={value}")
+
+    assert answer.status_code == 403
+    assert liar.count("/token") == 0
 
 
 async def test_a_certificate_counts_only_if_somebody_trusted_made_it(house: House, tmp_path: Path) -> None:
