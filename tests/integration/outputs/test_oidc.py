@@ -24,7 +24,6 @@ from tests.integration.outputs.logging_in import (
 )
 from tests.testbed.oidc import OidcProvider
 
-
 PAGE = Path(__file__).parents[3] / "docs/operators.md"
 
 
