@@ -9,7 +9,9 @@ again after it.
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.testbed import needs, s3
 from tests.testbed.browser import Browser, open_browser
 from tests.testbed.containers import NoDockerError, postgres_container, rabbitmq_container
 from tests.testbed.databases import Databases
+from tests.testbed.oidc import OidcProvider
 from tests.testbed.pbs import PbsCluster
 from tests.testbed.postgres import PostgresServer
 from tests.testbed.processes import Daemon
@@ -181,6 +184,14 @@ async def browser() -> AsyncIterator[Browser]:
     _require(needs.lacking_for_browser())
     async with open_browser() as chromium:
         yield chromium
+
+
+@pytest.fixture(scope="session")
+def oidc_providers() -> Iterator[Callable[[str], OidcProvider]]:
+    """Give an OpenID provider that sends browsers back to an address, the same for the same one."""
+    _require(needs.lacking_for_oidc())
+    with ExitStack() as started:
+        yield cache(lambda redirect: started.enter_context(OidcProvider(redirect)))
 
 
 @pytest.fixture(scope="session")

@@ -2,25 +2,19 @@
 
 import asyncio
 import os
-import ssl
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scripthut_common.errors import StoreUnavailable
 from scripthut_outputs.blobs import BlobStore, open_store
 from scripthut_outputs.settings import S3Settings
 from tests.contract.shelves import S3Shelf, listed, store
 from tests.eventually import eventually
+from tests.testbed.authorities import authority
 from tests.testbed.delay import DelayedPort
 from tests.testbed.s3 import KEYS, S3Server, faulty
 
@@ -200,7 +194,7 @@ async def test_keys_that_are_gone_or_never_were_are_named(
 
 
 async def test_a_certificate_counts_only_if_somebody_trusted_made_it(keys_file: str, tmp_path: Path) -> None:
-    ca_file, context = _authority(tmp_path)
+    ca_file, context = authority(tmp_path)
     with faulty(503, "SlowDown", tls=context) as server:
         settings = S3Settings(endpoint=server.endpoint, credentials_file=keys_file, timeout_s=0.5)
         stranger = await open_store("s3://bucket", settings).fault()
@@ -211,22 +205,6 @@ async def test_a_certificate_counts_only_if_somebody_trusted_made_it(keys_file: 
         "name who made it in SCRIPTHUT_OUTPUTS_S3_CA_FILE)"
     )
     assert "answers 503 SlowDown" in str(trusted)
-
-
-def _authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """Make a certificate of 127.0.0.1 that vouches for itself."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "testbed")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    written, private = folder / "tls.pem", folder / "tls.key"
-    written.write_bytes(certificate.public_bytes(Encoding.PEM))
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(written, private)
-    return written, context
 
 
 def test_bytes_that_change_while_they_wait_get_no_name(shelf: S3Shelf) -> None:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install, once, the Debian packages whose servers the tests and the benchmarks start themselves.
+# Install, once, the Debian packages whose servers the tests and the benchmarks start themselves, and an OpenID
+# provider from npm.
 #
 # Nothing is started here: a policy file keeps the packages' own services down, the testbed starts private ones.
 # Without root or apt nothing is installed and the fixtures fall back to testcontainers (see tests/conftest.py).
@@ -31,8 +32,21 @@ tidy() {
 trap tidy EXIT
 trap 'exit 1' HUP INT TERM
 
+# What is taken is what package-lock.json has the hashes of, wherever npm gets it from.
+install_provider() {
+    folder=$(dirname "$0")/oidc
+    command -v npm >/dev/null 2>&1 || return 1
+    [ ! "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ] || return 0
+    echo "testbed: installing the OpenID provider"
+    (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
+}
+
 missing=$(missing_packages)
-[ -n "$missing" ] || exit 0
+command -v npm >/dev/null 2>&1 || missing="$missing nodejs npm"
+if [ -z "$missing" ]; then
+    install_provider || echo "testbed: npm could not install the OpenID provider; tests that need it will skip." >&2
+    exit 0
+fi
 
 if [ "$(id -u)" -ne 0 ]; then
     echo "testbed: not root, so these packages cannot be installed: $missing" >&2
@@ -58,3 +72,4 @@ if ! install_missing; then
     tail -n 20 "$listing" >&2
     echo "testbed: apt-get could not install these; tests that need them will skip, and fail under CI=true." >&2
 fi
+install_provider || echo "testbed: npm could not install the OpenID provider; tests that need it will skip." >&2

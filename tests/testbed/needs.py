@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.testbed import browser, postgres, rabbitmq, slurm, sshd
+from tests.testbed.oidc import provider
 from tests.testbed.pbs import cluster as pbs
 from tests.testbed.processes import ServerError
 
@@ -46,6 +47,11 @@ def lacking_for_postgres() -> str:
 def lacking_for_browser() -> str:
     """Say why no Chromium can be started here; empty when one can."""
     return _lacking("Chromium", browser.PROGRAMS)
+
+
+def lacking_for_oidc() -> str:
+    """Say why no OpenID provider can be started here; empty when one can."""
+    return provider.lacking()
 
 
 def _lacking(what: str, programs: Iterable[Path]) -> str:

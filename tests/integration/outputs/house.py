@@ -19,7 +19,7 @@ from scripthut_common.health import Health
 from scripthut_common.supervision import Pulse
 from scripthut_outputs import app
 from scripthut_outputs.access.addresses import Addresses
-from scripthut_outputs.access.opening import open_access
+from scripthut_outputs.access.opening import Own, open_access
 from scripthut_outputs.access.policy import Policy
 from scripthut_outputs.access.sessions import Sessions
 from scripthut_outputs.access.tokens import Tokens
@@ -55,6 +55,7 @@ from scripthut_outputs.rendering import RENDERER, render
 from scripthut_outputs.tables import DOCUMENTS, FILES
 
 TOKENS = {"ada": "token-of-ada-0123456789", "bob": "token-of-bob-0123456789", "root": "token-of-root-0123456789"}
+KEY = b"key of the tests"
 ORIGIN = "http://localhost:8080"
 
 
@@ -62,7 +63,12 @@ class House:
     """Everything behind the door, and short words for filling and asking it."""
 
     def __init__(
-        self, database: Database, folder: Path, blobs: BlobStore | None = None, tempo: Tempo | None = None
+        self,
+        database: Database,
+        folder: Path,
+        blobs: BlobStore | None = None,
+        tempo: Tempo | None = None,
+        url: str = ORIGIN,
     ) -> None:
         self.database = database
         self.tokens_file = folder / "tokens"
@@ -71,7 +77,7 @@ class House:
         self.cache = Cache()
         self.policy = Policy()
         self.blobs = blobs or open_store(str(folder / "blobs"))
-        self.sessions = Sessions(b"key of the tests", days=1, is_secure=False)
+        self.sessions = Sessions(KEY, days=1, is_secure=False)
         self.login_codes = LoginCodes(database)
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
@@ -93,7 +99,14 @@ class House:
             previewer=self.previewer,
             clusters=frozenset({"daint", "eiger"}),
             login_codes=self.login_codes,
-            access=open_access(database, self.cache, Tokens(self.tokens_file), self.sessions, lambda: self.policy),
+            access=open_access(
+                database,
+                self.cache,
+                Tokens(self.tokens_file),
+                self.sessions,
+                lambda: self.policy,
+                Own(url=url),
+            ),
             audit=Audit(database),
             administering=Administering(database),
             collections=Collections(database),

@@ -33,9 +33,9 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def serving(house: House) -> AsyncIterator[Served]:
+async def serving(house: House, port: int | None = None) -> AsyncIterator[Served]:
     """Serve it to the end of the block."""
-    port = reserve_port()
+    port = port or reserve_port()
     gate = Gate(app.build(house.parts, house.rules))
     async with asyncio.TaskGroup() as group:
         tasks = [

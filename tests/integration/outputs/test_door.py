@@ -14,6 +14,8 @@ from tests.integration.outputs.walking import routes
 ENTRANCES = {
     "/",
     "/login",
+    "/login/oidc",
+    "/login/oidc/callback",
     "/logout",
     "/health/live",
     "/health/ready",

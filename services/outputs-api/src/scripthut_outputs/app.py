@@ -6,7 +6,7 @@ from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from scripthut_outputs.controllers import bodies, clusters, login, operations, problems, schema, shares
+from scripthut_outputs.controllers import bodies, clusters, login, oidc, operations, problems, schema, shares
 from scripthut_outputs.controllers.admin import Administration
 from scripthut_outputs.controllers.archives import Archived, Archives
 from scripthut_outputs.controllers.counting import Counted
@@ -44,6 +44,7 @@ def build_litestar(parts: Parts, guard: Guard) -> Litestar:
             *(Runs, shares.SharesOfRuns, shares.opened, Streamed, Details, Outputs, Archived, Summaries),
             *(AccessTokens, Administration),
             *(login.enter, login.log_in, login.log_out, login.home),
+            *(oidc.begin, oidc.come_back),
             *(clusters.index, operations.live, operations.ready, operations.metrics),
             routes.ROUTER,
         ],

@@ -28,7 +28,7 @@ from scripthut_common.supervision import Loop, Pulse
 
 from . import app, following
 from .access.addresses import Addresses
-from .access.opening import open_access
+from .access.opening import Own, open_access
 from .access.policy import AccessFile
 from .access.sessions import Sessions
 from .access.tokens import Tokens, read_key
@@ -331,7 +331,7 @@ class _Plan:
                 tokens,
                 sessions,
                 self._access_file.now,
-                token_max_days=settings.token_max_days,
+                Own(url=settings.url, token_max_days=settings.token_max_days),
             ),
             audit=Audit(self._database),
             administering=Administering(self._database),

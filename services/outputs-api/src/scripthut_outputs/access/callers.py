@@ -1,6 +1,6 @@
 """Who asks: every way to say so, tried in order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ class Presented(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         headers: by lower-case name; of repeated ones the last.
+        repeated: the names that stand there more than once.
         address: of the peer, without its port; empty where there is none.
         now: epoch seconds.
     """
@@ -24,6 +25,7 @@ class Presented(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[bytes, bytes]
     address: str
     now: float
+    repeated: frozenset[bytes] = frozenset()
 
 
 class Way(Protocol):
@@ -64,12 +66,24 @@ class Callers:
         bearers: the kinds of bearer tokens; the first that knows one decides.
         others: the other ways, in order.
         adding: gives somebody, known or not, what the request shows besides.
+        is_proxied: whether a trusted proxy says in a request who asks.
     """
 
-    def __init__(self, bearers: Sequence[BearerWay], others: Sequence[Way], adding: Adding | None = None) -> None:
+    def __init__(
+        self,
+        bearers: Sequence[BearerWay],
+        others: Sequence[Way],
+        adding: Adding | None = None,
+        is_proxied: Callable[[Presented], bool] = lambda _: False,
+    ) -> None:
         self._bearers = bearers
         self._others = others
         self._adding = adding
+        self._is_proxied = is_proxied
+
+    def is_sent_unasked(self, presented: Presented) -> bool:
+        """Whether a browser may have sent this for a page of anybody's; a proxy may add a token to what it sends."""
+        return b"authorization" not in presented.headers or self._is_proxied(presented)
 
     async def find(self, presented: Presented) -> Actor | None:
         """Give who asks; `None` for somebody who does not say.

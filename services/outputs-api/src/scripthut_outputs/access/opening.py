@@ -14,13 +14,24 @@ from scripthut_outputs.catalog.shares import ShareLinks
 
 from .callers import BearerWay, Callers
 from .directory import Directory, Listed
+from .oidc_login import Logins
+from .oidc_programs import Programs
+from .oidc_provider import Providers
 from .personal import DEFAULT_MAX_DAYS, Personal
 from .policy import Policy
+from .proxying import Proxied
 from .refusals import Refusals
 from .seals import Seal
 from .sessions import Cookies, Sessions
 from .shares import Shares
 from .tokens import Tokens
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """What is this installation's: where people reach us, and for how many days a personal token is good at most."""
+
+    url: str
+    token_max_days: float = DEFAULT_MAX_DAYS
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +46,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         refusals: counts who showed something wrong.
         shares: makes and reads share links.
         callers: finds out who asks.
+        logins: lets browsers log in at the OpenID provider.
+        identities: takes note of whom that vouches for.
     """
 
     policy: Callable[[], Policy]
@@ -45,24 +58,24 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     refusals: Refusals
     shares: Shares
     callers: Callers
+    logins: Logins
+    identities: Identities
 
 
 def open_access(
-    database: Database,
-    cache: Cache,
-    tokens: Tokens,
-    sessions: Sessions,
-    policy: Callable[[], Policy],
-    *,
-    token_max_days: float = DEFAULT_MAX_DAYS,
+    database: Database, cache: Cache, tokens: Tokens, sessions: Sessions, policy: Callable[[], Policy], own: Own
 ) -> Access:
     """Make every way in."""
-    directory = Directory(tokens, Identities(database, cache), policy)
+    identities = Identities(database, cache)
+    directory = Directory(tokens, identities, policy)
     seal = Seal(sessions.key_for(b"personal tokens"))
-    personal = Personal(AccessTokens(database, cache), directory, seal, max_days=token_max_days)
+    personal = Personal(AccessTokens(database, cache), directory, seal, max_days=own.token_max_days)
     links = ShareLinks(database, cache)
     shares = Shares(links, directory, sessions.key_for(b"share links"), is_secure=sessions.is_secure)
-    bearers: list[BearerWay] = [Listed(tokens, directory), personal, shares]
+    providers = Providers(policy)
+    proxied = Proxied(policy, identities, directory)
+    programs = Programs(providers, identities, directory)
+    bearers: list[BearerWay] = [Listed(tokens, directory), personal, shares, programs]
     return Access(
         policy=policy,
         directory=directory,
@@ -71,5 +84,7 @@ def open_access(
         personal=personal,
         refusals=Refusals(Audit(database)),
         shares=shares,
-        callers=Callers(bearers, [Cookies(sessions, directory)], shares),
+        callers=Callers(bearers, [proxied, Cookies(sessions, directory)], shares, proxied.is_said),
+        logins=Logins(providers, sessions.key_for(b"logins"), own.url),
+        identities=identities,
     )

@@ -3,7 +3,6 @@
 import getpass
 import hashlib
 import os
-import re
 import secrets
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import msgspec
 from scripthut_common.errors import SettingsError
 
 from . import Actor, Role
+from .names import NAME
 from .watched import WatchedFile
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 _MIN_TOKEN_CHARACTERS = 20
 
 
@@ -74,7 +73,7 @@ def _read(path: Path) -> _Known:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         words = line.split()
-        if len(words) != 3 or not _NAME.fullmatch(words[0]) or words[1] not in set(Role):
+        if len(words) != 3 or not NAME.fullmatch(words[0]) or words[1] not in set(Role):
             raise SettingsError(f"{path}: line {number} is not `<name> <role: admin or user> <token>`")
         if len(words[2]) < _MIN_TOKEN_CHARACTERS:
             raise SettingsError(f"{path}: line {number}: a token has at least {_MIN_TOKEN_CHARACTERS} characters")
@@ -90,7 +89,7 @@ def _make(path: Path) -> None:
         name = getpass.getuser()
     except (KeyError, OSError):
         name = "admin"
-    owner = name if _NAME.fullmatch(name) else "admin"
+    owner = name if NAME.fullmatch(name) else "admin"
     try:
         _write(path, f"# <name> <role: admin or user> <token>\n{owner} {Role.ADMIN} {secrets.token_urlsafe(32)}\n")
     except OSError as error:

@@ -1,14 +1,24 @@
 """Who was vouched for by an OpenID provider or a proxy, and what they said."""
 
+import time
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
+from scripthut_common.errors import Conflict
 from scripthut_outputs.tables import IDENTITIES
 
-from .changes import ACCESS, Cache
+from .auditing import Act, write
+from .changes import ACCESS, Cache, touch_access
+
+_REFUSED_S = 60.0
+_REMEMBERED = 1024
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +30,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     is_admin: bool
     groups: frozenset[str]
     account: str | None
+    seen_at: datetime
     disabled_at: datetime | None
     sessions_since: datetime | None
 
@@ -32,6 +43,43 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a session that was begun then, in epoch seconds, is over."""
         since = self.sessions_since
         return begun_at is not None and since is not None and begun_at < since.timestamp()
+
+
+class Vouched(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody whom we trust says of a person.
+
+    Args:
+        name: what they are called here.
+        issuer, subject: who says so, and what they call the person for ever; `None`: whoever has the name.
+        groups, is_admin: what they are; `None`: nothing is said of it.
+        account: theirs on clusters; `UNSET`: nothing is said of it.
+        at: when it was said. What was said before counts no more.
+    """
+
+    name: str
+    issuer: str | None
+    subject: str | None
+    groups: frozenset[str] | None = None
+    is_admin: bool | None = None
+    account: str | msgspec.UnsetType | None = msgspec.UNSET
+    at: datetime
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is said, as columns."""
+        groups = None if self.groups is None else sorted(self.groups)
+        told = {"groups": groups, "is_admin": self.is_admin}
+        account = {} if self.account is msgspec.UNSET else {"account": self.account}
+        return {name: value for name, value in told.items() if value is not None} | account
+
+    def adds_to(self, known: Identity | None) -> bool:
+        """Whether it says something that is not known."""
+        if known is None or (self.issuer is not None and (known.issuer, known.subject) != (self.issuer, self.subject)):
+            return True
+        kept = {name: getattr(known, name) for name in self.told} | (
+            {"groups": sorted(known.groups)} if "groups" in self.told else {}
+        )
+        return self.told != kept
 
 
 _COLUMNS = tuple(IDENTITIES.c[name] for name in Identity.__struct_fields__)
@@ -48,6 +96,7 @@ class Identities:
     def __init__(self, database: Database, cache: Cache) -> None:
         self._database = database
         self._cache = cache
+        self._refused: dict[tuple[str, str | None, str | None], tuple[float, str]] = {}
 
     async def find(self, name: str) -> Identity | None:
         """Give who has this name; `None` for nobody that others vouched for."""
@@ -55,8 +104,81 @@ class Identities:
         async def read() -> Identity | None:
             async with self._database.transaction() as connection:
                 row = (await connection.execute(select(*_COLUMNS).where(IDENTITIES.c.name == name))).one_or_none()
-            if row is None:
-                return None
-            return Identity(**{**row._mapping, "groups": frozenset(row.groups)})  # noqa: SLF001  SQLAlchemy's name
+            return None if row is None else _identity(row)
 
         return await self._cache.get(ACCESS, ("identity", name), read)
+
+    async def vouch(self, vouched: Vouched, *, credential: str, address: str | None = None) -> None:
+        """Take note of what is said of somebody; at the first time their name is bound to issuer and subject for ever.
+
+        Args:
+            vouched: what is said.
+            credential: by what, as `access.Actor.credential`, for the audit log.
+            address: where the request came from.
+
+        Raises:
+            Conflict: the name is somebody else's, or they have another name here; that stands in the audit log, once
+                a minute for those who insist.
+        """
+        key = (vouched.name, vouched.issuer, vouched.subject)
+        refused_at, refusal = self._refused.get(key, (0.0, None))
+        if refusal is not None and time.monotonic() - refused_at < _REFUSED_S:
+            raise Conflict(refusal)
+        async with self._database.transaction() as connection:
+            refusal = await self._note(connection, vouched)
+            if refusal is not None:
+                details = {"reason": refusal, "issuer": vouched.issuer, "subject": vouched.subject}
+                act = "login.refused"
+                await write(
+                    connection,
+                    Act(act=act, actor=vouched.name, credential=credential, address=address, details=details),
+                )
+        if refusal is not None:
+            if len(self._refused) >= _REMEMBERED:
+                self._refused.clear()
+            self._refused[key] = (time.monotonic(), refusal)
+            raise Conflict(refusal)
+        # Others hear of it; who asked here is answered as things are now.
+        self._cache.drop(ACCESS)
+
+    async def _note(self, connection: AsyncConnection, vouched: Vouched) -> str | None:
+        """Write it; give why it may not be."""
+        bound = {"name": vouched.name, "issuer": vouched.issuer, "subject": vouched.subject}
+        fresh = {**bound, **vouched.told, "seen_at": vouched.at}
+        added = insert(IDENTITIES).values(fresh).on_conflict_do_nothing().returning(IDENTITIES.c.name)
+        if (await connection.execute(added)).one_or_none() is not None:
+            await touch_access(connection)
+            return None
+        is_meant = IDENTITIES.c.name == vouched.name
+        if vouched.issuer is not None:
+            is_theirs = and_(IDENTITIES.c.issuer == vouched.issuer, IDENTITIES.c.subject == vouched.subject)
+            is_meant = or_(is_meant, is_theirs)
+        about = select(*_COLUMNS).where(is_meant).order_by(IDENTITIES.c.name)
+        known = [_identity(row) for row in await connection.execute(about.with_for_update())]
+        refusal = _refusal(vouched, known)
+        if refusal is not None or known[0].seen_at > vouched.at:
+            return refusal
+        changed = {**vouched.told, "seen_at": vouched.at} | (bound if vouched.issuer is not None else {})
+        await connection.execute(update(IDENTITIES).where(IDENTITIES.c.name == vouched.name).values(changed))
+        if vouched.adds_to(known[0]):
+            await touch_access(connection)
+        return None
+
+
+def _refusal(vouched: Vouched, known: Sequence[Identity]) -> str | None:
+    """Say why nobody may come in so; `known` has whoever bears the name, and whoever is the subject."""
+    if vouched.issuer is None:
+        return None
+    for one in known:
+        if one.name != vouched.name:
+            return (
+                f"you are known here as {one.name!r}, and are called {vouched.name!r} now: whoever runs this service"
+                " decides which of them you are"
+            )
+        if one.issuer is not None and (one.issuer, one.subject) != (vouched.issuer, vouched.subject):
+            return f"the name {vouched.name!r} is somebody else's here: whoever runs this service can look who has it"
+    return None
+
+
+def _identity(row: Any) -> Identity:
+    return Identity(**{**row._mapping, "groups": frozenset(row.groups)})  # noqa: SLF001  SQLAlchemy's name

@@ -102,24 +102,24 @@ class Door:
 
     async def _check_caller(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """Say who asks, and refuse what they did not ask for themselves."""
-        peer = scope.get("client")
-        asking = partial(self._actor, headers, peer[0] if peer else "")
+        presented = _presented(scope, headers)
         try:
-            scope["user"] = await asking()
+            scope["user"] = await self._callers.find(presented)
         except NotAuthenticated as error:
             waits_s = await self._refusals.note(address_of(scope), time.time(), "bearer")
             if waits_s:
                 detail = f"too many wrong tokens came from your address; of this one: {error}"
                 raise TooManyWrong(detail=detail, headers={"retry-after": str(waits_s)}) from error
             raise
-        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = asking
+        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, presented)
         if scope["method"] not in _SAFE_METHODS:
-            self._check_sender(headers, is_known=bool(scope["user"]))
+            self._check_sender(presented, is_known=bool(scope["user"]))
 
-    def _check_sender(self, headers: Mapping[bytes, bytes], *, is_known: bool) -> None:
+    def _check_sender(self, presented: Presented, *, is_known: bool) -> None:
         """Refuse what another site's page made a browser send; browsers add cookies unasked, tokens never."""
+        headers = presented.headers
         origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
-        has_token = b"authorization" in headers
+        has_token = not self._callers.is_sent_unasked(presented)
         if has_token and origin in self._rules.cors_origins:
             return
         if site is not None and site not in _OWN_SITES:
@@ -130,14 +130,22 @@ class Door:
         elif not is_own_origin(origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")):
             raise NotAllowed("a page of another site may not do this")
 
-    async def _actor(self, headers: Mapping[bytes, bytes], peer: str) -> Actor | None:
-        return await self._callers.find(Presented(headers=headers, address=peer, now=time.time()))
+    async def _actor(self, presented: Presented) -> Actor | None:
+        return await self._callers.find(msgspec.structs.replace(presented, now=time.time()))
 
 
 def address_of(scope: Scope) -> str:
     """Where a request came from, past proxies that we trust; empty where nobody knows."""
     addresses: Addresses = cast("dict[str, Any]", scope)[_ADDRESSES]
     return addresses.of(scope)
+
+
+def _presented(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Presented:
+    peer = scope.get("client")
+    repeated = frozenset[bytes]()
+    if len(headers) != len(listed := [name for name, _ in scope["headers"]]):
+        repeated = frozenset(name for name in headers if listed.count(name) > 1)
+    return Presented(headers=headers, address=peer[0] if peer else "", now=time.time(), repeated=repeated)
 
 
 async def actor_now(scope: HTTPScope) -> Actor | None:

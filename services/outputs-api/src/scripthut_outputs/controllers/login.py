@@ -34,19 +34,19 @@ async def enter(
 ) -> Response[str]:
     """Use the code of a login link, or show the form."""
     if code is None:
-        return _form(None, then)
+        return form_page(parts, None, then)
     address, now = address_of(request.scope), time.time()
     # A code is asked of the database: while too many wrong ones come, none is.
     waits_s = parts.access.refusals.wait_s(address, now)
     if waits_s:
-        return _busy(waits_s, then)
+        return _busy(parts, waits_s, then)
     actor = await parts.login_codes.use(code)
     if actor is None:
         waits_s = await parts.access.refusals.note(address, now, "code")
         said = "This link was used already, or is too old. Ask for a new one, or paste your token."
-        return _busy(waits_s, then) if waits_s else _form(said, then, 403)
+        return _busy(parts, waits_s, then) if waits_s else form_page(parts, said, then, 403)
     await parts.audit.did(Act(act="login", actor=actor, credential="code", address=address or None))
-    return _welcome(parts.access.sessions, actor, then)
+    return welcome(parts.access.sessions, actor, then)
 
 
 @post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
@@ -64,13 +64,13 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
     except NotAuthenticated as error:
         waits_s = await parts.access.refusals.note(address, now, "form")
         said = str(error)
-        return _busy(waits_s, then) if waits_s else _form(f"{said[:1].upper()}{said[1:]}.", then, 403)
+        said = f"{said[:1].upper()}{said[1:]}."
+        return _busy(parts, waits_s, then) if waits_s else form_page(parts, said, then, 403)
     if actor.credential != _FILE:
-        return _form(
-            "This token is for programs. Sign in with the one that you have from whoever runs this.", then, 403
-        )
+        said = "This token is for programs. Sign in with the one that you have from whoever runs this."
+        return form_page(parts, said, then, 403)
     await parts.audit.did(parts.noting.act(request.scope, "login", actor=actor))
-    return _welcome(parts.access.sessions, actor.name, then)
+    return welcome(parts.access.sessions, actor.name, then)
 
 
 @post("/logout", opt=asks(Action.ENTER), include_in_schema=False)
@@ -85,23 +85,26 @@ async def home() -> Response[str]:
     return Response("", status_code=303, headers={"location": HOME})
 
 
-def _welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
-    headers = {"location": _own_page(then), "set-cookie": sessions.cookie(actor), "cache-control": "no-store"}
+def welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
+    """Begin a session, and lead to the page that was asked for."""
+    headers = {"location": own_page(then), "set-cookie": sessions.cookie(actor), "cache-control": "no-store"}
     return Response("", status_code=303, headers=headers)
 
 
-def _busy(waits_s: int, then: str) -> Response[Any]:
+def _busy(parts: Parts, waits_s: int, then: str) -> Response[Any]:
     said = f"Too many wrong tokens or links came from your address. A right token works at once, a link in {waits_s} s."
-    answer = _form(said, then, 429)
+    answer = form_page(parts, said, then, 429)
     answer.headers["retry-after"] = str(waits_s)
     return answer
 
 
-def _form(problem: str | None, then: str, status_code: int = 200) -> Response[Any]:
-    page = templating.write("login.html", action="/login", problem=problem, next=_own_page(then))
+def form_page(parts: Parts, problem: str | None, then: str, status_code: int = 200) -> Response[Any]:
+    """Show the form, and why it is shown again."""
+    label = parts.access.logins.label
+    page = templating.write("login.html", action="/login", problem=problem, next=own_page(then), oidc_label=label)
     return templating.answer(page, status=status_code)
 
 
-def _own_page(then: str) -> str:
+def own_page(then: str) -> str:
     """Lead to a page of ours, never where a link's author would like us to lead."""
     return then if then.startswith(HOME) and then.isascii() and then.isprintable() else HOME

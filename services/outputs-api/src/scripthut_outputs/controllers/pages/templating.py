@@ -43,7 +43,7 @@ def _environment() -> Environment:
     environment.filters["when"] = text.when
     environment.filters["machine_time"] = text.machine_time
     environment.globals["static"] = assets.url
-    known = ("refresh_s", "viewer", "is_admin", "is_guest", "download", "events", "version", "task")
+    known = ("refresh_s", "viewer", "is_admin", "is_guest", "download", "events", "version", "task", "oidc_label")
     environment.globals |= dict.fromkeys(known)
     environment.globals["layout"] = "base.html"
     return environment

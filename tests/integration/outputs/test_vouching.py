@@ -1,0 +1,106 @@
+"""Who somebody is by the word of others: whose a name is, which word counts, and who hears of it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripthut_common.errors import Conflict
+from scripthut_outputs.access.policy import Policy, Proxy
+from scripthut_outputs.catalog.identities import Identities, Vouched
+from tests.integration.outputs.house import House
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def word(name: str = "grace", subject: str | None = "u1", *, after_s: float = 0, **said: Any) -> Vouched:
+    issuer = None if subject is None else "https://login.example.org"
+    return Vouched(name=name, issuer=issuer, subject=subject, at=NOW + timedelta(seconds=after_s), **said)
+
+
+async def vouch(house: House, *words: Vouched) -> None:
+    for said in words:
+        await Identities(house.database, house.cache).vouch(said, credential="oidc", address="192.0.2.1")
+
+
+async def kept(house: House, columns: str = "name, subject") -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await house.rows(f"SELECT {columns} FROM outputs.identities ORDER BY name")]
+
+
+async def test_of_many_who_come_first_at_once_one_has_the_name(house: House) -> None:
+    words = [word(subject=f"u{number}") for number in range(8)]
+
+    ended = await asyncio.gather(*(vouch(house, said) for said in words), return_exceptions=True)
+
+    assert sum(one is None for one in ended) == 1
+    assert sum(isinstance(one, Conflict) for one in ended) == 7
+    assert len(await kept(house)) == 1
+    assert len(await house.rows("SELECT * FROM outputs.audit WHERE act = 'login.refused'")) == 7
+
+
+async def test_of_many_names_of_one_subject_one_is_theirs(house: House) -> None:
+    ended = await asyncio.gather(
+        *(vouch(house, word(f"grace-{number}")) for number in range(8)), return_exceptions=True
+    )
+
+    assert sum(one is None for one in ended) == 1
+    assert len(await kept(house)) == 1
+
+
+async def test_a_name_without_a_subject_is_bound_by_the_first_who_has_one(house: House) -> None:
+    await vouch(house, word("ada", None), word("grace", None), word("grace", "u1"), word("grace", None))
+
+    assert await kept(house) == [("ada", None), ("grace", "u1")]
+    with pytest.raises(Conflict):
+        await vouch(house, word("grace", "u2"))
+    await vouch(house, word("ada", None, groups=frozenset({"lattice"}), after_s=1))
+    assert await kept(house, "name, groups") == [("ada", ["lattice"]), ("grace", [])]
+
+
+async def test_the_newest_word_counts_and_silence_changes_nothing(house: House) -> None:
+    await vouch(
+        house,
+        word(groups=frozenset({"a"}), is_admin=True, account="g", after_s=10),
+        word(groups=frozenset({"b"}), is_admin=False, account="h", after_s=5),
+        word(after_s=20),
+        word(account=None, after_s=15),
+    )
+
+    assert await kept(house, "groups, is_admin, account, seen_at") == [(["a"], True, "g", NOW + timedelta(seconds=20))]
+    await vouch(house, word(account=None, after_s=30))
+    assert await kept(house, "account") == [(None,)]
+
+
+async def test_a_refusal_says_in_the_log_who_and_from_where(house: House) -> None:
+    await vouch(house, word())
+
+    for _ in range(3):
+        identities = Identities(house.database, house.cache)
+        for _ in range(2):
+            with pytest.raises(Conflict, match="'grace' is somebody else's here"):
+                await identities.vouch(word(subject="u2"), credential="oidc", address="192.0.2.1")
+
+    rows = await house.rows("SELECT actor, credential, address, details FROM outputs.audit")
+    assert len(rows) == 3
+    assert (rows[0].actor, rows[0].credential, rows[0].address) == ("grace", "oidc", "192.0.2.1")
+    assert (rows[0].details["subject"], rows[0].details["issuer"]) == ("u2", "https://login.example.org")
+
+
+async def test_who_was_unknown_a_moment_ago_is_known_at_once(house: House, tmp_path: Path) -> None:
+    house.cache.begin()
+    secret = "a secret that the proxy shares with us"
+    (tmp_path / "secret").write_text(secret)
+    proxy = Proxy(
+        addresses=("127.0.0.1/32",),
+        secret_file=str(tmp_path / "secret"),
+        groups_header="x-groups",
+        admin_groups=("wheel",),
+    )
+    house.policy = Policy(proxy=proxy)
+    shown = {"x-forwarded-user": "grace", "x-scripthut-proxy-secret": secret}
+
+    assert (await house.get("/runs", None, **shown)).status_code == 200
+    assert (await house.get("/metrics", None, **shown, **{"x-groups": "wheel"})).status_code == 200
+    assert (await house.get("/metrics", None, **shown)).status_code == 403
