@@ -16,6 +16,7 @@ from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind, 
 from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Outcome, OutputsCollected
 from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.supervision import Step
 from scripthut_outputs.blobs import BlobStore, open_store
 from scripthut_outputs.catalog.collections import want
@@ -49,9 +50,14 @@ class Scene:
         self.cluster = Cluster(name=name, scheduler=SchedulerKind.LOCALHOST, log_dir=str(self.log_dir))
         self.collector = self.open_collector()
 
+    @property
+    def shells(self) -> AccountShells:
+        """The ways to the cluster."""
+        return AccountShells(self.cluster, lambda _: self.shell)
+
     def open_collector(self, **options: Any) -> Collector:
         """Make a collector, as another process would; `options` are of its pace."""
-        clusters, shells, pace = {self.name: self.cluster}, {self.name: self.shell}, Pace(**options)
+        clusters, shells, pace = {self.name: self.cluster}, {self.name: self.shells}, Pace(**options)
         return Collector(self.database, self.blobs, clusters, shells, renderer="test-1", pace=pace)
 
     def reopen(self, **options: Any) -> None:

@@ -34,7 +34,7 @@ class FollowedScene(Scene):
             self.database,
             self.blobs,
             {self.name: self.cluster},
-            {self.name: self.shell},
+            {self.name: self.shells},
             renderer="test-1",
             grace_s=GRACE_S,
             pace=Pace(spacing_s=0.0, max_names=max_names, lease_s=lease_s),

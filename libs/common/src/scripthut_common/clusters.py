@@ -135,7 +135,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     command for up to `follow_max_items` of them and up to `follow_max_bytes` of what has changed; 0 or `off`: never.
     `as_whom` says under which account jobs are submitted and outputs are read; `accounts` which account somebody has
     here: `same` name, by `claim` of whoever vouches for them, or by a table of identities. `sudo_program` is what
-    sudo may run there as an owner; see `docs/operators.md`.
+    sudo may run there as an owner, `sudo_reader` what it may run to read only (`None`: the same); see
+    `docs/operators.md`.
     """
 
     scheduler: SchedulerKind
@@ -155,6 +156,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     as_whom: AsWhom = AsWhom.SERVICE
     accounts: Literal["same", "claim"] | Mapping[str, _User] = "same"
     sudo_program: str = "/usr/local/libexec/scripthut/as-owner"
+    sudo_reader: str | None = None
     certificates: Certificates = Certificates()
     adopt: Literal["off"] | tuple[_User, ...] = "off"
     adopt_log_dir: str = "~/scripthut"

@@ -22,6 +22,7 @@ from scripthut_common.outbox import Outbox
 from scripthut_common.relay import Relay
 from scripthut_common.serving import App, serve
 from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
@@ -104,7 +105,7 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
     renderer: Renderer
     keeper: Keeper
     press: Press
-    shells: Mapping[str, RemoteShell]
+    shells: Mapping[str, AccountShells]
 
     @property
     def loops(self) -> list[Loop]:
@@ -221,7 +222,7 @@ class _Plan:
         )
 
     def _collecting(self, registry: CollectorRegistry) -> Collecting:
-        shells = {name: self._open_shell(cluster) for name, cluster in self._clusters.items()}
+        shells = {name: AccountShells(cluster, self._open_shell) for name, cluster in self._clusters.items()}
         press = Press(
             workers=self._settings.render_workers,
             timeout_s=self._settings.render_timeout_s,

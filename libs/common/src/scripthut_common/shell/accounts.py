@@ -24,6 +24,11 @@ class AccountShells:
         """The shell of the service's own account."""
         return self._service
 
+    @property
+    def commands_run(self) -> int:
+        """How many programs were started so far, as whomever."""
+        return self._service.commands_run
+
     def of(self, account: str | None) -> RemoteShell:
         """The shell of an account; `None`, and every account where `as_whom` is `service`, stand for the service's own.
 
