@@ -25,7 +25,13 @@ async def measure() -> list[Row]:
         async with tasks.catalog(postgres) as database:
             await tasks.want(database, log_dir, TASKS)
             blobs = open_store(str(sshd.directory / "blobs"))
-            collector = Collector(database, blobs, {cluster.name: cluster}, {cluster.name: AccountShells(cluster, lambda _: shell)}, renderer="bench")
+            collector = Collector(
+                database,
+                blobs,
+                {cluster.name: cluster},
+                {cluster.name: AccountShells(cluster, lambda _: shell)},
+                renderer="bench",
+            )
             try:
                 taken_s = await tasks.collect(collector, database, TASKS * len(FILES))
             finally:

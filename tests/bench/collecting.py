@@ -106,7 +106,13 @@ class _Bench:
         await _want(database, self._tree)
         blobs = open_store(str(self._folder / f"blobs{number}"))
         name = self._cluster.name
-        collector = Collector(database, blobs, {name: self._cluster}, {name: AccountShells(self._cluster, lambda _: shell)}, renderer="bench")
+        collector = Collector(
+            database,
+            blobs,
+            {name: self._cluster},
+            {name: AccountShells(self._cluster, lambda _: shell)},
+            renderer="bench",
+        )
         try:
             return await tasks.collect(collector, database, TASKS * FILES_PER_TASK)
         finally:

@@ -67,7 +67,10 @@ class _Bench:
         await self._watch()
         self._house = House(self._database, self._folder)
         self._shell = SshShell(self._cluster)
-        clusters, shells = {tasks.CLUSTER: self._cluster}, {tasks.CLUSTER: AccountShells(self._cluster, lambda _: self._shell)}
+        clusters, shells = (
+            {tasks.CLUSTER: self._cluster},
+            {tasks.CLUSTER: AccountShells(self._cluster, lambda _: self._shell)},
+        )
         followers = Followers(self._database, self._house.blobs, clusters, shells, renderer=RENDERER, grace_s=86_400.0)
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:

@@ -115,7 +115,11 @@ class _Bench:
         blobs = self._folder / f"blobs-{number}"
         cluster = tasks.cluster_at(self._sshd, self._sshd.port, limits)
         collector = Collector(
-            self._database, open_store(str(blobs)), {cluster.name: cluster}, {cluster.name: AccountShells(cluster, lambda _: shell)}, renderer="bench"
+            self._database,
+            open_store(str(blobs)),
+            {cluster.name: cluster},
+            {cluster.name: AccountShells(cluster, lambda _: shell)},
+            renderer="bench",
         )
         try:
             async with _growing() as growth:

@@ -94,7 +94,11 @@ async def _collect_for_ever(uri: str, cluster: Cluster, blobs: str, barrier: Bar
     shell = SshShell(cluster)
     await shell.run(_HELLO)
     collector = Collector(
-        Database(uri), open_store(blobs), {cluster.name: cluster}, {cluster.name: AccountShells(cluster, lambda _: shell)}, renderer="bench"
+        Database(uri),
+        open_store(blobs),
+        {cluster.name: cluster},
+        {cluster.name: AccountShells(cluster, lambda _: shell)},
+        renderer="bench",
     )
     barrier.wait()
     await supervision.run(collector.loops(), Pulse(), asyncio.Event())

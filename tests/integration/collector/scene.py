@@ -33,6 +33,7 @@ class Scene:
 
     Attributes:
         log_dir: where tasks write, as the cluster sees it.
+        run_columns: what the rows of runs that are made next have besides.
         blobs: the store that collecting fills.
     """
 
@@ -44,6 +45,7 @@ class Scene:
         self.shell = shell
         self._owner = owner
         self.folder = folder
+        self.run_columns: dict[str, object] = {}
         self.log_dir = folder / "logs"
         self.log_dir.mkdir(parents=True)
         self.blobs: BlobStore = open_store(str(folder / "blobs"))
@@ -159,7 +161,7 @@ class Scene:
         """Have an ended item in the catalog whose outputs are wanted."""
         item = self.item_of(run_id, task_id) | {"attempt": attempt, **columns}
         async with self.database.transaction() as connection:
-            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice"}
+            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice", **self.run_columns}
             await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
             await connection.execute(insert(ITEMS).values(item).on_conflict_do_nothing())
             await want(connection, run_id, task_id, attempt, self.name)

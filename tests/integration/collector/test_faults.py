@@ -421,7 +421,14 @@ async def test_what_was_collected_is_counted(scene: Scene, tmp_path: Path) -> No
     await scene.task("poison", {b"a": b"x"})
     shell = troubled(tmp_path / "bin", "poison", mode="list", what=CRASH)
     names = {scene.name: scene.cluster}
-    collector = Collector(scene.database, scene.blobs, names, {scene.name: AccountShells(scene.cluster, lambda _: shell)}, renderer="test-1", registry=registry)
+    collector = Collector(
+        scene.database,
+        scene.blobs,
+        names,
+        {scene.name: AccountShells(scene.cluster, lambda _: shell)},
+        renderer="test-1",
+        registry=registry,
+    )
     loops = {loop.name: loop.step for loop in collector.loops()}
 
     await loops["outputs.due"]()

@@ -87,7 +87,7 @@ def test_what_is_no_listing_is_refused(answer: bytes) -> None:
         b"floor 0 root\0-\0",
         b"floor 0 root\0+\0" + b"x" * 512,
         b"floor 0 root\0+\0" + bytes(10_240) + b"f 0 1 1.0 1.0\0",
-        b"floor 0 root\0+\0./a".ljust(134, b"\0") + b"77777777777\0" + b"\0" * 20 + b"x" + bytes(355),
+        b"floor 0 root\0+\0./a".ljust(139, b"\0") + b"77777777777\0" + b"\0" * 20 + b"x" + bytes(355),
     ],
 )
 def test_what_is_no_transfer_is_refused(answer: bytes) -> None:

@@ -283,11 +283,11 @@ class Listed(_Answer):
                 _, uid, *_, path = _fields(word, 6)
                 owner = owner if path else int(uid)
                 self._note(crowd, word)
+        self._tell(b"O", number, 0, owner)
         account, is_readers = self._owners[number]
         if owner != self.uid or not (is_readers or account == self.account):
             self.strangers.add(number)
             return
-        self._tell(b"O", number, 0, owner)
         self._report(number, crowd)
 
     def _refused(self, crowd: "_Crowd", state: int) -> None:

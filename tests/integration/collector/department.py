@@ -1,0 +1,93 @@
+"""A department: owners of jobs with homes that nobody else may enter, behind a real sshd, and one collector for all."""
+
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from scripthut_common.clusters import Cluster
+from scripthut_common.database import Database
+from scripthut_common.shell.accounts import AccountShells
+from scripthut_outputs.blobs import open_store
+from scripthut_outputs.collector import Collector, Pace
+from tests.integration.following.scene import FollowedScene
+from tests.testbed.sshd import Sshd
+
+
+class Owner(FollowedScene):
+    """One owner's home, with the tasks of theirs."""
+
+    def __init__(self, database: Database, home: Path, shells: AccountShells, account: str, cluster: Cluster) -> None:
+        super().__init__(database, home, shells.service, owner=account, name=cluster.name)
+        self.collector.close()
+        self.home = home
+        self.account = account
+        self.cluster = cluster
+        self.run_columns = {"owner": account, "account": account, "document_sha256": "asked here"}
+        self.close_home(0o700)
+
+    def close_home(self, mode: int) -> None:
+        """Let others in, or not."""
+        account = pwd.getpwnam(self.account)
+        for path, bits in ((self.home, mode), (self.log_dir, 0o755)):
+            path.chmod(bits)
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+    def announced(self, **columns: Any) -> "Owner":
+        """Let the runs that are made next be told of by an event alone."""
+        self.run_columns = {"owner": self.account, **columns}
+        return self
+
+
+class Department:
+    """Owners on one cluster, and those who collect and follow."""
+
+    def __init__(self, database: Database, sshd: Sshd, cluster: Cluster) -> None:
+        self.database = database
+        self.cluster = cluster
+        self.shells = AccountShells(cluster)
+        self.folder = sshd.directory / "department"
+        self.folder.mkdir()
+        self.folder.chmod(0o755)
+        self.blobs = open_store(str(self.folder / "blobs"))
+        self._owners: dict[str, Owner] = {}
+        self.collector = self._collector()
+
+    def of(self, account: str) -> Owner:
+        """The owner who has this account."""
+        if account not in self._owners:
+            owner = Owner(self.database, self.folder / account, self.shells, account, self.cluster)
+            owner.blobs = self.blobs
+            self._owners[account] = owner
+        return self._owners[account]
+
+    def change(self, **settings: Any) -> None:
+        """Describe the cluster otherwise, to a new process."""
+        self.cluster = msgspec.structs.replace(self.cluster, **settings)
+        self.shells = AccountShells(self.cluster)
+        self.collector.close()
+        self.collector = self._collector()
+
+    async def collect(self) -> None:
+        """Collect until nothing is due."""
+        steps = [loop.step for loop in self.collector.loops() if loop.name.startswith("outputs.collect.")]
+        while any([await step() for step in steps]):
+            pass
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        self.collector.close()
+        await self.shells.close()
+
+    def _collector(self) -> Collector:
+        name = self.cluster.name
+        return Collector(
+            self.database,
+            self.blobs,
+            {name: self.cluster},
+            {name: self.shells},
+            renderer="test-1",
+            pace=Pace(),
+        )
