@@ -39,6 +39,7 @@ def cluster_of(sshd: Sshd) -> Cluster:
 @pytest.fixture(params=["local", "ssh", "sudo"])
 async def shell(request: pytest.FixtureRequest) -> AsyncIterator[RemoteShell]:
     if request.param == "sudo":
+        request.getfixturevalue("with_sudo")
         async with by_sudo(request.getfixturevalue("own_sshd")) as opened:
             yield opened
         return

@@ -1,19 +1,18 @@
-"""Sudo on this machine for a test: our program, and a rule for it that the test writes and removes by name. Root only."""
+"""Sudo on this machine for a test: our program, and a rule for it, both removed by name in the end. Root only."""
 
-import grp
-import os
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from tests.testbed.processes import run
+from tests.testbed.processes import ServerError, run
 
-PROGRAMS = (Path("/usr/bin/sudo"), Path("/usr/sbin/visudo"), Path("/usr/sbin/groupadd"))
+PROGRAMS = (Path("/usr/bin/sudo"), Path("/usr/sbin/visudo"))
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _INSTALLED = "/usr/local/libexec/scripthut"
 
@@ -54,23 +53,25 @@ def installed(service: str, members: Sequence[str]) -> Iterator[Installed]:
     try:
         shutil.copyfile(_DEPLOY / "as-owner", one.program)
         one.program.chmod(0o755)
-        run(["/usr/sbin/groupadd", "--system", name])
+        _change("groupadd", "--system", name)
         for member in members:
-            run(["/usr/sbin/usermod", "--append", "--groups", name, member])
+            _change("usermod", "--append", "--groups", name, member)
         one.write_rule(service)
         yield one
     finally:
         for rule in (one.rule, one.rule.with_name(f"{name}.new")):
             rule.unlink(missing_ok=True)
         shutil.rmtree(folder)
-        subprocess.run(["/usr/sbin/groupdel", name], check=False, capture_output=True)
+        _change("groupdel", name)
 
 
-def is_allowed() -> bool:
-    """Say whether we may do this here."""
-    return os.geteuid() == 0 and all(program.exists() for program in PROGRAMS)
-
-
-def members(group: str) -> list[str]:
-    """Name who is in a group."""
-    return grp.getgrnam(group).gr_mem
+def _change(program: str, *words: str) -> None:
+    """Change the machine's accounts; two testbeds may do so at once, and only one of them has the lock."""
+    deadline = time.monotonic() + 30
+    while True:
+        done = subprocess.run([f"/usr/sbin/{program}", *words], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            raise ServerError(f"{program} {' '.join(words)}: {done.stderr.strip()}")
+        time.sleep(0.1)

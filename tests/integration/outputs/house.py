@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common import events
+from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.events import CloudEvent, ClusterObserved, ItemEvent, ItemState, Outcome, Type
 from scripthut_common.health import Health
@@ -44,6 +45,12 @@ from scripthut_outputs.rendering import RENDERER, render
 from scripthut_outputs.tables import DOCUMENTS, FILES
 
 TOKENS = {"ada": "token-of-ada-0123456789", "bob": "token-of-bob-0123456789", "root": "token-of-root-0123456789"}
+# Those whose jobs run as their owners, by each way to know who has which account.
+CLUSTERS = {
+    "same": Cluster(name="same", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.SUDO),
+    "table": Cluster(name="table", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.SUDO, accounts={"ada": "lovelace"}),
+    "claim": Cluster(name="claim", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.CERTIFICATE, accounts="claim"),
+}
 ORIGIN = "http://localhost:8080"
 
 
@@ -64,7 +71,7 @@ class House:
         self.login_codes = LoginCodes(database)
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
-        self.creating = Creating(database, self.cache)
+        self.creating = Creating(database, self.cache, CLUSTERS)
         self.live_metrics = Metrics(CollectorRegistry())
         self.hub = Hub(Updates(database), self.reading.clusters, Telling(Bounds()), tempo or Tempo(), self.live_metrics)
         workers = Workers(count=1, timeout_s=30.0, memory_bytes=512 * 1024 * 1024)
@@ -75,7 +82,7 @@ class House:
             pins=Pins(database, self.cache),
             blobs=self.blobs,
             previewer=self.previewer,
-            clusters=frozenset({"daint", "eiger"}),
+            clusters=frozenset({"daint", "eiger", *CLUSTERS}),
             login_codes=self.login_codes,
             access=open_access(database, self.cache, Tokens(self.tokens_file), self.sessions, lambda: self.policy),
             audit=Audit(database),

@@ -289,7 +289,7 @@ class _Plan:
         sessions = Sessions(key, days=settings.session_days, is_secure=settings.url.startswith("https://"))
         parts = Parts(
             reading=reading,
-            creating=Creating(self._database, cache),
+            creating=Creating(self._database, cache, self._clusters),
             pins=Pins(self._database, cache),
             blobs=self._blobs,
             previewer=previewer,

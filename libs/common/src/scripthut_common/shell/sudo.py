@@ -21,8 +21,7 @@ _COMPLAINTS = (
     (r"unknown user", "the cluster has no account {account}: map its owner to another one (`accounts`), or make it"),
     (
         r"a password is required|not in the sudoers file|is not allowed to (execute|run)|may not run sudo",
-        "sudo does not let {user} run {program} as {account}: install deploy/sudoers.example there, and see "
-        "that {account} is in the group that it names",
+        "sudo does not let {user} run {program} as {account}: see deploy/sudoers.example, and who is in its group",
     ),
     (r"no valid sudoers sources|syntax error|parse error", "its sudoers files are faulty: run `visudo -c` there"),
     (
@@ -72,20 +71,22 @@ class SudoShell(BoundedShell):
         return line, request(marker, program.text, *argv) + stdin
 
     def _explain_not_run(self, where: str, exit_status: int | None, said: str) -> Unreachable:
-        own = _OWN_WORDS.search(said)
-        known = (advice for words, advice in _COMPLAINTS if re.search(words, said, re.IGNORECASE))
-        advice = own["said"] if own and "not found" not in said else next(known, None)
-        if advice is None:
+        told = self._advice(said)
+        if told is None:
             return super()._explain_not_run(where, exit_status, said)
-        words = {
-            "account": self._account,
-            "program": self._cluster.sudo_program,
-            "user": self._cluster.user or "our account",
-        }
-        told = advice if own and advice == own["said"] else f"{advice.format(**words)} (it says: {said[:200]})"
         self._last_fault = AccountRefused(f"{self._where}: {told}")
         self._not_before = self._clock() + _REFUSED_S
         return self._last_fault
+
+    def _advice(self, said: str) -> str | None:
+        """Say what to do about a refusal; `None`: it is none that we know, and something may have run."""
+        for words, advice in _COMPLAINTS:
+            if re.search(words, said, re.IGNORECASE):
+                user = self._cluster.user or "our account"
+                told = advice.format(account=self._account, program=self._cluster.sudo_program, user=user)
+                return f"{told} (it says: {said[:200]})"
+        own = _OWN_WORDS.search(said)
+        return own["said"] if own else None
 
 
 def request(*words: str) -> bytes:
@@ -98,7 +99,7 @@ def request(*words: str) -> bytes:
     body = b"".join(word + b"\0" for word in written)
     if len(body) > _MAX_REQUEST_BYTES or any(len(word) > MAX_COMMAND_BYTES for word in written):
         raise LimitExceeded(
-            f"a request of {len(body)} bytes; at most {_MAX_REQUEST_BYTES}, and {MAX_COMMAND_BYTES} for one word of it: "
+            f"a request of {len(body)} bytes; at most {_MAX_REQUEST_BYTES}, and {MAX_COMMAND_BYTES} for one word: "
             "send variable parts on standard input"
         )
     return b"scripthut %d %d\n" % (VERSION, len(body)) + body
