@@ -2,18 +2,25 @@
 
 import os
 import pwd
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from scripthut_common.clusters import Cluster
+from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.shell.accounts import AccountShells
 from scripthut_outputs.blobs import open_store
 from scripthut_outputs.collector import Collector, Pace
-from tests.integration.following.scene import FollowedScene
+from scripthut_outputs.following import Followers
+from scripthut_outputs.following import Pace as FollowingPace
+from tests.integration.following.scene import GRACE_S, FollowedScene
+from tests.testbed.accounts import SERVICE
 from tests.testbed.sshd import Sshd
+from tests.testbed.sudoers import Installed
 
 
 class Owner(FollowedScene):
@@ -53,7 +60,7 @@ class Department:
         self.folder.chmod(0o755)
         self.blobs = open_store(str(self.folder / "blobs"))
         self._owners: dict[str, Owner] = {}
-        self.collector = self._collector()
+        self.collector, self.followers = self._collector(), self._followers()
 
     def of(self, account: str) -> Owner:
         """The owner who has this account."""
@@ -68,7 +75,8 @@ class Department:
         self.cluster = msgspec.structs.replace(self.cluster, **settings)
         self.shells = AccountShells(self.cluster)
         self.collector.close()
-        self.collector = self._collector()
+        self.followers.close()
+        self.collector, self.followers = self._collector(), self._followers()
 
     async def collect(self) -> None:
         """Collect until nothing is due."""
@@ -76,10 +84,29 @@ class Department:
         while any([await step() for step in steps]):
             pass
 
+    async def look(self) -> None:
+        """Let one tick of those who follow be over."""
+        (loop,) = [loop for loop in self.followers.loops() if loop.name == f"outputs.follow.{self.cluster.name}"]
+        await loop.step()
+
     async def close(self) -> None:
         """Let go of everything."""
+        self.followers.close()
         self.collector.close()
         await self.shells.close()
+
+    def _followers(self) -> Followers:
+        name = self.cluster.name
+        cluster = msgspec.structs.replace(self.cluster, follow_interval_s=1e-6)
+        return Followers(
+            self.database,
+            self.blobs,
+            {name: cluster},
+            {name: self.shells},
+            renderer="test-1",
+            grace_s=GRACE_S,
+            pace=FollowingPace(spacing_s=0.0),
+        )
 
     def _collector(self) -> Collector:
         name = self.cluster.name
@@ -91,3 +118,29 @@ class Department:
             renderer="test-1",
             pace=Pace(),
         )
+
+
+def cluster_at(sshd: Sshd, **settings: object) -> Cluster:
+    cluster = Cluster(
+        name="uni",
+        scheduler=SchedulerKind.SLURM,
+        host=sshd.host,
+        port=sshd.port,
+        user=SERVICE,
+        key_file=str(sshd.key(SERVICE)),
+        known_hosts_file=str(sshd.known_hosts),
+    )
+    return msgspec.structs.replace(cluster, **settings)
+
+
+@asynccontextmanager
+async def opened(how: str, database: Database, sshd: Sshd, sudo: Installed) -> AsyncIterator[Department]:
+    """Open a department that reads in one of the ways."""
+    found = Department(database, sshd, cluster_at(sshd, as_whom=AsWhom(how), sudo_program=str(sudo.program)))
+    yield found
+    await found.close()
+
+
+def dismiss(account: str, sudo: Installed) -> None:
+    """Take an account out of the group of those whom the service may be."""
+    subprocess.run(["gpasswd", "--delete", account, sudo.group], check=True, capture_output=True)

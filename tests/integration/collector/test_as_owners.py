@@ -1,78 +1,19 @@
-"""Reading as the owners of runs, by sudo: with real accounts behind a real sshd, whose homes are closed to the service."""
+"""Reading as the owners of runs, whose homes are closed to the service: real accounts behind a real sshd."""
 
 import os
 import shutil
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 
-import msgspec
 import pytest
 
-from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
-from scripthut_common.database import Database
 from scripthut_outputs.ledger import Place
-from tests.integration.collector.department import Department
+from tests.integration.collector.department import Department, dismiss
 from tests.testbed.accounts import ACCOUNTS, ALICE, BOB, CAROL, SERVICE
 from tests.testbed.processes import ServerError
 from tests.testbed.sshd import Sshd
-from tests.testbed.sudoers import Installed, installed
+from tests.testbed.sudoers import Installed
 
 SECRET = b"bob's own"
 SECRETS = {b"secret": SECRET}
-
-
-@pytest.fixture
-def sudo(with_sudo: None) -> Iterator[Installed]:
-    """Our program on this machine, for three owners."""
-    with installed(SERVICE, ACCOUNTS) as found:
-        yield found
-
-
-def cluster_at(sshd: Sshd, **settings: object) -> Cluster:
-    cluster = Cluster(
-        name="uni",
-        scheduler=SchedulerKind.SLURM,
-        host=sshd.host,
-        port=sshd.port,
-        user=SERVICE,
-        key_file=str(sshd.key(SERVICE)),
-        known_hosts_file=str(sshd.known_hosts),
-    )
-    return msgspec.structs.replace(cluster, **settings)
-
-
-@asynccontextmanager
-async def opened(how: str, database: Database, sshd: Sshd, sudo: Installed) -> AsyncIterator[Department]:
-    """Open a department that reads in one of the ways."""
-    found = Department(database, sshd, cluster_at(sshd, as_whom=AsWhom(how), sudo_program=str(sudo.program)))
-    yield found
-    await found.close()
-
-
-@pytest.fixture(params=["sudo"])
-async def department(
-    request: pytest.FixtureRequest, database: Database, own_sshd: Sshd, sudo: Installed
-) -> AsyncIterator[Department]:
-    """Three owners, read as themselves."""
-    async with opened(request.param, database, own_sshd, sudo) as found:
-        yield found
-
-
-@pytest.fixture(params=["service", "sudo"])
-async def whichever(
-    request: pytest.FixtureRequest, database: Database, own_sshd: Sshd, sudo: Installed
-) -> AsyncIterator[Department]:
-    """Three owners, read in each way."""
-    async with opened(request.param, database, own_sshd, sudo) as found:
-        yield found
-
-
-@pytest.fixture
-async def shared(database: Database, own_sshd: Sshd, sudo: Installed) -> AsyncIterator[Department]:
-    """Three owners whose runs one account reads."""
-    async with opened("service", database, own_sshd, sudo) as found:
-        yield found
 
 
 async def test_each_owner_s_outputs_are_collected_though_the_service_cannot_read_them(
@@ -135,16 +76,15 @@ async def test_a_hard_link_to_another_s_file_gets_nothing(department: Department
 
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 async def test_a_run_announced_with_another_s_directory_gets_nothing(whichever: Department, mode: int) -> None:
-    department = whichever
-    alice, bob = department.of(ALICE), department.of(BOB)
+    alice, bob = whichever.of(ALICE), whichever.of(BOB)
     bob.leave("r-alice", "t1", SECRETS, b"fragment", SECRET, SECRET)
     bob.record("t1", run_id="r-alice")
     bob.close_home(mode)
-    paths = {name: bob.item_of("r-alice", "t1")[name] for name in ("output_dir", "run_summary_path", "stdout_path")}
+    theirs = bob.item_of("r-alice", "t1")
     alice.announced()
 
-    await alice.want("r-alice", "t1", **paths)
-    await department.collect()
+    await alice.want("r-alice", "t1", output_dir=theirs["output_dir"], stdout_path=theirs["stdout_path"])
+    await whichever.collect()
 
     assert [await alice.stored("t1", place, "r-alice") for place in Place] == [{}, {}, {}, {}]
     item, collection = await alice.item("t1", "r-alice"), await alice.collection("t1", "r-alice")
@@ -164,8 +104,16 @@ async def test_a_log_of_another_s_beside_one_s_own_directory_gets_nothing(shared
     alice.close_home(0o755)
     alice.announced()
 
-    await alice.want("r-alice", "t1", **{place: str(theirs / "secret")})
-    await alice.want("r-alice", "gone", output_dir=str(alice.home / "none" / "t"), **{place: str(theirs / "secret")})
+    logs = {name: str(theirs / "secret") if name == place else None for name in ("stdout_path", "run_summary_path")}
+    own = alice.item_of("r-alice", "t1")["output_dir"]
+    for task_id, output_dir in (("t1", own), ("gone", str(alice.home / "no/t"))):
+        await alice.want(
+            "r-alice",
+            task_id,
+            output_dir=output_dir,
+            stdout_path=logs["stdout_path"],
+            run_summary_path=logs["run_summary_path"],
+        )
     await shared.collect()
     await alice.let_pass(10)
     await shared.collect()
@@ -221,7 +169,7 @@ async def test_an_account_that_is_closed_meanwhile_fails_its_own_items_and_holds
     for account in (ALICE, BOB):
         for number in range(3):
             await department.of(account).task(f"t{number}", {b"a": b"x"}, run_id=f"r-{account}")
-    subprocess.run(["gpasswd", "--delete", ALICE, sudo.group], check=True, capture_output=True)
+    dismiss(ALICE, sudo)
 
     await department.collect()
 

@@ -1,6 +1,7 @@
 """As whom a run's outputs are read, and whose files may be among them."""
 
 from itertools import product
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from scripthut_outputs.owning import Refused, Run, Stranger, Whose, decide, expl
 
 MODES = tuple(AsWhom)
 TABLE = {"ada@uni": "ada", "ben@uni": "ben"}
-PATHS = {
+PATHS: dict[str, Any] = {
     "output_dir": "/l/outputs/r/t",
     "run_summary_path": "/l/outputs/r/_run/t.md",
     "stdout_path": "/l/scripthut_r_t.out",
