@@ -10,7 +10,7 @@ from tempfile import gettempdir
 import msgspec
 import pytest
 
-from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
+from scripthut_common.clusters import AsWhom, Certificates, Cluster, SchedulerKind
 from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreachable
 from scripthut_common.shell import MIB, Program, RemoteShell
 from scripthut_common.shell.accounts import AccountShells
@@ -36,11 +36,15 @@ def cluster_of(sshd: Sshd) -> Cluster:
     )
 
 
-@pytest.fixture(params=["local", "ssh", "sudo"])
+@pytest.fixture(params=["local", "ssh", "sudo", "certificate"])
 async def shell(request: pytest.FixtureRequest) -> AsyncIterator[RemoteShell]:
     if request.param == "sudo":
         request.getfixturevalue("with_sudo")
         async with by_sudo(request.getfixturevalue("own_sshd")) as opened:
+            yield opened
+        return
+    if request.param == "certificate":
+        async with by_certificate(request.getfixturevalue("own_sshd")) as opened:
             yield opened
         return
     opened = LocalShell() if request.param == "local" else SshShell(cluster_of(request.getfixturevalue("own_sshd")))
@@ -58,6 +62,17 @@ async def by_sudo(sshd: Sshd) -> AsyncIterator[RemoteShell]:
         shells = AccountShells(cluster)
         yield shells.of(BOB)
         await shells.close()
+
+
+@asynccontextmanager
+async def by_certificate(sshd: Sshd) -> AsyncIterator[RemoteShell]:
+    """Be Bob on a connection of his own, though nobody has his key."""
+    certificates = Certificates(ca_key_file=str(sshd.make_authority()))
+    sshd.key(BOB).unlink()
+    cluster = msgspec.structs.replace(cluster_of(sshd), as_whom=AsWhom.CERTIFICATE, certificates=certificates)
+    shells = AccountShells(cluster)
+    yield shells.of(BOB)
+    await shells.close()
 
 
 @pytest.fixture

@@ -58,6 +58,16 @@ class Sshd(Server):
         """Give the private key with which this account logs in."""
         return self.directory / f"key.{user}"
 
+    def make_authority(self) -> Path:
+        """Make the key of a CA whose certificates the server takes from then on, and give its path."""
+        key = self.directory / "authority"
+        self._make_key(key)
+        self._workspace.write("authorities", key.with_name("authority.pub").read_text())
+        config = self.directory / "sshd_config"
+        config.write_text(f"{config.read_text()}TrustedUserCAKeys {self.directory}/authorities\n")
+        self.daemon.restart()
+        return key
+
     def change_host_key(self) -> None:
         """Be another host from the next connection on; `known_hosts` keeps the old key."""
         (self.directory / "host_key").unlink()

@@ -74,7 +74,7 @@ def sudo(with_sudo: None) -> Iterator[Installed]:
         yield found
 
 
-@pytest.fixture(params=["sudo"])
+@pytest.fixture(params=["sudo", "certificate"])
 async def department(
     request: pytest.FixtureRequest, database: Database, own_sshd: Sshd, sudo: Installed
 ) -> AsyncIterator[Department]:
@@ -83,12 +83,19 @@ async def department(
         yield found
 
 
-@pytest.fixture(params=["service", "sudo"])
+@pytest.fixture(params=["service", "sudo", "certificate"])
 async def whichever(
     request: pytest.FixtureRequest, database: Database, own_sshd: Sshd, sudo: Installed
 ) -> AsyncIterator[Department]:
     """Three owners, read in each way."""
     async with opened(request.param, database, own_sshd, sudo) as found:
+        yield found
+
+
+@pytest.fixture
+async def sudoing(database: Database, own_sshd: Sshd, sudo: Installed) -> AsyncIterator[Department]:
+    """Three owners, read as themselves by sudo."""
+    async with opened("sudo", database, own_sshd, sudo) as found:
         yield found
 
 

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
+from scripthut_common.clusters import AsWhom, Certificates, Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.shell.accounts import AccountShells
 from scripthut_outputs.blobs import open_store
@@ -19,6 +18,7 @@ from scripthut_outputs.following import Followers
 from scripthut_outputs.following import Pace as FollowingPace
 from tests.integration.following.scene import GRACE_S, FollowedScene
 from tests.testbed.accounts import SERVICE
+from tests.testbed.processes import run
 from tests.testbed.sshd import Sshd
 from tests.testbed.sudoers import Installed
 
@@ -51,7 +51,9 @@ class Owner(FollowedScene):
 class Department:
     """Owners on one cluster, and those who collect and follow."""
 
-    def __init__(self, database: Database, sshd: Sshd, cluster: Cluster) -> None:
+    def __init__(self, database: Database, sshd: Sshd, cluster: Cluster, sudo: Installed | None = None) -> None:
+        self._sshd = sshd
+        self._sudo = sudo
         self.database = database
         self.cluster = cluster
         self.shells = AccountShells(cluster)
@@ -77,6 +79,15 @@ class Department:
         self.collector.close()
         self.followers.close()
         self.collector, self.followers = self._collector(), self._followers()
+
+    def shut(self, account: str) -> None:
+        """Let the cluster not take us for this account any more."""
+        if self.cluster.as_whom is AsWhom.SUDO and self._sudo is not None:
+            run(["gpasswd", "--delete", account, self._sudo.group])
+        else:
+            config = self._sshd.directory / "sshd_config"
+            config.write_text(f"DenyUsers {account}\n{config.read_text()}")
+            self._sshd.daemon.restart()
 
     async def collect(self) -> None:
         """Collect until nothing is due."""
@@ -136,11 +147,9 @@ def cluster_at(sshd: Sshd, **settings: object) -> Cluster:
 @asynccontextmanager
 async def opened(how: str, database: Database, sshd: Sshd, sudo: Installed) -> AsyncIterator[Department]:
     """Open a department that reads in one of the ways."""
-    found = Department(database, sshd, cluster_at(sshd, as_whom=AsWhom(how), sudo_program=str(sudo.program)))
+    settings: dict[str, object] = {"as_whom": AsWhom(how), "sudo_program": str(sudo.program)}
+    if how == AsWhom.CERTIFICATE:
+        settings["certificates"] = Certificates(ca_key_file=str(sshd.make_authority()))
+    found = Department(database, sshd, cluster_at(sshd, **settings), sudo)
     yield found
     await found.close()
-
-
-def dismiss(account: str, sudo: Installed) -> None:
-    """Take an account out of the group of those whom the service may be."""
-    subprocess.run(["gpasswd", "--delete", account, sudo.group], check=True, capture_output=True)

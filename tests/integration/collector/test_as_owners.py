@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
+from scripthut_common.clusters import AsWhom
 from scripthut_outputs.ledger import Place
-from tests.integration.collector.department import Department, dismiss
+from tests.integration.collector.department import Department
 from tests.testbed.accounts import ACCOUNTS, ALICE, BOB, CAROL, SERVICE
 from tests.testbed.processes import ServerError
 from tests.testbed.sshd import Sshd
@@ -14,6 +15,10 @@ from tests.testbed.sudoers import Installed
 
 SECRET = b"bob's own"
 SECRETS = {b"secret": SECRET}
+REFUSALS = {
+    AsWhom.SUDO: "sudo does not let sh-service run",
+    AsWhom.CERTIFICATE: "it does not take our certificate for sh-alice",
+}
 
 
 async def test_each_owner_s_outputs_are_collected_though_the_service_cannot_read_them(
@@ -164,12 +169,12 @@ async def test_what_the_service_ran_for_one_owner_is_not_another_s(shared: Depar
 
 
 async def test_an_account_that_is_closed_meanwhile_fails_its_own_items_and_holds_up_nobody(
-    department: Department, sudo: Installed
+    department: Department,
 ) -> None:
     for account in (ALICE, BOB):
         for number in range(3):
             await department.of(account).task(f"t{number}", {b"a": b"x"}, run_id=f"r-{account}")
-    dismiss(ALICE, sudo)
+    department.shut(ALICE)
 
     await department.collect()
 
@@ -177,7 +182,7 @@ async def test_an_account_that_is_closed_meanwhile_fails_its_own_items_and_holds
     for number in range(3):
         collection = await alice.collection(f"t{number}", f"r-{ALICE}")
         assert (await alice.item(f"t{number}", f"r-{ALICE}")).outputs_state == "failed"
-        assert "sudo does not let sh-service run" in collection.reason
+        assert REFUSALS[department.cluster.as_whom] in collection.reason
         assert collection.due_at is not None
         assert collection.failures == 1
         assert await bob.stored(f"t{number}", run_id=f"r-{BOB}") == {b"a": b"x"}
@@ -185,18 +190,18 @@ async def test_an_account_that_is_closed_meanwhile_fails_its_own_items_and_holds
 
 
 async def test_what_an_operator_has_mended_is_collected_as_soon_as_somebody_asks(
-    department: Department, sudo: Installed
+    sudoing: Department, sudo: Installed
 ) -> None:
-    alice = department.of(ALICE)
+    alice = sudoing.of(ALICE)
     await alice.task("t1", {b"a": b"x"}, run_id="r-alice")
     sudo.rule.rename(sudo.rule.with_name(f"{sudo.rule.name}.new"))
-    await department.collect()
+    await sudoing.collect()
     assert (await alice.item("t1", "r-alice")).outputs_state == "failed"
     sudo.rule.with_name(f"{sudo.rule.name}.new").rename(sudo.rule)
 
-    department.change()
+    sudoing.change()
     await alice.want("r-alice", "t1")
-    await department.collect()
+    await sudoing.collect()
 
     assert await alice.stored("t1", run_id="r-alice") == {b"a": b"x"}
     assert (await alice.item("t1", "r-alice")).outputs_state == "collected"

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.integration.collector.department import Department, dismiss
+from tests.integration.collector.department import Department
 from tests.testbed.accounts import ACCOUNTS, ALICE, BOB
-from tests.testbed.sudoers import Installed
 
 SECRETS = {b"secret": b"bob's own"}
 
@@ -71,12 +70,10 @@ async def test_what_was_shown_stays_when_the_directory_is_somebody_else_s_by_now
     assert await alice.stored("t1", run_id="r-alice") == {b"mine": b"x"}
 
 
-async def test_an_account_that_is_closed_keeps_no_other_from_being_followed(
-    department: Department, sudo: Installed
-) -> None:
+async def test_an_account_that_is_closed_keeps_no_other_from_being_followed(department: Department) -> None:
     for account in (ALICE, BOB):
         await department.of(account).runs("t1", {b"mine": b"x"}, run_id=f"r-{account}")
-    dismiss(ALICE, sudo)
+    department.shut(ALICE)
 
     await department.look()
 

@@ -9,6 +9,7 @@ from scripthut_common.errors import AccountRefused
 
 from . import Answer, Program, RemoteShell
 from .bounded import BoundedShell
+from .certificates import Pool
 from .opening import open_shell
 from .sudo import SudoShell
 
@@ -24,6 +25,7 @@ class AccountShells:
     def __init__(self, cluster: Cluster, open_: Callable[[Cluster], RemoteShell] = open_shell) -> None:
         self._cluster = cluster
         self._service = open_(cluster)
+        self._pool = Pool(cluster, self._service)
         self._owners: dict[str, RemoteShell] = {}
 
     @property
@@ -56,14 +58,15 @@ class AccountShells:
         return self._owners[owner]
 
     def _open(self, account: str) -> RemoteShell:
+        if self._cluster.as_whom is AsWhom.CERTIFICATE:
+            return self._pool.of(account)
         if not isinstance(self._service, BoundedShell):
             return _Refused(f"cluster '{self._cluster.name}': its way knows no other accounts")
         return SudoShell(self._service, self._cluster, account)
 
     async def close(self) -> None:
         """End all connections."""
-        for shell in self._owners.values():
-            await shell.close()
+        await self._pool.close()
         await self._service.close()
 
 
