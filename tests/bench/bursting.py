@@ -1,6 +1,7 @@
 """How often the cluster is asked when 10,000 tasks end at once."""
 
 from scripthut_common.clusters import CollectionLimits
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.blobs import open_store
 from scripthut_outputs.collector import Collector
@@ -24,7 +25,13 @@ async def measure() -> list[Row]:
         async with tasks.catalog(postgres) as database:
             await tasks.want(database, log_dir, TASKS)
             blobs = open_store(str(sshd.directory / "blobs"))
-            collector = Collector(database, blobs, {cluster.name: cluster}, {cluster.name: shell}, renderer="bench")
+            collector = Collector(
+                database,
+                blobs,
+                {cluster.name: cluster},
+                {cluster.name: AccountShells(cluster, lambda _: shell)},
+                renderer="bench",
+            )
             try:
                 taken_s = await tasks.collect(collector, database, TASKS * len(FILES))
             finally:

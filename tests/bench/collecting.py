@@ -16,6 +16,7 @@ from scripthut_common import layout, migrating
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.events import ItemState
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.blobs import open_store
 from scripthut_outputs.collector import Collector
@@ -105,7 +106,13 @@ class _Bench:
         await _want(database, self._tree)
         blobs = open_store(str(self._folder / f"blobs{number}"))
         name = self._cluster.name
-        collector = Collector(database, blobs, {name: self._cluster}, {name: shell}, renderer="bench")
+        collector = Collector(
+            database,
+            blobs,
+            {name: self._cluster},
+            {name: AccountShells(self._cluster, lambda _: shell)},
+            renderer="bench",
+        )
         try:
             return await tasks.collect(collector, database, TASKS * FILES_PER_TASK)
         finally:

@@ -17,6 +17,7 @@ from scripthut_common import layout, supervision
 from scripthut_common.clusters import CollectionLimits
 from scripthut_common.database import Database
 from scripthut_common.events import ItemState
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.ssh import SshShell
 from scripthut_common.supervision import Pulse
 from scripthut_outputs.catalog.changes import Listener
@@ -66,7 +67,10 @@ class _Bench:
         await self._watch()
         self._house = House(self._database, self._folder)
         self._shell = SshShell(self._cluster)
-        clusters, shells = {tasks.CLUSTER: self._cluster}, {tasks.CLUSTER: self._shell}
+        clusters, shells = (
+            {tasks.CLUSTER: self._cluster},
+            {tasks.CLUSTER: AccountShells(self._cluster, lambda _: self._shell)},
+        )
         followers = Followers(self._database, self._house.blobs, clusters, shells, renderer=RENDERER, grace_s=86_400.0)
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:

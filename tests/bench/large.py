@@ -13,6 +13,7 @@ from pathlib import Path
 from scripthut_common import layout
 from scripthut_common.clusters import CollectionLimits
 from scripthut_common.database import Database
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.blobs import open_store
 from scripthut_outputs.collector import Collector
@@ -114,7 +115,11 @@ class _Bench:
         blobs = self._folder / f"blobs-{number}"
         cluster = tasks.cluster_at(self._sshd, self._sshd.port, limits)
         collector = Collector(
-            self._database, open_store(str(blobs)), {cluster.name: cluster}, {cluster.name: shell}, renderer="bench"
+            self._database,
+            open_store(str(blobs)),
+            {cluster.name: cluster},
+            {cluster.name: AccountShells(cluster, lambda _: shell)},
+            renderer="bench",
         )
         try:
             async with _growing() as growth:

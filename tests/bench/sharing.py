@@ -16,6 +16,7 @@ from scripthut_common import supervision
 from scripthut_common.clusters import Cluster, CollectionLimits
 from scripthut_common.database import Database
 from scripthut_common.shell import Program
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.ssh import SshShell
 from scripthut_common.supervision import Pulse
 from scripthut_outputs.blobs import open_store
@@ -93,7 +94,11 @@ async def _collect_for_ever(uri: str, cluster: Cluster, blobs: str, barrier: Bar
     shell = SshShell(cluster)
     await shell.run(_HELLO)
     collector = Collector(
-        Database(uri), open_store(blobs), {cluster.name: cluster}, {cluster.name: shell}, renderer="bench"
+        Database(uri),
+        open_store(blobs),
+        {cluster.name: cluster},
+        {cluster.name: AccountShells(cluster, lambda _: shell)},
+        renderer="bench",
     )
     barrier.wait()
     await supervision.run(collector.loops(), Pulse(), asyncio.Event())

@@ -7,7 +7,7 @@
 set -eu
 
 PACKAGES="slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin munge mariadb-server
-openssh-server openssh-client rabbitmq-server nginx-light wrk chromium tcsh zsh fish docker-compose"
+openssh-server openssh-client sudo rabbitmq-server nginx-light wrk chromium tcsh zsh fish docker-compose"
 POLICY=/usr/sbin/policy-rc.d
 
 missing_packages() {

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.testbed import ports
-from tests.testbed.accounts import ACCOUNTS, ensure_accounts
+from tests.testbed.accounts import ACCOUNTS, SERVICE, ensure_accounts
 from tests.testbed.processes import Daemon, run
 from tests.testbed.workspaces import Server
 
@@ -58,6 +58,16 @@ class Sshd(Server):
         """Give the private key with which this account logs in."""
         return self.directory / f"key.{user}"
 
+    def make_authority(self) -> Path:
+        """Make the key of a CA whose certificates the server takes from then on, and give its path."""
+        key = self.directory / "authority"
+        self._make_key(key)
+        self._workspace.write("authorities", key.with_name("authority.pub").read_text())
+        config = self.directory / "sshd_config"
+        config.write_text(f"{config.read_text()}TrustedUserCAKeys {self.directory}/authorities\n")
+        self.daemon.restart()
+        return key
+
     def change_host_key(self) -> None:
         """Be another host from the next connection on; `known_hosts` keeps the old key."""
         (self.directory / "host_key").unlink()
@@ -86,11 +96,11 @@ class Sshd(Server):
         self.known_hosts = self.directory / "known_hosts"
         self._make_key(self.directory / "host_key")
         self.trust_host_key()
-        for user in ACCOUNTS:
+        for user in (*ACCOUNTS, SERVICE):
             self._make_key(self.key(user))
             public = self.key(user).with_name(f"key.{user}.pub").read_text()
             self._workspace.write(f"authorized_keys.{user}", public)
-        text = _SSHD_CONFIG.format(port=self.port, directory=self.directory, users=" ".join(ACCOUNTS))
+        text = _SSHD_CONFIG.format(port=self.port, directory=self.directory, users=" ".join((*ACCOUNTS, SERVICE)))
         pairs = " ".join(f'"{name}={setting}"' for name, setting in self._environment.items())
         text += (f"SetEnv {pairs}\n" if pairs else "") + self._extra
         config = self._workspace.write("sshd_config", text)

@@ -10,11 +10,13 @@ from scripthut_common.database import Database
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.shell.ssh import SshShell
 from scripthut_outputs.migrations import MIGRATIONS
+from tests.integration.collector.department import Department, opened
 from tests.integration.collector.scene import CLUSTER, Scene
 from tests.integration.collector.shells import Clock, Interrupted
-from tests.testbed.accounts import ALICE
+from tests.testbed.accounts import ACCOUNTS, ALICE, SERVICE
 from tests.testbed.databases import Databases, migrated, name_of
 from tests.testbed.sshd import Sshd
+from tests.testbed.sudoers import Installed, installed
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +71,42 @@ async def far_scene(database: Database, own_sshd: Sshd, clock: Clock) -> AsyncIt
     yield scene
     scene.collector.close()
     await shell.close()
+
+
+@pytest.fixture
+def sudo(with_sudo: None) -> Iterator[Installed]:
+    """Our program on this machine, for three owners."""
+    with installed(SERVICE, ACCOUNTS) as found:
+        yield found
+
+
+@pytest.fixture(params=["sudo", "certificate"])
+async def department(
+    request: pytest.FixtureRequest, database: Database, own_sshd: Sshd, sudo: Installed
+) -> AsyncIterator[Department]:
+    """Three owners, read as themselves."""
+    async with opened(request.param, database, own_sshd, sudo) as found:
+        yield found
+
+
+@pytest.fixture(params=["service", "sudo", "certificate"])
+async def whichever(
+    request: pytest.FixtureRequest, database: Database, own_sshd: Sshd, sudo: Installed
+) -> AsyncIterator[Department]:
+    """Three owners, read in each way."""
+    async with opened(request.param, database, own_sshd, sudo) as found:
+        yield found
+
+
+@pytest.fixture
+async def sudoing(database: Database, own_sshd: Sshd, sudo: Installed) -> AsyncIterator[Department]:
+    """Three owners, read as themselves by sudo."""
+    async with opened("sudo", database, own_sshd, sudo) as found:
+        yield found
+
+
+@pytest.fixture
+async def shared(database: Database, own_sshd: Sshd, sudo: Installed) -> AsyncIterator[Department]:
+    """Three owners whose runs one account reads."""
+    async with opened("service", database, own_sshd, sudo) as found:
+        yield found

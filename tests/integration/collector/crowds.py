@@ -5,7 +5,7 @@ from sqlalchemy import text
 from scripthut_common.database import Database
 from tests.integration.collector.scene import CLUSTER
 
-_RUNS = "INSERT INTO outputs.runs (run_id, name, cluster, owner) VALUES (:run, :run, :cluster, 'alice')"
+_RUNS = "INSERT INTO outputs.runs (run_id, name, cluster, owner) VALUES (:run, :run, :cluster, :owner)"
 _ITEMS = (
     "INSERT INTO outputs.items (run_id, task_id, task_name, position) "
     "SELECT :run, 't' || n, 't', n FROM generate_series(0, :count - 1) AS n"
@@ -23,11 +23,12 @@ async def due(
     succeeded: bool = True,
     is_alone: bool = False,
     cluster: str = CLUSTER,
+    owner: str = "alice",
 ) -> None:
-    """Have so many due items of each run."""
+    """Have so many due items of each run, all of one owner."""
     async with database.transaction() as connection:
         for run_id, count in runs.items():
-            await connection.execute(text(_RUNS), {"run": run_id, "cluster": cluster})
+            await connection.execute(text(_RUNS), {"run": run_id, "cluster": cluster, "owner": owner})
             await connection.execute(text(_ITEMS), {"run": run_id, "count": count})
             flags = {"succeeded": succeeded, "is_alone": is_alone}
             await connection.execute(text(_COLLECTIONS), {"run": run_id, "cluster": cluster, **flags})

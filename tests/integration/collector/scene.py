@@ -16,6 +16,7 @@ from scripthut_common.clusters import Cluster, CollectionLimits, SchedulerKind, 
 from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Outcome, OutputsCollected
 from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.supervision import Step
 from scripthut_outputs.blobs import BlobStore, open_store
 from scripthut_outputs.catalog.collections import want
@@ -32,6 +33,7 @@ class Scene:
 
     Attributes:
         log_dir: where tasks write, as the cluster sees it.
+        run_columns: what the rows of runs that are made next have besides.
         blobs: the store that collecting fills.
     """
 
@@ -43,15 +45,21 @@ class Scene:
         self.shell = shell
         self._owner = owner
         self.folder = folder
+        self.run_columns: dict[str, object] = {}
         self.log_dir = folder / "logs"
         self.log_dir.mkdir(parents=True)
         self.blobs: BlobStore = open_store(str(folder / "blobs"))
         self.cluster = Cluster(name=name, scheduler=SchedulerKind.LOCALHOST, log_dir=str(self.log_dir))
         self.collector = self.open_collector()
 
+    @property
+    def shells(self) -> AccountShells:
+        """The ways to the cluster."""
+        return AccountShells(self.cluster, lambda _: self.shell)
+
     def open_collector(self, **options: Any) -> Collector:
         """Make a collector, as another process would; `options` are of its pace."""
-        clusters, shells, pace = {self.name: self.cluster}, {self.name: self.shell}, Pace(**options)
+        clusters, shells, pace = {self.name: self.cluster}, {self.name: self.shells}, Pace(**options)
         return Collector(self.database, self.blobs, clusters, shells, renderer="test-1", pace=pace)
 
     def reopen(self, **options: Any) -> None:
@@ -153,7 +161,7 @@ class Scene:
         """Have an ended item in the catalog whose outputs are wanted."""
         item = self.item_of(run_id, task_id) | {"attempt": attempt, **columns}
         async with self.database.transaction() as connection:
-            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice"}
+            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice", **self.run_columns}
             await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
             await connection.execute(insert(ITEMS).values(item).on_conflict_do_nothing())
             await want(connection, run_id, task_id, attempt, self.name)

@@ -8,7 +8,8 @@ from sqlalchemy import func, text, update
 
 from scripthut_common.database import Database
 from scripthut_outputs.catalog import claiming
-from scripthut_outputs.catalog.collections import Claim, Collections
+from scripthut_outputs.catalog.claims import Claim
+from scripthut_outputs.catalog.collections import Collections
 from scripthut_outputs.catalog.keeping import Keeping, Result
 from scripthut_outputs.ledger import OutputsState
 from scripthut_outputs.tables import COLLECTIONS

@@ -318,7 +318,7 @@ async def test_a_cluster_that_hangs_or_has_ten_thousand_due_keeps_no_other_waiti
         database,
         near.blobs,
         {name: scene.cluster for name, scene in scenes.items()},
-        {name: scene.shell for name, scene in scenes.items()},
+        {name: scene.shells for name, scene in scenes.items()},
         renderer="test-1",
         pace=Pace(),
     )

@@ -14,6 +14,7 @@ from scripthut_common import supervision
 from scripthut_common.database import Database
 from scripthut_common.errors import AccessRefused, BadOutput, DatabaseUnavailable, StoreUnavailable, Unreachable
 from scripthut_common.health import Health
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.supervision import Pulse
 from scripthut_outputs.blobs import open_store
@@ -312,7 +313,7 @@ async def test_one_cluster_does_not_wait_for_another(
         database,
         near.blobs,
         {CLUSTER: far_scene.cluster, "near": near.cluster},
-        {CLUSTER: far_scene.shell, "near": near.shell},
+        {CLUSTER: far_scene.shells, "near": near.shells},
         renderer="test-1",
     )
     stop = asyncio.Event()
@@ -420,7 +421,14 @@ async def test_what_was_collected_is_counted(scene: Scene, tmp_path: Path) -> No
     await scene.task("poison", {b"a": b"x"})
     shell = troubled(tmp_path / "bin", "poison", mode="list", what=CRASH)
     names = {scene.name: scene.cluster}
-    collector = Collector(scene.database, scene.blobs, names, {scene.name: shell}, renderer="test-1", registry=registry)
+    collector = Collector(
+        scene.database,
+        scene.blobs,
+        names,
+        {scene.name: AccountShells(scene.cluster, lambda _: shell)},
+        renderer="test-1",
+        registry=registry,
+    )
     loops = {loop.name: loop.step for loop in collector.loops()}
 
     await loops["outputs.due"]()

@@ -34,7 +34,7 @@ class FollowedScene(Scene):
             self.database,
             self.blobs,
             {self.name: self.cluster},
-            {self.name: self.shell},
+            {self.name: self.shells},
             renderer="test-1",
             grace_s=GRACE_S,
             pace=Pace(spacing_s=0.0, max_names=max_names, lease_s=lease_s),
@@ -56,7 +56,7 @@ class FollowedScene(Scene):
         output_dir = self.leave(run_id, task_id, files, fragment, stdout, stderr)
         item = self.item_of(run_id, task_id) | {"state": ItemState.RUNNING, "outcome": None, **columns}
         async with self.database.transaction() as connection:
-            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice"}
+            run = {"run_id": run_id, "name": run_id, "cluster": self.name, "owner": "alice", **self.run_columns}
             await connection.execute(insert(RUNS).values(run).on_conflict_do_nothing())
             await connection.execute(insert(ITEMS).values(item).on_conflict_do_nothing())
         if is_watched:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 
 from scripthut_common import events
+from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.events import CloudEvent, ClusterObserved, ItemEvent, ItemState, Outcome, Type
 from scripthut_common.health import Health
@@ -56,6 +57,12 @@ from scripthut_outputs.tables import DOCUMENTS, FILES
 
 TOKENS = {"ada": "token-of-ada-0123456789", "bob": "token-of-bob-0123456789", "root": "token-of-root-0123456789"}
 KEY = b"key of the tests"
+# Those whose jobs run as their owners, by each way to know who has which account.
+CLUSTERS = {
+    "same": Cluster(name="same", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.SUDO),
+    "table": Cluster(name="table", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.SUDO, accounts={"ada": "lovelace"}),
+    "claim": Cluster(name="claim", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.CERTIFICATE, accounts="claim"),
+}
 ORIGIN = "http://localhost:8080"
 
 
@@ -81,7 +88,7 @@ class House:
         self.login_codes = LoginCodes(database)
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
-        self.creating = Creating(database, self.cache)
+        self.creating = Creating(database, self.cache, CLUSTERS)
         self.dead_letters: Mapping[str, int] = {}
         self.registry = CollectorRegistry()
         self.looks = Looks(database)
@@ -97,7 +104,7 @@ class House:
             share_links=ShareLinks(database, self.cache),
             blobs=self.blobs,
             previewer=self.previewer,
-            clusters=frozenset({"daint", "eiger"}),
+            clusters=frozenset({"daint", "eiger", *CLUSTERS}),
             login_codes=self.login_codes,
             access=open_access(
                 database,

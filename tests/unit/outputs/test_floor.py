@@ -1,5 +1,6 @@
 """The floor's answers are read however they are cut, and what is none is refused."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scripthut_common.clusters import CollectionLimits
 from scripthut_common.errors import BadOutput
 from scripthut_outputs import listing, transfer
-from scripthut_outputs.reader import LACKING, NOBODY, floor
+from scripthut_outputs.reader import LACKING, floor
 from scripthut_outputs.reading import Floor, Plain, Strict
 from scripthut_outputs.transfer import Content, Ended, Started
 
@@ -33,7 +34,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[transfer.Par
         transfer.FileWanted(number=number, path=b"%d" % number, limit_bytes=sizes.get(b"%d" % number, 5))
         for number in range(5)
     )
-    parts = [transfer.Part(base=bytes(folder), owner=NOBODY, files=files)]
+    parts = [transfer.Part(base=bytes(folder), owner=os.geteuid(), files=files)]
     question = Floor().to_send(parts)
     argv = ["sh", "-c", question.text, "sh", *question.argv]
     return parts, subprocess.run(argv, input=question.stdin, capture_output=True, check=True).stdout
@@ -68,25 +69,25 @@ def test_an_answer_reads_the_same_however_it_is_cut(
     [
         b"bash: find: command not found\0",
         b"floor x\0",
-        b"floor 0\0f 0 12\0",
-        b"floor 0\0f 0 twelve 1.5 1 a\0",
-        b"floor 0\0!five\0",
-        b"floor 0\0.\0\0\0\0=2000 1.5\0",
-        b"floor 0\0" + b"x" * 70_000,
+        b"floor 0 root\0f 0 12\0",
+        b"floor 0 root\0f 0 twelve 1.5 1 a\0",
+        b"floor 0 root\0!five\0",
+        b"floor 0 root\0.\0\0\0\0=2000 1.5\0",
+        b"floor 0 root\0" + b"x" * 70_000,
     ],
 )
 def test_what_is_no_listing_is_refused(answer: bytes) -> None:
     with pytest.raises(BadOutput):
-        floor.Listed([ITEM], BOUNDS).feed(answer)
+        floor.Listed([ITEM], [(None, True)], BOUNDS).feed(answer)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        b"floor 0\0-\0",
-        b"floor 0\0+\0" + b"x" * 512,
-        b"floor 0\0+\0" + bytes(10_240) + b"f 0 1 1.0 1.0\0",
-        b"floor 0\0+\0./a".ljust(134, b"\0") + b"77777777777\0" + b"\0" * 20 + b"x" + bytes(355),
+        b"floor 0 root\0-\0",
+        b"floor 0 root\0+\0" + b"x" * 512,
+        b"floor 0 root\0+\0" + bytes(10_240) + b"f 0 1 1.0 1.0\0",
+        b"floor 0 root\0+\0./a".ljust(139, b"\0") + b"77777777777\0" + b"\0" * 20 + b"x" + bytes(355),
     ],
 )
 def test_what_is_no_transfer_is_refused(answer: bytes) -> None:
@@ -97,7 +98,7 @@ def test_what_is_no_transfer_is_refused(answer: bytes) -> None:
 
 
 def test_a_stranger_s_directory_is_told_by_nothing_but_its_owner() -> None:
-    answer = floor.Listed([ITEM], BOUNDS)
+    answer = floor.Listed([ITEM], [(None, True)], BOUNDS)
     told = answer.feed(b"floor 7\0d 8 4096 1.5 0 \0f 8 12 1.5 1 secret\0\0.\0\0\0\0\0")
 
     (found,) = listing.Answer().feed(told)

@@ -1,6 +1,7 @@
 """The program on the cluster and those who read its answers speak the same language."""
 
 import ast
+import os
 import subprocess
 import sys
 
@@ -28,7 +29,7 @@ def test_the_program_is_text_that_old_pythons_read(*, follows: bool) -> None:
 
 @pytest.mark.parametrize("follows", [False, True])
 def test_the_program_fits_into_one_command_line(*, follows: bool) -> None:
-    assert len(reader.program_text(follows=follows)) < 32 * 1024
+    assert len(reader.program_text(follows=follows)) < 40 * 1024
 
 
 @pytest.mark.parametrize("cut", [1, 8, 20, 60])
@@ -52,7 +53,7 @@ def test_nothing_asked_is_nothing_answered() -> None:
 @pytest.mark.parametrize("path", [b"../escape", b"a/../../escape", b"", b"a//b", b"./a", b"/etc/passwd"])
 def test_a_path_that_leaves_its_base_is_not_opened(path: bytes) -> None:
     file = transfer.FileWanted(number=0, path=path, limit_bytes=10)
-    part = transfer.Part(base=b"/tmp", owner=reader.NOBODY, files=(file,))
+    part = transfer.Part(base=b"/tmp", owner=os.geteuid(), files=(file,))
 
     done = run("send", transfer.request([part]))
 
@@ -63,7 +64,7 @@ def test_a_path_that_leaves_its_base_is_not_opened(path: bytes) -> None:
 
 def test_an_unknown_base_has_no_files() -> None:
     file = transfer.FileWanted(number=7, path=b"a", limit_bytes=10)
-    part = transfer.Part(base=b"/nowhere", owner=reader.NOBODY, files=(file,))
+    part = transfer.Part(base=b"/nowhere", owner=os.geteuid(), files=(file,))
 
     done = run("send", transfer.request([part]))
 

@@ -7,13 +7,13 @@ from scripthut_outputs.catalog.following import Noted, Running
 from scripthut_outputs.following.pace import Pace
 from scripthut_outputs.following.turns import Turns
 from scripthut_outputs.ledger import FileState, Place
+from scripthut_outputs.owning import Run
 
 FILE = (Place.OUTPUT, b"f")
 
 
 def running(run_id: str, task_id: str) -> Running:
     return Running(
-        owner="ada",
         run_id=run_id,
         task_id=task_id,
         attempt=1,
@@ -23,6 +23,7 @@ def running(run_id: str, task_id: str) -> Running:
         stderr_path=None,
         outputs_version=0,
         followed_at=None,
+        run=Run(owner="ada"),
     )
 
 

@@ -23,6 +23,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 MIB = 1024 * 1024
 _Limit = Annotated[int, msgspec.Meta(ge=0)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
+_ABSOLUTE = r"\A/[A-Za-z0-9._/-]+\Z"
 _User = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_.-]{0,31}\Z")]
 
 
@@ -135,7 +136,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     command for up to `follow_max_items` of them and up to `follow_max_bytes` of what has changed; 0 or `off`: never.
     `as_whom` says under which account jobs are submitted and outputs are read; `accounts` which account somebody has
     here: `same` name, by `claim` of whoever vouches for them, or by a table of identities. `sudo_program` is what
-    sudo may run there as an owner; see `docs/operators.md`.
+    sudo may run there as an owner, `sudo_reader` what it may run to read only (`None`: the same); see
+    `docs/operators.md`.
     """
 
     scheduler: SchedulerKind
@@ -154,7 +156,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     command_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     as_whom: AsWhom = AsWhom.SERVICE
     accounts: Literal["same", "claim"] | Mapping[str, _User] = "same"
-    sudo_program: str = "/usr/local/libexec/scripthut/as-owner"
+    sudo_program: Annotated[str, msgspec.Meta(pattern=_ABSOLUTE)] = "/usr/local/libexec/scripthut/as-owner"
+    sudo_reader: Annotated[str, msgspec.Meta(pattern=_ABSOLUTE)] | None = None
     certificates: Certificates = Certificates()
     adopt: Literal["off"] | tuple[_User, ...] = "off"
     adopt_log_dir: str = "~/scripthut"
@@ -230,9 +233,21 @@ def _read(name: str, table: object, faults: list[str]) -> Cluster | None:
     if "name" in table:
         faults.append(f"{where}.name is no setting; the name stands in the brackets")
     cluster = fill(Cluster, table, where, faults)
+    faults += [f"{where}.{fault}" for fault in (_of_whom(cluster) if cluster is not None else ())]
     for field, path in _paths(cluster) if cluster is not None else ():
         faults += [f"{where}.{field} {problem.message}" for problem in tasks.check_log_dir(path, field)]
     return cluster and msgspec.structs.replace(cluster, name=name)
+
+
+def _of_whom(cluster: Cluster) -> Iterator[str]:
+    """Yield what keeps jobs of a cluster from running as their owners, though that is what is wanted."""
+    if cluster.as_whom is AsWhom.SERVICE:
+        return
+    if cluster.scheduler is SchedulerKind.LOCALHOST:
+        yield "as_whom must be service: a localhost cluster runs jobs as whoever runs the service"
+    sources = cluster.certificates
+    if cluster.as_whom is AsWhom.CERTIFICATE and (sources.ca_key_file is None) == (not sources.command):
+        yield "certificates must have ca_key_file or command, one of them"
 
 
 def _paths(cluster: Cluster) -> Iterator[tuple[str, str]]:

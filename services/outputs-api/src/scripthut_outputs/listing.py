@@ -1,9 +1,11 @@
 """Say where a task's files lie, ask for a listing of them, read the answer. Pure.
 
 Request: the limits; the number of items; for each five pairs of base directory and path below it (output directory,
-summary fragment, standard output, standard error, exit record; empty: there is none).
-Answer, for each item in turn: `O` the owner, `F` for each file named, `C` a count of unnamed ones by state, `T` when
-the walk was cut short, `M` the exit record or why it cannot be read, `E`; `A` only says that a long walk goes on.
+summary fragment, standard output, standard error, exit record; empty: there is none), the account whose files may be
+read (empty: nobody's by name), and whether those of the account that reads may be.
+Answer, for each item in turn: `X` why nothing of it is read, or `O` the owner, `F` for each file named, `C` a count of
+unnamed ones by state, `T` when the walk was cut short, `M` the exit record or why it cannot be read; then `E`. `A` only
+says that a long walk goes on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,7 @@ from scripthut_common.errors import BadOutput, InvalidInput
 
 from . import reader
 from .ledger import FileState, Place
+from .owning import Stranger, Whose, is_in_place
 
 MAX_WALKED = 50_000
 
@@ -29,7 +32,10 @@ class Location(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one task's files lie on the cluster, and of which attempt and job an exit record has to be."""
+    """Where one task's files lie on the cluster, whose they may be, and of which attempt and job a record has to be.
+
+    `is_in_place`: all of it lies where `layout` puts what this task writes.
+    """
 
     output: Location
     run_summary: Location
@@ -38,6 +44,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Location
     attempt: int
     job_id: str | None = None
+    is_in_place: bool = False
+    whose: Whose = Whose(is_services=True)
 
     @property
     def places(self) -> tuple[Location, ...]:
@@ -64,7 +72,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, kw_only=True):
-    """What one task has on the cluster; `manifest_fault` says why an exit record could not be read."""
+    """What one task has on the cluster, or whose its directory is, of which nothing is read then.
+
+    `manifest_fault` says why an exit record could not be read.
+    """
 
     owner: int = reader.NOBODY
     entries: list[Entry] = []
@@ -72,6 +83,7 @@ class Listing(msgspec.Struct, kw_only=True):
     is_whole: bool = True
     manifest: bytes | None = None
     manifest_fault: FileState | None = None
+    stranger: Stranger | None = None
 
     @property
     def has_stalled(self) -> bool:
@@ -97,7 +109,9 @@ def locate(
     below = f"/outputs/{run_id}/{task_id}"
     log_dir = output_dir[: -len(below)] if output_dir.endswith(below) else dirname(output_dir)
     record = layout.manifest_beside(run_summary_path, task_id) if run_summary_path else None
+    paths = {"run_summary_path": run_summary_path, "stdout_path": stdout_path, "stderr_path": stderr_path}
     return Item(
+        is_in_place=is_in_place(run_id, task_id, output_dir=output_dir, **paths),
         output=_locate(output_dir, log_dir),
         run_summary=_locate(run_summary_path, log_dir),
         stdout=_locate(stdout_path, log_dir),
@@ -128,6 +142,7 @@ def request(items: Sequence[Item], limits: CollectionLimits) -> bytes:
     for item in items:
         for location in item.places:
             pieces += [reader.text(location.base), reader.text(location.path)]
+        pieces += [reader.text(_bytes(item.whose.account or "")), reader.number(item.whose.is_services)]
     return b"".join(pieces)
 
 
@@ -180,10 +195,20 @@ class Answer:
             case b"M":
                 listing.manifest_fault = reader.state_of(record.state)
                 listing.manifest = record.body if listing.manifest_fault is None else None
+            case b"X":
+                listing.stranger = _stranger(record)
             case b"A":
                 pass
             case _:
                 raise BadOutput(f"the reader's answer is garbled at a record {record.tag!r}")
+
+
+def _stranger(record: reader.Record) -> Stranger:
+    if record.state not in {reader.NO_ACCOUNT, reader.STRANGER}:
+        raise BadOutput(f"the reader's answer has an unknown refusal {record.state}")
+    if record.state == reader.NO_ACCOUNT:
+        return Stranger()
+    return Stranger(uid=record.number, name=record.body.decode("utf-8", "replace"))
 
 
 def _entry(record: reader.Record) -> Entry:

@@ -26,7 +26,7 @@ class FileWanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Files below one base directory; `owner` is the uid they must have, or `reader.NOBODY`."""
+    """Files below one base directory; `owner` is the uid they must have."""
 
     base: bytes
     owner: int

@@ -23,6 +23,7 @@ from scripthut_common.outbox import Outbox
 from scripthut_common.relay import Relay
 from scripthut_common.serving import App, serve
 from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
@@ -117,7 +118,7 @@ class Collecting(msgspec.Struct, frozen=True, kw_only=True):
     renderer: Renderer
     keeper: Keeper
     press: Press
-    shells: Mapping[str, RemoteShell]
+    shells: Mapping[str, AccountShells]
 
     @property
     def loops(self) -> list[Loop]:
@@ -243,7 +244,7 @@ class _Plan:
         )
 
     def _collecting(self, registry: CollectorRegistry) -> Collecting:
-        shells = {name: self._open_shell(cluster) for name, cluster in self._clusters.items()}
+        shells = {name: AccountShells(cluster, self._open_shell) for name, cluster in self._clusters.items()}
         terms = Terms(
             interval_s=self._settings.retention_interval_s,
             delay_s=self._settings.retention_delay_s,
@@ -317,7 +318,7 @@ class _Plan:
         sessions = Sessions(key, days=settings.session_days, is_secure=settings.url.startswith("https://"))
         parts = Parts(
             reading=reading,
-            creating=Creating(self._database, cache),
+            creating=Creating(self._database, cache, self._clusters),
             pins=Pins(self._database, cache),
             opening=Opening(self._database, cache),
             share_links=ShareLinks(self._database, cache),

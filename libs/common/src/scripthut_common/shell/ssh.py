@@ -3,22 +3,28 @@
 import asyncio
 import contextlib
 import logging
+import math
+import re
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import asyncssh
 import structlog
 
 from scripthut_common.clusters import Cluster
-from scripthut_common.errors import AccessRefused, HostNotTrusted, NoConnection, Unreachable
+from scripthut_common.errors import AccessRefused, BadOutput, HostNotTrusted, NoConnection, Unreachable
 from scripthut_common.retrying import RECONNECTING, Backoff
 
 from . import MIB, Program
 from .bounded import Arrivals, BoundedShell, Running
 
 log = structlog.get_logger()
+
+Connection = asyncssh.SSHClientConnection
+Pair = tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]
 
 # A refused key tried again and again looks like an attack to the cluster's guards.
 _REFUSED = Backoff(first_s=1.0, longest_s=60.0)
@@ -42,7 +48,7 @@ class SshShell(BoundedShell):
     """
 
     def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(f"cluster '{cluster.name}'", cluster.max_sessions)
+        super().__init__(f"cluster '{cluster.name}'", asyncio.Semaphore(cluster.max_sessions))
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         if not cluster.check_host_key:
             log.warning("host_key_not_checked", cluster=cluster.name, host=cluster.host)
@@ -62,7 +68,8 @@ class SshShell(BoundedShell):
                 connection.abort()
                 await connection.wait_closed()
 
-    async def _start(self, line: str, stdin: bytes, program: Program) -> Running:
+    async def start(self, line: str, stdin: bytes, program: Program) -> Running:
+        """See `BoundedShell.start`."""
         connection = await self._connected()
         run = _SshRun(program.max_stderr_bytes)
         try:
@@ -103,7 +110,7 @@ class SshShell(BoundedShell):
             else:
                 return
 
-    async def _connected(self) -> asyncssh.SSHClientConnection:
+    async def _connected(self) -> Connection:
         async with self._connecting:
             if self._connection is not None and not self._connection.is_closed():
                 return self._connection
@@ -123,9 +130,9 @@ class SshShell(BoundedShell):
         backoff = _REFUSED if isinstance(fault, AccessRefused) else RECONNECTING
         self._not_before = self._clock() + backoff.delay_s(self._failures)
 
-    async def _connect(self) -> asyncssh.SSHClientConnection:
+    async def _connect(self) -> Connection:
         known_hosts = self._known_hosts()
-        keys = self._keys()
+        keys = await self._client_keys()
         try:
             async with asyncio.timeout(self._cluster.connect_timeout_s):
                 return await asyncssh.connect(
@@ -169,6 +176,9 @@ class SshShell(BoundedShell):
             )
         return [str(path) for path in found]
 
+    async def _client_keys(self) -> list[str] | list[Pair] | tuple[()]:
+        return self._keys()
+
     def _keys(self) -> list[str] | tuple[()]:
         """The key to show; empty: the usual ones in ~/.ssh."""
         if self._cluster.key_file is None:
@@ -187,7 +197,7 @@ class SshShell(BoundedShell):
             case asyncssh.HostKeyNotVerifiable() | asyncssh.KeyExchangeFailed() if known_hosts:
                 return HostNotTrusted(f"{self._address}: {self._explain_host_key(error, known_hosts)}")
             case asyncssh.PermissionDenied():
-                return AccessRefused(f"{self._address}: {self._explain_no_entry()}")
+                return self._no_entry()
             case socket.gaierror():
                 return NoConnection(f"{self._address}: the host name cannot be resolved: {_one_line(error)}")
             case _:
@@ -207,17 +217,75 @@ class SshShell(BoundedShell):
         command = f"ssh-keyscan -p {self._cluster.port} {self._cluster.host}"
         return f"Get the key with `{command}`, compare it with what the site publishes, and add it to that file."
 
-    def _explain_no_entry(self) -> str:
+    def _no_entry(self) -> AccessRefused:
         user = self._cluster.user or "this process's user"
         key = self._cluster.key_file or "the keys in ~/.ssh"
-        return (
-            f"it does not let {user} in with {key}. Add the public key to ~/.ssh/authorized_keys of that account there."
+        return AccessRefused(
+            f"{self._address}: it does not let {user} in with {key}. "
+            "Add the public key to ~/.ssh/authorized_keys of that account there."
         )
 
     def _explain_no_session(self, connection: asyncssh.SSHClientConnection, error: asyncssh.ChannelOpenError) -> str:
         if connection.is_closed():
             return f"the connection was lost: {_one_line(error)}"
         return f"it opens no further session ({_one_line(error)}); lower max_sessions below its MaxSessions"
+
+
+_CLOCKS_DIFFER_S = 60
+_PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+_CERTIFICATE = re.compile(r"^[a-z0-9@.-]+-cert-v01@openssh\.com [A-Za-z0-9+/=]+", re.MULTILINE)
+
+
+def issue(ca_key_file: str, account: str, *, key_id: str, valid_s: float, now_s: float) -> Pair:
+    """Make a key for the moment and a certificate for it, which lets its holder run programs as one account, no more.
+
+    Raises:
+        BadOutput: the CA's key cannot be used.
+    """
+    try:
+        authority = asyncssh.read_private_key(Path(ca_key_file).expanduser())
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        certificate = authority.generate_user_certificate(
+            key,
+            key_id,
+            principals=[account],
+            valid_after=int(now_s) - _CLOCKS_DIFFER_S,
+            valid_before=math.ceil(now_s + valid_s),
+            permit_x11_forwarding=False,
+            permit_agent_forwarding=False,
+            permit_port_forwarding=False,
+            permit_pty=False,
+            permit_user_rc=False,
+        )
+    except asyncssh.KeyEncryptionError as error:
+        raise BadOutput(f"the CA's key {ca_key_file} needs a passphrase; name a key without one") from error
+    except (OSError, ValueError) as error:
+        raise BadOutput(f"the CA's key {ca_key_file} cannot be used: {_one_line(error)}") from error
+    return key, certificate
+
+
+def read_issued(text: str, account: str) -> Pair:
+    """Read a private key and its certificate, printed one after the other in any order.
+
+    Raises:
+        BadOutput: they are not there, or not good for this account now; the text says why, and shows nothing of them.
+    """
+    written, line = _PRIVATE_KEY.search(text), _CERTIFICATE.search(text)
+    if written is None or line is None:
+        raise BadOutput(f"it printed no {'private key' if written is None else 'OpenSSH certificate'}")
+    try:
+        key = asyncssh.import_private_key(written[0])
+        certificate = asyncssh.import_certificate(line[0])
+        # `_CERTIFICATE` matches no other kind.
+        certificate = cast("asyncssh.public_key.SSHOpenSSHCertificate", certificate)
+        certificate.validate(asyncssh.public_key.CERT_TYPE_USER, account)
+    except (ValueError, asyncssh.KeyEncryptionError) as error:
+        raise BadOutput(f"the certificate is not good for {account}: {_one_line(error)}") from error
+    if certificate.key.public_data != key.public_data:
+        raise BadOutput("the certificate is for another key than the one that was printed with it")
+    if not certificate.principals:
+        raise BadOutput("the certificate names no principal: it would be good for every account")
+    return key, certificate
 
 
 class _SshRun(asyncssh.SSHClientSession[bytes]):

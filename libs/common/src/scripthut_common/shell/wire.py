@@ -22,18 +22,22 @@ _FRAME = (
     'printf "%s\\n" "$m"; printf "%s\\n" "$m" >&2; '
     '(eval "$p"); printf "%s %03d\\n" "$m" $?'
 )
+# The same for an account of which we know only the name: nothing runs as one that is no person's.
+_GUARD = (
+    'u=$(id -u); [ "$u" -ge 1000 ] && [ "$u" != 65534 ] || { echo "scripthut: uid $u is no person" >&2; exit 77; }; '
+)
 _SAFE = frozenset(range(0x20, 0x7F)) - frozenset(b"'!\\")
 _ENCODED = [chr(byte) if byte in _SAFE else f"\\0{byte:03o}" for byte in range(256)]
 
 
-def command_line(text: str, argv: tuple[str, ...], marker: str) -> str:
-    r"""Write one line that runs `text` with `argv` under any login shell.
+def command_line(text: str, argv: tuple[str, ...], marker: str, *, is_guarded: bool = False) -> str:
+    r"""Write one line that runs `text` with `argv` under any login shell; guarded, only as an account of a person.
 
     Raises:
         LimitExceeded: longer than Linux takes for one argument; variable parts belong on standard input.
     """
     words = " ".join(f"'{_encode(word)}'" for word in (text, *argv))
-    line = f"exec /bin/sh -c '{_FRAME}' scripthut {marker} {words}"
+    line = f"exec /bin/sh -c '{_GUARD if is_guarded else ''}{_FRAME}' scripthut {marker} {words}"
     if len(line) > MAX_COMMAND_BYTES:
         raise LimitExceeded(
             f"a command line of {len(line)} bytes; at most {MAX_COMMAND_BYTES}: send variable parts on standard input"

@@ -3,7 +3,7 @@
 A run with 10,000 due items must not keep another's three waiting, and a claim must not read all 10,000. So the runs
 that have something due are found first, by one step down the index `ix_collections_due` for each (a "loose index
 scan"), and of each run the next few items, which stand in that index in the order wanted. What is read is bounded by
-the limit and by `_MAX_READ`, not by how much is due: measured with 50,000 due rows in `tests/bench`.
+the limit and by `MAX_READ`, not by how much is due: measured with 50,000 due rows in `tests/bench`.
 """
 
 from typing import Any
@@ -30,11 +30,11 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import CTE, FromClause
 
 from scripthut_common.database import Presence
-from scripthut_outputs.tables import COLLECTIONS
+from scripthut_outputs.tables import COLLECTIONS, RUNS
 
 _COLLECTORS = 0x5C01
 # So many rows are read at most, whatever the number of runs.
-_MAX_READ = 1000
+MAX_READ = 1000
 
 
 def is_free(rows: FromClause) -> ColumnElement[bool]:
@@ -43,11 +43,15 @@ def is_free(rows: FromClause) -> ColumnElement[bool]:
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one cluster what is collected alone, or else what is collected together; some runs apart."""
+    """Of one cluster what is collected alone, or else what is collected together; some runs apart.
+
+    `owner`: only of runs that are theirs.
+    """
 
     cluster: str
     is_alone: bool
     skipped_runs: tuple[str, ...] = ()
+    owner: str | None = None
 
 
 def pick(lane: Lane, *, runs: int, items: int, after: str, with_leased: bool) -> Select[str, str, bool]:
@@ -56,7 +60,7 @@ def pick(lane: Lane, *, runs: int, items: int, after: str, with_leased: bool) ->
     The first items of all runs come before the second ones; among equals failures come first, then what waits longest.
     `with_leased` gives what somebody holds besides.
     """
-    turns = _turns(lane, runs, after)
+    turns = _turns(lane, runs, after) if lane.owner is None else _turns_of(lane.owner, lane, runs, after)
     rows = COLLECTIONS.alias("item")
     turn = func.row_number().over(order_by=(rows.c.succeeded, rows.c.due_at)).label("turn")
     wanted = rows.c.due_at <= func.now() if with_leased else is_free(rows)
@@ -69,6 +73,16 @@ def pick(lane: Lane, *, runs: int, items: int, after: str, with_leased: bool) ->
     )
     picked = select(of_run.c.run_id, of_run.c.task_id, of_run.c.is_free).select_from(turns.join(of_run, true()))
     return picked.order_by(of_run.c.turn, of_run.c.succeeded, of_run.c.due_at).limit(items)
+
+
+def owners(lane: Lane, *, after: str) -> Select[str, int, str]:
+    """Name those who have something for us in the next runs after `after`, how many runs, and the last of these.
+
+    `MAX_READ` runs are looked at; where there are not so many, these are all.
+    """
+    turns = _turns(lane, MAX_READ, after)
+    named = select(RUNS.c.owner, func.count(), func.max(turns.c.run_id)).join(turns, turns.c.run_id == RUNS.c.run_id)
+    return named.group_by(RUNS.c.owner)
 
 
 def presence(cluster: str) -> Presence:
@@ -92,10 +106,17 @@ def _turns(lane: Lane, runs: int, after: str) -> CTE:
     return turns.union_all(more)
 
 
+def _turns_of(owner: str, lane: Lane, runs: int, after: str) -> CTE:
+    """The same of one owner, out of as many runs as are looked at to know whose turn it is."""
+    turns = _turns(lane, MAX_READ, after)
+    theirs = select(turns.c.run_id).join(RUNS, RUNS.c.run_id == turns.c.run_id).where(RUNS.c.owner == owner)
+    return theirs.order_by(turns.c.run_id).limit(runs).cte("theirs")
+
+
 def _each(turns: CTE, items: int) -> ColumnElement[int]:
     """How many items of each run to read: all of them where runs are few, a fair part at least."""
     count = func.greatest(func.count(turns.c.run_id), 1)
-    fair, most = func.ceil(cast(items, Float) / count), func.least(items, _MAX_READ / count)
+    fair, most = func.ceil(cast(items, Float) / count), func.least(items, MAX_READ / count)
     each = cast(func.greatest(fair, most), Integer)
     return select(each).select_from(turns).scalar_subquery()
 

@@ -5,19 +5,20 @@ last. Claiming and renewing lock collections alone, and skip what somebody holds
 """
 
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
 import msgspec
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Double,
+    Integer,
     Text,
     any_,
     bindparam,
+    case,
     cast,
-    column,
     exists,
     false,
     func,
@@ -30,57 +31,20 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from scripthut_common.database import Database, UtcTime, count_present, notify
+from scripthut_common.database import Database, count_present, notify
 from scripthut_common.errors import LeaseLost
 from scripthut_common.events import ItemState, Outcome
-from scripthut_outputs.ledger import HeldFiles, OutputsState
-from scripthut_outputs.tables import COLLECTIONS, ITEMS, RUNS
+from scripthut_outputs.ledger import MOVING, OutputsState
+from scripthut_outputs.tables import COLLECTIONS, ITEMS
 
 from . import claiming, clusters
 from .changes import by_run, touch
-from .holding import read_held
+from .claims import Claim, Key, same_item, take
+from .rows import KEYS, unnested
 
 CHANNEL = "outputs_collections"
 # Of what is due a process leaves others their part, but takes so many at least: a trip costs the same for one.
 _FEWEST = 10
-Key = tuple[str, str]
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A task whose outputs are ours to collect until the lease ends.
-
-    `wanted` tells one wish from the next, `failures` counts attempts in a row that reached the cluster. Whose item
-    `succeeded` is collected after the others. What earlier looks of the wish have left is in `looks`,
-    `first_looked_at`, `listing_sha256` and `listed_at`; `claimed_at` is by the same clock, the database's. `held` is
-    what is stored of the item.
-    """
-
-    run_id: str
-    task_id: str
-    cluster: str
-    owner: str
-    attempt: int
-    wanted: int
-    failures: int
-    succeeded: bool
-    lease: UUID
-    looks: int
-    first_looked_at: datetime | None
-    listing_sha256: str | None
-    listed_at: datetime | None
-    claimed_at: datetime
-    job_id: str | None
-    output_dir: str | None
-    run_summary_path: str | None
-    stdout_path: str | None
-    stderr_path: str | None
-    collected_at: datetime | None
-    held: HeldFiles = {}
-
-    @property
-    def key(self) -> Key:
-        """What names the item."""
-        return self.run_id, self.task_id
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,15 +54,6 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
 
 
-_OF_THE_ITEM = ("job_id", "output_dir", "run_summary_path", "stdout_path", "stderr_path", "collected_at")
-_OF_THE_LOOKS = ("looks", "first_looked_at", "listing_sha256", "listed_at")
-_RETURNED = (
-    *(COLLECTIONS.c[name] for name in ("run_id", "task_id", "cluster", "attempt", "wanted")),
-    *(COLLECTIONS.c[name] for name in ("failures", "succeeded", "lease", *_OF_THE_LOOKS)),
-    *(ITEMS.c[name] for name in _OF_THE_ITEM),
-    RUNS.c.owner,
-    func.clock_timestamp(type_=UtcTime).label("claimed_at"),
-)
 _HAS_SUCCEEDED = func.coalesce(ITEMS.c.outcome == Outcome.SUCCEEDED, false())
 # What a wish begins with: nobody has looked yet.
 _UNSEEN = {"looks": 0, "first_looked_at": None, "listing_sha256": None, "listed_at": None}
@@ -125,7 +80,7 @@ async def want(
 
 async def want_incomplete(connection: AsyncConnection, run_id: str, cluster: str) -> Sequence[str]:
     """Ask again for the outputs of all ended tasks of a run that are not there whole; tell which they are."""
-    in_trouble = exists().where(_same_item(), COLLECTIONS.c.failures > 0)
+    in_trouble = exists().where(same_item(), COLLECTIONS.c.failures > 0)
     is_wanting = or_(ITEMS.c.outputs_state.in_([OutputsState.FAILED, OutputsState.INCOMPLETE]), in_trouble)
     is_there = (ITEMS.c.run_id == run_id, ITEMS.c.state == ItemState.FINAL, ITEMS.c.output_dir.is_not(None))
     lock = select(ITEMS.c.task_id).where(*is_there, is_wanting).order_by(ITEMS.c.task_id).with_for_update()
@@ -174,6 +129,14 @@ def _column(name: str, value: Any) -> ColumnElement[Any]:
     return cast(literal(value), COLLECTIONS.c[name].type).label(name)
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why nothing of an item may be read just now, and after how long somebody tries again."""
+
+    claim: Claim
+    reason: str
+    delay_s: float
+
+
 class Collections:
     """The `collections` table, for those who collect."""
 
@@ -181,6 +144,8 @@ class Collections:
         self._database = database
         # By cluster and lane the run that had the last turn, while there are more than one claim takes from.
         self._turns: dict[tuple[str, bool], str] = {}
+        # The same where owners take turns, and whose turn was the last.
+        self._owner_turns: dict[tuple[str, bool], tuple[str, str]] = {}
 
     async def listen(
         self,
@@ -219,7 +184,46 @@ class Collections:
             collectors = 1 if is_alone else max(1, await count_present(connection, claiming.presence(cluster)))
             picked = await self._pick(connection, lane, limit, collectors)
             share = min(limit, max(_FEWEST, -(-len(picked) // collectors)))
-            return await _take(connection, [key for key, is_free in picked if is_free][:share], lease_s)
+            return await take(connection, [key for key, is_free in picked if is_free][:share], lease_s)
+
+    async def claim_of_one(
+        self,
+        cluster: str,
+        *,
+        limit: int,
+        lease_s: float,
+        is_alone: bool = False,
+        skipped_runs: Collection[str] = (),
+        skipped_owners: Collection[str] = (),
+    ) -> list[Claim]:
+        """Take what is due of one owner, as `claim_due` does; owners take turns, but for those to be skipped."""
+        lane = claiming.Lane(cluster=cluster, is_alone=is_alone, skipped_runs=tuple(sorted(skipped_runs)))
+        async with self._database.transaction() as connection:
+            lane, after = await self._turn_of(connection, lane, skipped_owners)
+            if lane.owner is None:
+                return []
+            collectors = 1 if is_alone else max(1, await count_present(connection, claiming.presence(cluster)))
+            query = claiming.pick(lane, runs=limit, items=limit * collectors, after=after, with_leased=collectors > 1)
+            picked = (await connection.execute(query)).all()
+            share = min(limit, max(_FEWEST, -(-len(picked) // collectors)))
+            free = [(run_id, task_id) for run_id, task_id, is_free in picked if is_free]
+            return await take(connection, free[:share], lease_s)
+
+    async def _turn_of(
+        self, connection: AsyncConnection, lane: claiming.Lane, skipped: Collection[str]
+    ) -> tuple[claiming.Lane, str]:
+        """Tell whose turn it is among those who have something due in the runs that are looked at this time."""
+        start, last = self._owner_turns.get((lane.cluster, lane.is_alone), ("", ""))
+        for after in dict.fromkeys((start, "")):
+            found = (await connection.execute(claiming.owners(lane, after=after))).all()
+            if found:
+                break
+        is_all = sum(runs for _, runs, _ in found) < claiming.MAX_READ
+        waiting = sorted(owner for owner, _, _ in found if owner not in skipped)
+        owner = next((one for one in waiting if one > last), waiting[0] if waiting else None)
+        following = "" if is_all else max(run_id for _, _, run_id in found)
+        self._owner_turns[lane.cluster, lane.is_alone] = following, owner or last
+        return msgspec.structs.replace(lane, owner=owner), after
 
     async def _pick(
         self, connection: AsyncConnection, lane: claiming.Lane, limit: int, collectors: int
@@ -275,6 +279,35 @@ class Collections:
             is_alone=True,
         )
 
+    async def refuse(self, refused: Sequence[Refusal]) -> None:
+        """Count an attempt at items of which nothing may be read; they stand as failed until the next is due."""
+        if not refused:
+            return
+        claims = [one.claim for one in refused]
+        types = {"lease": COLLECTIONS.c.lease.type, "wanted": Integer(), "said": Text(), "delay_s": Double()}
+        told = unnested(
+            {**KEYS, **types},
+            [(*one.claim.key, one.claim.lease, one.claim.wanted, one.reason, one.delay_s) for one in refused],
+        )
+        is_same = COLLECTIONS.c.wanted == told.c.wanted
+        values: dict[str, Any] = {
+            "due_at": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, told.c.delay_s),
+            "failures": COLLECTIONS.c.failures + 1,
+            "first_failed_at": func.coalesce(COLLECTIONS.c.first_failed_at, func.now()),
+            "reason": told.c.said,
+        }
+        same = [COLLECTIONS.c[name] == told.c[name] for name in (*KEYS, "lease")]
+        kept = {name: case((is_same, value), else_=COLLECTIONS.c[name]) for name, value in values.items()}
+        write = update(COLLECTIONS).where(*same).values(lease=None, lease_until=None, **kept)
+        async with self._database.transaction() as connection:
+            await _lock_items(connection, claims)
+            rows = await connection.execute(write.returning(COLLECTIONS.c.run_id, COLLECTIONS.c.task_id, is_same))
+            written = [((run_id, task_id), is_unchanged) for run_id, task_id, is_unchanged in rows]
+            failed = [key for key, is_unchanged in written if is_unchanged]
+            await _show(connection, failed, {*MOVING, OutputsState.FAILED}, OutputsState.FAILED)
+            asked = [key for key, is_unchanged in written if not is_unchanged]
+            await _show(connection, asked, {OutputsState.COLLECTING}, OutputsState.PENDING)
+
     async def note_cluster(self, cluster: str, error: str | None) -> None:
         """Say why a cluster's outputs cannot be collected just now, or that they can."""
         async with self._database.transaction() as connection:
@@ -299,11 +332,10 @@ class Collections:
         """End leases; what was asked for again meanwhile is due as that said, whatever `values` say."""
         if not claims:
             return
-        lock = select(ITEMS.c.run_id).where(of_items(claims)).order_by(ITEMS.c.run_id, ITEMS.c.task_id)
         free = {"lease": None, "lease_until": None}
         named = (COLLECTIONS.c.run_id, COLLECTIONS.c.task_id)
         async with self._database.transaction() as connection:
-            await connection.execute(lock.with_for_update())
+            await _lock_items(connection, claims)
             given = list(
                 await connection.execute(update(COLLECTIONS).where(_ours(claims)).values(free).returning(*named))
             )
@@ -314,7 +346,7 @@ class Collections:
             if values and unchanged:
                 same_wish = tuple_(*named, COLLECTIONS.c.wanted).in_(unchanged)
                 await connection.execute(update(COLLECTIONS).where(same_wish).values(values))
-            await _show(connection, sorted(keys), OutputsState.COLLECTING, OutputsState.PENDING)
+            await _show(connection, sorted(keys), {OutputsState.COLLECTING}, OutputsState.PENDING)
 
     async def show_collecting(self, claims: Sequence[Claim]) -> None:
         """Let pages see that files of these are on their way, where they are still ours."""
@@ -323,48 +355,22 @@ class Collections:
         async with self._database.transaction() as connection:
             held = await connection.execute(select(COLLECTIONS.c.run_id, COLLECTIONS.c.task_id).where(_ours(claims)))
             keys = [(run_id, task_id) for run_id, task_id in held]
-            await _show(connection, keys, OutputsState.PENDING, OutputsState.COLLECTING)
+            await _show(connection, keys, {OutputsState.PENDING}, OutputsState.COLLECTING)
 
 
-async def _take(connection: AsyncConnection, picked: Sequence[Key], lease_s: float) -> list[Claim]:
-    """Lease what was picked, unless somebody was faster."""
-    if not picked:
-        return []
-    # As two arrays: the planner would look at each of 200 pairs, and this thousand times the same statement it knows.
-    named = _unnested_keys(picked)
-    free = (
-        select(COLLECTIONS.c.run_id, COLLECTIONS.c.task_id)
-        .join(named, (COLLECTIONS.c.run_id == named.c.run_id) & (COLLECTIONS.c.task_id == named.c.task_id))
-        .where(claiming.is_free(COLLECTIONS))
-        .with_for_update(of=COLLECTIONS, skip_locked=True)
-        .cte("free")
-    )
-    claim = (
-        update(COLLECTIONS)
-        .where(
-            COLLECTIONS.c.run_id == free.c.run_id,
-            COLLECTIONS.c.task_id == free.c.task_id,
-            _same_item(),
-            RUNS.c.run_id == COLLECTIONS.c.run_id,
-        )
-        .values(lease=uuid4(), lease_until=func.now() + timedelta(seconds=lease_s))
-        .returning(*_RETURNED)
-    )
-    rows = (await connection.execute(claim)).all()
-    held = await read_held(connection, [(row.run_id, row.task_id) for row in rows if row.collected_at])
-    claims = [
-        Claim(**row._mapping, held=held.get((row.run_id, row.task_id), {}))  # noqa: SLF001  SQLAlchemy's public name
-        for row in rows
-    ]
-    return sorted(claims, key=lambda claimed: (claimed.succeeded, *claimed.key))
+async def _lock_items(connection: AsyncConnection, claims: Sequence[Claim]) -> None:
+    lock = select(ITEMS.c.run_id).where(of_items(claims)).order_by(ITEMS.c.run_id, ITEMS.c.task_id)
+    await connection.execute(lock.with_for_update())
 
 
-async def _show(connection: AsyncConnection, keys: Sequence[Key], before: OutputsState, after: OutputsState) -> None:
+async def _show(
+    connection: AsyncConnection, keys: Sequence[Key], before: Collection[OutputsState], after: OutputsState
+) -> None:
     """Change what pages show of items that still stand as `before`; locked in the order in which all lock items."""
     if not keys:
         return
     named = (ITEMS.c.run_id, ITEMS.c.task_id)
-    shown = select(*named).where(tuple_(*named).in_(keys), ITEMS.c.outputs_state == before)
+    shown = select(*named).where(tuple_(*named).in_(keys), ITEMS.c.outputs_state.in_(sorted(before)))
     held = shown.order_by(*named).with_for_update().cte("held")
     same = (ITEMS.c.run_id == held.c.run_id) & (ITEMS.c.task_id == held.c.task_id)
     change = update(ITEMS).where(same).values(outputs_state=after)
@@ -375,16 +381,6 @@ async def _show(connection: AsyncConnection, keys: Sequence[Key], before: Output
 def of_items(claims: Sequence[Claim]) -> ColumnElement[bool]:
     """Match the items of these claims."""
     return tuple_(ITEMS.c.run_id, ITEMS.c.task_id).in_([claim.key for claim in claims])
-
-
-def _unnested_keys(keys: Sequence[Key]) -> Any:
-    """Many keys as one table."""
-    columns = [bindparam(None, [key[place] for key in keys], type_=ARRAY(Text)) for place in (0, 1)]
-    return func.unnest(*columns).table_valued(column("run_id", Text), column("task_id", Text)).render_derived()
-
-
-def _same_item() -> ColumnElement[bool]:
-    return (ITEMS.c.run_id == COLLECTIONS.c.run_id) & (ITEMS.c.task_id == COLLECTIONS.c.task_id)
 
 
 def _ours(claims: Sequence[Claim]) -> ColumnElement[bool]:

@@ -1,8 +1,9 @@
 """Write what people ask for: a new run with its items and the commands that start it; cancel; collect again."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 from sqlalchemy import select
@@ -10,12 +11,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common import events
+from scripthut_common.accounts import account_of
+from scripthut_common.clusters import AsWhom, Cluster
 from scripthut_common.database import Database, now
-from scripthut_common.errors import Conflict
+from scripthut_common.errors import Conflict, NotAllowed
 from scripthut_common.events import CloudEvent, RunCancelRequested, RunRequested, Type
 from scripthut_common.outbox import Outbox
 from scripthut_common.tasks import TaskSpec
-from scripthut_outputs.tables import IDEMPOTENCY_KEYS, ITEMS, OUTBOX, RUNS
+from scripthut_outputs.tables import IDEMPOTENCY_KEYS, IDENTITIES, ITEMS, OUTBOX, RUNS
 
 from . import auditing, runs
 from .auditing import Act
@@ -37,19 +40,31 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     is_new: bool
 
 
+class _Whose(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose a run is, as which account its jobs run, and who may read it besides."""
+
+    owner: str
+    account: str | None
+    opened: Open
+
+
 class Creating:
     """The catalog's answers to what people ask for, each one transaction with its commands.
 
     Args:
         database: the catalog.
         cache: what readers of this process hold.
+        clusters: say as whom their jobs run; where one is missing, as the service's own account.
 
     Who asks is in `act`, which is noted in the audit log with what it changes.
     """
 
-    def __init__(self, database: Database, cache: Cache) -> None:
+    def __init__(
+        self, database: Database, cache: Cache, clusters: Mapping[str, Cluster] = MappingProxyType({})
+    ) -> None:
         self._database = database
         self._cache = cache
+        self._clusters = clusters
         self._outbox = Outbox(OUTBOX)
 
     async def create(
@@ -71,6 +86,7 @@ class Creating:
             act: of the audit log; its target is filled in.
 
         Raises:
+            NotAllowed: its owner has no account on a cluster where jobs run as their owners.
             Conflict: the run id or the key was used for another document.
         """
         sha256 = document.sha256
@@ -80,15 +96,30 @@ class Creating:
                 earlier = await _earlier(connection, owner, idempotency_key, run_id, sha256)
                 if earlier is not None:
                     return Created(run_id=earlier, is_new=False)
-            if not await _add_run(connection, document, run_id, owner, sha256, opened):
+            account = await self._account(connection, document.cluster, owner)
+            whose = _Whose(owner=owner, account=account, opened=opened)
+            if not await _add_run(connection, document, run_id, whose, sha256):
                 return Created(run_id=run_id, is_new=False)
             await connection.execute(insert(ITEMS), list(_item_rows(document, run_id)))
             at = await now(connection)
-            await self._outbox.add(connection, list(_commands(document, run_id, owner, sha256, at)))
+            await self._outbox.add(connection, list(_commands(document, run_id, owner, account, sha256, at)))
             told = {"cluster": document.cluster, "tasks": len(document.tasks)}
             await auditing.write(connection, act and act.on(run_id, details=told))
         self._cache.drop(run_id)
         return Created(run_id=run_id, is_new=True)
+
+    async def _account(self, connection: AsyncConnection, name: str, owner: str) -> str | None:
+        """Say as which account somebody's jobs run; `None`: as the service's own."""
+        cluster = self._clusters.get(name)
+        if cluster is None or cluster.as_whom is AsWhom.SERVICE:
+            return None
+        claimed = await connection.scalar(select(IDENTITIES.c.account).where(IDENTITIES.c.name == owner))
+        account = account_of(cluster, owner, claimed=claimed)
+        if account is None:
+            raise NotAllowed(
+                f"jobs on {name} run as their owners, and you have no account there: {_MISSING[_kind_of(cluster)]}"
+            )
+        return account
 
     async def cancel(self, run_id: str, *, requested_by: str, act: Act | None = None) -> None:
         """Ask the poller to cancel what is alive of a run.
@@ -135,6 +166,18 @@ class Creating:
         return len(wanted)
 
 
+# By what a cluster's `accounts` is.
+_MISSING = {
+    "same": "your name here is not one that an account of a person can have",
+    "claim": "whoever vouches for you names none; ask them",
+    "table": "ask the operator to add you to the table of accounts",
+}
+
+
+def _kind_of(cluster: Cluster) -> str:
+    return cluster.accounts if isinstance(cluster.accounts, str) else "table"
+
+
 def new_run_id() -> str:
     """Make an id that begins with a letter and cannot be read as a number."""
     return "r" + "".join(secrets.choice(_ID_LETTERS) for _ in range(12))
@@ -155,17 +198,15 @@ async def _earlier(connection: AsyncConnection, owner: str, key: str, run_id: st
     return earlier
 
 
-async def _add_run(
-    connection: AsyncConnection, document: RunDocument, run_id: str, owner: str, sha256: str, opened: Open
-) -> bool:
-    run = {"run_id": run_id, "name": document.name, "cluster": document.cluster, "owner": owner}
-    more = {"document_sha256": sha256, "follow": document.follow}
-    seen_by = {"visibility": opened.visibility, "group": opened.group}
+async def _add_run(connection: AsyncConnection, document: RunDocument, run_id: str, whose: _Whose, sha256: str) -> bool:
+    run = {"run_id": run_id, "name": document.name, "cluster": document.cluster, "owner": whose.owner}
+    more = {"account": whose.account, "document_sha256": sha256, "follow": document.follow}
+    seen_by = {"visibility": whose.opened.visibility, "group": whose.opened.group}
     added = insert(RUNS).values({**run, **more, **seen_by}).on_conflict_do_nothing().returning(RUNS.c.run_id)
     if (await connection.execute(added)).first() is not None:
         return True
     query = select(RUNS.c.owner, RUNS.c.document_sha256).where(RUNS.c.run_id == run_id)
-    if tuple((await connection.execute(query)).one()) != (owner, sha256):
+    if tuple((await connection.execute(query)).one()) != (whose.owner, sha256):
         raise Conflict(f"the run id {run_id} is taken by another document; choose another run_id")
     return False
 
@@ -187,7 +228,9 @@ def _definition(task: TaskSpec) -> dict[str, object]:
     return {**written, "env": dict.fromkeys(task.env)} if task.env else written
 
 
-def _commands(document: RunDocument, run_id: str, owner: str, sha256: str, at: datetime) -> Iterator[CloudEvent]:
+def _commands(
+    document: RunDocument, run_id: str, owner: str, account: str | None, sha256: str, at: datetime
+) -> Iterator[CloudEvent]:
     portions = list(_portions(document))
     position = 0
     for number, portion in enumerate(portions):
@@ -197,6 +240,7 @@ def _commands(document: RunDocument, run_id: str, owner: str, sha256: str, at: d
             parts=len(portions),
             document_sha256=sha256,
             owner=owner,
+            account=account,
             run_name=document.name,
             cluster=document.cluster,
             log_dir=document.log_dir,

@@ -10,17 +10,19 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import Row, and_, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
 from scripthut_common.errors import LeaseLost
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
+from scripthut_outputs.owning import Run
 from scripthut_outputs.tables import BLOBS, COLLECTIONS, DOCUMENTS, FILES, FOLLOWERS, ITEMS, RUNNING, RUNS, WATCHED
 
 from . import documents
 from .changes import by_run, touch
+from .owners import OF_THE_RUN, run_of
 from .rows import KEYS, LEDGER, has_fragment, has_output, of_tasks, unnested
 from .watching import CHANNEL
 
@@ -31,11 +33,13 @@ FileKey = tuple[Place, bytes]
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """A running item that is to be followed. `outputs_version` tells whether its ledger is as it was."""
+    """A running item that is to be followed. `outputs_version` tells whether its ledger is as it was.
+
+    What tells as whom it is read is in `run`.
+    """
 
     run_id: str
     task_id: str
-    owner: str
     attempt: int
     output_dir: str
     run_summary_path: str | None
@@ -43,11 +47,15 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     stderr_path: str | None
     outputs_version: int
     followed_at: datetime | None
+    run: Run
 
     @property
     def key(self) -> Key:
         """What names the item."""
         return self.run_id, self.task_id
+
+
+_OF_THE_ITEM = tuple(name for name in Running.__struct_fields__ if name != "run")
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +118,7 @@ class Following:
 
     async def running(self, cluster: str) -> list[Running]:
         """Name what is to be followed on one cluster, run by run."""
-        columns = (RUNS.c.owner, *(ITEMS.c[name] for name in Running.__struct_fields__ if name != "owner"))
+        columns = (*(ITEMS.c[name] for name in _OF_THE_ITEM), *OF_THE_RUN)
         is_watched = exists().where(WATCHED.c.run_id == RUNS.c.run_id, WATCHED.c.until > func.now())
         query = (
             select(*columns)
@@ -119,7 +127,7 @@ class Following:
             .order_by(ITEMS.c.run_id, ITEMS.c.position, ITEMS.c.task_id)
         )
         async with self._database.transaction() as connection:
-            return [Running(**row._mapping) for row in await connection.execute(query)]  # noqa: SLF001  its public name
+            return [_running(row) for row in await connection.execute(query)]
 
     async def hold(self, cluster: str, lease: UUID, *, lease_s: float) -> bool:
         """Be the one who follows a cluster for `lease_s` seconds; `False` when somebody else is."""
@@ -187,6 +195,10 @@ class Following:
             locked = blobs.order_by(BLOBS.c.sha256).with_for_update(skip_locked=True).cte("locked")
             sooner = update(BLOBS).where(BLOBS.c.sha256 == locked.c.sha256)
             await connection.execute(sooner.values(touched_at=early))
+
+
+def _running(row: Row[*tuple[Any, ...]]) -> Running:
+    return Running(**{name: getattr(row, name) for name in _OF_THE_ITEM}, run=run_of(row))
 
 
 def _is_to_follow() -> Any:

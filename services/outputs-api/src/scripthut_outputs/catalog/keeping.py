@@ -33,7 +33,8 @@ from scripthut_outputs.tables import COLLECTIONS, FILES, ITEMS, OUTBOX
 
 from . import documents
 from .changes import by_run, touch
-from .collections import Claim, of_items
+from .claims import Claim
+from .collections import of_items
 from .creating import SOURCE
 from .rows import KEYS, LEDGER, has_fragment, has_output, of_tasks, unnested
 

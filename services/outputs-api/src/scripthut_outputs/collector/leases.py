@@ -7,7 +7,8 @@ import structlog
 
 from scripthut_common import supervision
 from scripthut_common.errors import DatabaseUnavailable, Error, InvalidInput, LeaseLost
-from scripthut_outputs.catalog.collections import Claim, Collections
+from scripthut_outputs.catalog.claims import Claim
+from scripthut_outputs.catalog.collections import Collections, Refusal
 from scripthut_outputs.catalog.keeping import Keeping, Result
 from scripthut_outputs.fetching import Fault
 from scripthut_outputs.ledger import OutputsState
@@ -16,6 +17,7 @@ from .metrics import ClusterMetrics
 from .pace import Pace
 
 log = structlog.get_logger()
+_MOST_REASONS = 5
 
 
 class Leases:
@@ -94,8 +96,25 @@ class Leases:
             await self._collections.postpone(claim, str(fault), delay_s=self._pace.retrying.delay_s(failures))
             self._forget([claim])
         else:
-            reason = f"given up after {failures} attempts: {fault}"
-            await self.keep([Result(claim=claim, state=OutputsState.FAILED, reason=reason)])
+            await self.keep([Result(claim=claim, state=OutputsState.FAILED, reason=_given_up(failures, str(fault)))])
+
+    async def refuse(self, refused: Sequence[tuple[Claim, str]]) -> None:
+        """Let items fail for reasons that somebody has to mend; those that are still ours are tried again."""
+        again, over = [], []
+        for claim, reason in refused:
+            failures = claim.failures + 1
+            if claim.key not in self._open:
+                continue
+            if self._pace.retrying.spread_s(failures) < self._pace.give_up_after_s:
+                again.append(Refusal(claim=claim, reason=reason, delay_s=self._pace.retrying.delay_s(failures)))
+            else:
+                over.append(Result(claim=claim, state=OutputsState.FAILED, reason=_given_up(failures, reason)))
+        if again:
+            reasons = sorted({one.reason for one in again})
+            log.warning("collection_refused", cluster=self._cluster, items=len(again), reasons=reasons[:_MOST_REASONS])
+        await self._collections.refuse(again)
+        self._forget([one.claim for one in again])
+        await self.keep(over)
 
     async def _keep_alone(self, results: Sequence[Result], error: InvalidInput) -> None:
         """Write results that do not fit the catalog together one by one; the one that does not fit fails."""
@@ -121,3 +140,7 @@ class Leases:
             except (LeaseLost, DatabaseUnavailable) as error:
                 # Nothing is lost: every write checks its lease.
                 log.warning("leases_not_renewed", cluster=self._cluster, fault=str(error))
+
+
+def _given_up(failures: int, reason: str) -> str:
+    return f"given up after {failures} attempts: {reason}"

@@ -7,9 +7,9 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry
 
-from scripthut_common.clusters import Cluster
+from scripthut_common.clusters import AsWhom, Cluster
 from scripthut_common.database import Database
-from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.supervision import Loop, Step
 from scripthut_outputs.blobs import BlobStore
 from scripthut_outputs.catalog.collections import Collections
@@ -19,6 +19,7 @@ from scripthut_outputs.catalog.relying import Relied
 
 from .leases import Leases
 from .metrics import Metrics
+from .owners import Owners
 from .pace import Pace
 from .portions import AloneLane, SharedLane
 from .stalls import Stalls
@@ -35,7 +36,7 @@ class Collector:
         database: the catalog.
         blobs: where contents go.
         clusters: by name.
-        shells: the way to each, by name.
+        shells: the ways to each, by name.
         renderer: version of the renderer that documents are wanted for.
         pace: how much at once, how often.
         registry: where it is shown what was counted.
@@ -46,7 +47,7 @@ class Collector:
         database: Database,
         blobs: BlobStore,
         clusters: Mapping[str, Cluster],
-        shells: Mapping[str, RemoteShell],
+        shells: Mapping[str, AccountShells],
         *,
         renderer: str,
         pace: Pace | None = None,
@@ -87,27 +88,34 @@ class Collector:
         for disk in self._disks:
             disk.shutdown(wait=True)
 
-    def _open(self, name: str, cluster: Cluster, shell: RemoteShell) -> "list[_Runner]":
+    def _open(self, name: str, cluster: Cluster, shells: AccountShells) -> "list[_Runner]":
         """Make a cluster's lanes; one session at least is left to what is collected together."""
         stalls, metrics = Stalls(self._pace.stalled_s), self._metrics.of(name)
+        is_each = cluster.as_whom is not AsWhom.SERVICE
+        together, alone = (
+            Owners(self._collections, name, is_alone=is_alone, is_each=is_each) for is_alone in (False, True)
+        )
 
-        def parts() -> tuple[str, Trips, Collections, Leases, Stalls]:
+        def parts(owners: Owners) -> tuple[Trips, Collections, Owners, Leases, Stalls]:
             held = Leases(name, self._collections, self._keeping, self._pace, metrics)
-            return name, self._trips(cluster, shell), self._collections, held, stalls
+            return self._trips(cluster, shells), self._collections, owners, held, stalls
 
-        shared = SharedLane(*parts(), self._pace, metrics)
-        runners = [_Runner(f"outputs.collect.{name}", shared.step, self._pace.spacing_s)]
+        runners = []
+        for number in range(min(self._pace.owner_lanes, cluster.max_sessions) if is_each else 1):
+            shared = SharedLane(*parts(together), self._pace, metrics)
+            more = f".{number + 1}" if number else ""
+            runners.append(_Runner(f"outputs.collect.{name}{more}", shared.step, self._pace.spacing_s))
         for number in range(min(self._pace.alone_lanes, max(cluster.max_sessions - 1, 1))):
-            alone = AloneLane(*parts(), self._pace, metrics)
-            runners.append(_Runner(f"outputs.collect.{name}.alone-{number + 1}", alone.step, 0.0))
+            lane = AloneLane(*parts(alone), self._pace, metrics)
+            runners.append(_Runner(f"outputs.collect.{name}.alone-{number + 1}", lane.step, 0.0))
         return runners
 
-    def _trips(self, cluster: Cluster, shell: RemoteShell) -> Trips:
+    def _trips(self, cluster: Cluster, shells: AccountShells) -> Trips:
         disk = ThreadPoolExecutor(1, thread_name_prefix=f"blobs-{cluster.name}")
         self._disks.append(disk)
         return Trips(
             cluster,
-            shell,
+            shells,
             self._blobs,
             self._relied,
             self._quotas,

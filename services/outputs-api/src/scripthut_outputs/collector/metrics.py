@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_outputs.catalog.collections import Due
 from scripthut_outputs.catalog.keeping import Result
 
@@ -39,7 +39,7 @@ class Metrics:
         shells: whose commands are the round trips, by the names of their clusters.
     """
 
-    def __init__(self, registry: CollectorRegistry, shells: Mapping[str, RemoteShell]) -> None:
+    def __init__(self, registry: CollectorRegistry, shells: Mapping[str, AccountShells]) -> None:
         self._shells = shells
         one = ["cluster"]
         self.items = Counter(
@@ -80,7 +80,7 @@ class Metrics:
 class _RoundTrips(Collector):
     """The shells' own counts, read when they are asked for."""
 
-    def __init__(self, shells: Mapping[str, RemoteShell]) -> None:
+    def __init__(self, shells: Mapping[str, AccountShells]) -> None:
         self._shells = shells
 
     def collect(self) -> Iterable[Metric]:

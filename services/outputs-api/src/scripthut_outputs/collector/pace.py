@@ -25,6 +25,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
             cluster cannot be reached does not count.
         stalled_s: a run of which one item after the other stalls is left out for so long, then twice as long.
         alone_lanes: how many items are collected alone at the same time, beside the others, on each cluster.
+        owner_lanes: for how many owners at the same time, on a cluster where each is read as themselves.
     """
 
     interval_s: float = 1.0
@@ -38,3 +39,4 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     give_up_after_s: float = DAY_S
     stalled_s: float = 60.0
     alone_lanes: int = 2
+    owner_lanes: int = 3

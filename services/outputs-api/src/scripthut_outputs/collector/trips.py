@@ -11,10 +11,11 @@ import msgspec
 
 from scripthut_common.clusters import Cluster
 from scripthut_common.errors import BadOutput
-from scripthut_common.shell import MIB, RemoteShell
-from scripthut_outputs import choosing, listing, transfer, visibility
+from scripthut_common.shell import MIB
+from scripthut_common.shell.accounts import AccountShells
+from scripthut_outputs import choosing, listing, owning, transfer, visibility
 from scripthut_outputs.blobs import Batch, BlobStore
-from scripthut_outputs.catalog.collections import Claim
+from scripthut_outputs.catalog.claims import Claim
 from scripthut_outputs.catalog.quotas import Allowance, Quotas
 from scripthut_outputs.catalog.relying import Relied
 from scripthut_outputs.fetching import Asked, Asking, Fault, Receiver
@@ -32,8 +33,7 @@ T = TypeVar("T")
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """An item after the first round trip: what to fetch, what is left out, how much fetching it takes at most.
 
-    `refusal` says why nothing of it may be read, which no further attempt changes; `has_stalled`: the reader waited in
-    vain for some of it.
+    `refusal` says why nothing of it may be read; `has_stalled`: the reader waited in vain for some of it.
     """
 
     claim: Claim
@@ -61,7 +61,7 @@ class Trips:
 
     Args:
         cluster: its limits.
-        shell: the way there.
+        shells: the ways there.
         blobs: where contents go.
         relied: tells the sweep what to leave alone.
         quotas: how much more may be stored of whom.
@@ -72,7 +72,7 @@ class Trips:
     def __init__(
         self,
         cluster: Cluster,
-        shell: RemoteShell,
+        shells: AccountShells,
         blobs: BlobStore,
         relied: Relied,
         quotas: Quotas,
@@ -80,15 +80,17 @@ class Trips:
         pace: Pace,
     ) -> None:
         self._pace = pace
-        self._cluster = cluster
-        self._asking = Asking(cluster, shell)
+        self.cluster = cluster
+        self._asking = Asking(cluster, shells)
         self._blobs = blobs
         self._relied = relied
         self._quotas = quotas
         self._disk = disk
 
-    async def look(self, wanted: Sequence[tuple[Claim, listing.Item]]) -> tuple[list[Planned], Fault | None]:
-        """List items in order; a fault ends the list early."""
+    async def look(
+        self, account: str | None, wanted: Sequence[tuple[Claim, listing.Item]]
+    ) -> tuple[list[Planned], Fault | None]:
+        """List items in order, all as one account; a fault ends the list early."""
         answer = listing.Answer()
         listings: list[listing.Listing] = []
         items = [item for _, item in wanted]
@@ -97,7 +99,7 @@ class Trips:
             listings.extend(answer.feed(piece))
 
         question, fault = await self._asking.ask(
-            "list-outputs", _MAX_LISTING_BYTES, lambda way: way.to_list(items, self._cluster.collection), take
+            account, "list-outputs", _MAX_LISTING_BYTES, lambda way: way.to_list(items, self.cluster.collection), take
         )
         if fault is None and len(listings) < len(wanted):
             fault = BadOutput("the reader ended before the last item")
@@ -109,11 +111,11 @@ class Trips:
         ], fault
 
     def _plan(self, claim: Claim, item: listing.Item, found: listing.Listing, allowed: Allowance) -> Planned:
-        verdict = visibility.decide(item, found, claim.held, _past(claim), self._cluster.visibility)
+        verdict = visibility.decide(item, found, claim.held, _past(claim), self.cluster.visibility)
         choice = choosing.choose(
             item,
             found,
-            self._cluster.collection,
+            self.cluster.collection,
             lacking=verdict.lacking,
             is_waiting=verdict.again_s is not None,
             # A new wish fetches everything anew; the looks that it takes do not.
@@ -130,6 +132,7 @@ class Trips:
             verdict=verdict,
             size_bytes=size_bytes,
             has_stalled=found.has_stalled,
+            refusal=None if found.stranger is None else owning.explain(self.cluster, item.whose, found.stranger),
         )
 
     def note(self, whole: Sequence[Whole]) -> None:
@@ -140,18 +143,19 @@ class Trips:
     def verdict_of(self, whole: Whole) -> visibility.Verdict:
         """Judge an item anew after the second round trip."""
         plan = whole.plan
-        return visibility.decide_fetched(plan.verdict, whole.rows, _past(plan.claim), self._cluster.visibility)
+        return visibility.decide_fetched(plan.verdict, whole.rows, _past(plan.claim), self.cluster.visibility)
 
     def _limit_bytes(self, choice: choosing.Choice, entry: listing.Entry) -> int:
         """How much of a file may arrive: what was listed of it, or a log's end."""
         if not _is_log(entry):
             return entry.size_bytes
-        tail_bytes = self._cluster.collection.log_tail_bytes
+        tail_bytes = self.cluster.collection.log_tail_bytes
         return min(tail_bytes, choosing.BRIEF_TAIL_BYTES) if entry.place in choice.brief else tail_bytes
 
     async def fetch(self, planned: Sequence[Planned], keep: Keep) -> tuple[int, Fault | None]:
         """Fetch the chosen files of the first items, as many as one transfer takes; tell how many are complete.
 
+        All are read as the account that the first is read as.
         Items that are complete and durable are given to `keep`, in order, while others still arrive: what stalls
         later takes nothing from them.
 
@@ -204,7 +208,9 @@ class Trips:
             await self._on_disk(partial(receiver.feed, piece))
 
         max_stdout_bytes = sum(plan.size_bytes for plan in planned) + MIB
-        _, fault = await self._asking.ask("fetch-outputs", max_stdout_bytes, lambda way: way.to_send(parts), take)
+        _, fault = await self._asking.ask(
+            planned[0].item.whose.reader, "fetch-outputs", max_stdout_bytes, lambda way: way.to_send(parts), take
+        )
         if fault is not None:
             return fault
         return None if receiver.is_complete else BadOutput("the reader ended before the last file")

@@ -62,6 +62,10 @@ def _serve(asked: argparse.Namespace) -> int:
             from . import migrate
 
             asyncio.run(migrate.migrate(os.environ, asked.direction, asked.revision))
+        case "reader-program":
+            from scripthut_outputs.reader import installed
+
+            print(installed.installed_text(), end="")
         case _:
             return asyncio.run(_keep(asked))
     return 0
@@ -101,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     migration = commands.add_parser("migrate", help="bring the schema to the newest version, or to another one")
     migration.add_argument("direction", nargs="?", choices=("up", "down"), default="up")
     migration.add_argument("revision", nargs="?", help="a revision's id; up: the newest, down: an empty schema")
+    commands.add_parser(
+        "reader-program", help="print what deploy/read-as-owner runs on a cluster, to be installed there"
+    )
     _add_keeping(commands)
     asking.add_commands(commands)
     return parser

@@ -1,7 +1,7 @@
 """Follow one cluster: whose turn it is, one trip, what is new of what it brings; by one process at a time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from uuid import uuid4
@@ -11,11 +11,12 @@ import structlog
 
 from scripthut_common import supervision
 from scripthut_common.clusters import Cluster
-from scripthut_common.errors import DatabaseUnavailable, Error, InvalidInput, LeaseLost, NoConnection
+from scripthut_common.errors import AccountRefused, DatabaseUnavailable, Error, InvalidInput, LeaseLost, NoConnection
 from scripthut_common.supervision import Loop
-from scripthut_outputs import listing
+from scripthut_outputs import listing, owning
 from scripthut_outputs.catalog.following import FileKey, Following, Key, Noted, Running, Seen
 from scripthut_outputs.catalog.quotas import Quotas
+from scripthut_outputs.fetching import Fault
 
 from .pace import Pace
 from .seeing import compare, passed_over
@@ -24,6 +25,7 @@ from .turns import Turns
 
 log = structlog.get_logger()
 _WITHOUT_PYTHON_S = 600.0
+Wanted = tuple[Running, listing.Item]
 Ledgers = dict[Key, tuple[int, dict[FileKey, Noted]]]
 
 
@@ -33,7 +35,7 @@ class Follower:
     def __init__(
         self, cluster: Cluster, every_s: float, trips: Trips, catalog: Following, quotas: Quotas, pace: Pace
     ) -> None:
-        self._cluster = cluster.name
+        self._cluster = cluster
         self._every_s = every_s
         self._trips = trips
         self._catalog = catalog
@@ -49,7 +51,9 @@ class Follower:
 
     def loop(self) -> Loop:
         """What is to run."""
-        return Loop(name=f"outputs.follow.{self._cluster}", step=self.step, interval_s=self._every_s, wake=self._wake)
+        return Loop(
+            name=f"outputs.follow.{self._cluster.name}", step=self.step, interval_s=self._every_s, wake=self._wake
+        )
 
     def call(self) -> None:
         """Look at once at what was not looked at yet."""
@@ -86,12 +90,12 @@ class Follower:
         self._waking = asyncio.get_running_loop().call_later(max(at - monotonic(), 0.0), self._wake.set)
 
     async def _look(self, *, only_new: bool) -> None:
-        running = await self._catalog.running(self._cluster)
-        exhausted = await self._quotas.exhausted({item.owner for item in running})
-        running = [item for item in running if item.owner not in exhausted]
+        running = await self._catalog.running(self._cluster.name)
+        exhausted = await self._quotas.exhausted({item.run.owner for item in running})
+        running = [item for item in running if item.run.owner not in exhausted]
         self._forget({item.key for item in running})
         picked = self._turns.pick(running, only_new=only_new)
-        if not picked or not await self._catalog.hold(self._cluster, self._lease, lease_s=self._pace.lease_s):
+        if not picked or not await self._catalog.hold(self._cluster.name, self._lease, lease_s=self._pace.lease_s):
             return
         fault: Error | None = None
         async with asyncio.TaskGroup() as group:
@@ -112,22 +116,62 @@ class Follower:
 
     async def _follow(self, picked: Sequence[Running]) -> None:
         await self._read(picked)
-        wanted = [(item, place) for item in picked if (place := _place(item)) is not None]
+        wanted: list[Wanted] = []
+        for item in picked:
+            place = _place(self._cluster, item)
+            if place is None:
+                self._turns.note(item.key, {}, (), has_stalled=True)
+            else:
+                wanted.append((item, place))
         wanted = wanted[: self._turns.fitting([self._ledgers[item.key][1] for item, _ in wanted])]
+        groups: dict[str | None, list[Wanted]] = {}
+        for one in wanted:
+            groups.setdefault(one[1].whose.reader, []).append(one)
+        await self._look_as_each(groups)
+
+    async def _look_as_each(self, groups: Mapping[str | None, Sequence[Wanted]]) -> None:
+        """Look as one account after the other, as a few at the same time: who hangs keeps nobody else waiting."""
+        slots = asyncio.Semaphore(self._pace.accounts_at_once)
+        faults: list[Error] = []
+
+        async def look(account: str | None, wanted: Sequence[Wanted]) -> None:
+            async with slots:
+                try:
+                    await self._look_as(account, wanted)
+                except Error as error:
+                    faults.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for account, wanted in groups.items():
+                group.create_task(look(account, wanted))
+        if faults:
+            raise faults[0]
+
+    async def _look_as(self, account: str | None, wanted: Sequence[Wanted]) -> None:
         known = [self._turns.known(item.key, self._ledgers[item.key][1]) for item, _ in wanted]
         try:
-            glanced, fault = await self._trips.look(wanted, known)
+            glanced, fault = await self._trips.look(account, wanted, known)
         except NoFollowing:
-            log.info("not_followed", cluster=self._cluster, reason="it has no python3")
-            self._tick_at = monotonic() + _WITHOUT_PYTHON_S
+            self._leave_alone(account, wanted)
             return
         if fault is not None:
-            # That a cluster cannot be reached is the collector's to tell.
-            log.info("look_cut", cluster=self._cluster, fault=str(fault))
+            # That a cluster cannot be reached, or an account not be become, is the collector's to tell.
+            log.info("look_cut", cluster=self._cluster.name, account=account, fault=str(fault))
         if len(glanced) < len(wanted) and not isinstance(fault, NoConnection | None):
             # The reader goes from one item to the next: others shall not wait behind the one at which it stopped.
             self._turns.note(wanted[len(glanced)][0].key, {}, (), has_stalled=True)
+        if account is not None and not glanced and (fault is None or _is_of_account(fault)):
+            for item, _ in wanted:
+                self._turns.note(item.key, {}, (), has_stalled=True)
         await self._keep(glanced)
+
+    def _leave_alone(self, account: str | None, wanted: Sequence[Wanted]) -> None:
+        """Look again later, for want of a python3: at the cluster, or as this account."""
+        log.info("not_followed", cluster=self._cluster.name, account=account, reason="it has no python3")
+        if account is None:
+            self._tick_at = monotonic() + _WITHOUT_PYTHON_S
+        for item, _ in wanted:
+            self._turns.note(item.key, {}, (), has_stalled=True)
 
     async def _read(self, picked: Sequence[Running]) -> None:
         """Read the ledgers that are not as they were when they were read last."""
@@ -137,12 +181,16 @@ class Follower:
             self._ledgers[item.key] = item.outputs_version, found[item.key]
 
     async def _keep(self, glanced: Sequence[Glanced]) -> None:
-        seen = [self._note(one) for one in glanced]
+        for one in glanced:
+            if one.found.stranger is not None:
+                # Nothing was seen of what was there before either; why, the collector says in the end.
+                self._turns.note(one.running.key, {}, (), has_stalled=True)
+        seen = [self._note(one) for one in glanced if one.found.stranger is None]
         told = [one for one in seen if one.is_change or self._is_to_be_told(one)]
         if not told:
             return
         try:
-            kept = await self._catalog.keep(self._cluster, self._lease, told)
+            kept = await self._catalog.keep(self._cluster.name, self._lease, told)
         except LeaseLost as error:
             log.warning("look_lost", reason=str(error))
             return
@@ -178,14 +226,19 @@ class Follower:
             await asyncio.sleep(self._pace.lease_s / 3)
             supervision.beat()
             try:
-                await self._catalog.hold(self._cluster, self._lease, lease_s=self._pace.lease_s)
+                await self._catalog.hold(self._cluster.name, self._lease, lease_s=self._pace.lease_s)
             except DatabaseUnavailable as error:
                 # Nothing is lost: what is written checks the lease.
-                log.warning("lease_not_renewed", cluster=self._cluster, fault=str(error))
+                log.warning("lease_not_renewed", cluster=self._cluster.name, fault=str(error))
 
 
-def _place(item: Running) -> listing.Item | None:
-    """Where an item's files lie; `None` for a place that cannot be: the collector says so in the end."""
+def _is_of_account(fault: Fault) -> bool:
+    """Whether a fault says nothing of other accounts."""
+    return isinstance(fault, AccountRefused) or not isinstance(fault, NoConnection)
+
+
+def _place(cluster: Cluster, item: Running) -> listing.Item | None:
+    """Where an item's files lie; `None` for a place that may not or cannot be: the collector says so in the end."""
     try:
         found = listing.locate(
             item.run_id,
@@ -198,5 +251,8 @@ def _place(item: Running) -> listing.Item | None:
         )
     except InvalidInput:
         return None
+    whose = owning.decide(cluster, item.run, is_in_place=found.is_in_place)
+    if isinstance(whose, owning.Refused):
+        return None
     # An exit record is there at the end, or of an earlier attempt.
-    return msgspec.structs.replace(found, manifest=listing.Location())
+    return msgspec.structs.replace(found, manifest=listing.Location(), whose=whose)

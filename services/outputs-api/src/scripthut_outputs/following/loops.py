@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
-from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.supervision import Loop
 from scripthut_outputs.blobs import BlobStore
 from scripthut_outputs.catalog.following import Following
@@ -26,7 +26,7 @@ class Followers:
         database: the catalog.
         blobs: where contents go.
         clusters: by name.
-        shells: the way to each, by name.
+        shells: the ways to each, by name.
         renderer: version of the renderer that documents are wanted for.
         grace_s: how long the sweep leaves alone what nobody refers to.
         pace: how closely.
@@ -37,7 +37,7 @@ class Followers:
         database: Database,
         blobs: BlobStore,
         clusters: Mapping[str, Cluster],
-        shells: Mapping[str, RemoteShell],
+        shells: Mapping[str, AccountShells],
         *,
         renderer: str,
         grace_s: float,

@@ -15,6 +15,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         resting_bytes: a file rests after it was sent: one tick for each so many bytes of it.
         stalled_ticks: an item of which the file system did not answer is left alone for so many ticks.
         told_every_s: of files that do not change it is said so often as of when they are shown.
+        accounts_at_once: as so many accounts one cluster is looked at at the same time, where each is read as itself.
     """
 
     spacing_s: float = 1.0
@@ -23,3 +24,4 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     resting_bytes: int = MIB
     stalled_ticks: int = 10
     told_every_s: float = 60.0
+    accounts_at_once: int = 4

@@ -10,7 +10,8 @@ import msgspec
 
 from scripthut_common.clusters import Cluster, CollectionLimits
 from scripthut_common.errors import BadOutput
-from scripthut_common.shell import MIB, RemoteShell
+from scripthut_common.shell import MIB
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_outputs import choosing, listing, updates
 from scripthut_outputs.blobs import Batch, BlobStore
 from scripthut_outputs.catalog.following import FileKey, Running
@@ -43,7 +44,7 @@ class Trips:
 
     Args:
         cluster: its limits.
-        shell: the way there.
+        shells: the ways there.
         blobs: where contents go.
         relied: tells the sweep what to leave alone.
         disk: one thread.
@@ -53,7 +54,7 @@ class Trips:
     def __init__(
         self,
         cluster: Cluster,
-        shell: RemoteShell,
+        shells: AccountShells,
         blobs: BlobStore,
         relied: Relied,
         disk: Executor,
@@ -63,15 +64,20 @@ class Trips:
         named = min(cluster.collection.max_named_rows, cluster.collection.max_files + _NAMED_LEFT_OUT)
         self._limits = msgspec.structs.replace(cluster.collection, max_named_rows=named)
         self._budget = updates.Budget(max_bytes=cluster.follow_max_bytes, max_names=max_names)
-        self._asking = Asking(cluster, shell)
+        self._asking = Asking(cluster, shells)
         self._blobs = blobs
         self._relied = relied
         self._disk = disk
 
     async def look(
-        self, wanted: Sequence[tuple[Running, listing.Item]], known: Sequence[updates.Files]
+        self,
+        account: str | None,
+        wanted: Sequence[tuple[Running, listing.Item]],
+        known: Sequence[updates.Files],
     ) -> tuple[list[Glanced], Fault | None]:
-        """Look at items; what was seen of the first of them is durable, whatever kept the reader from the others.
+        """Look at items, all as one account.
+
+        What was seen of the first of them is durable, whatever kept the reader from the others.
 
         Raises:
             NoFollowing: the cluster has no python3.
@@ -80,13 +86,14 @@ class Trips:
         """
         batch = await self._on_disk(self._blobs.batch)
         arriving = Arriving(wanted, self._limits, batch)
-        question = self._asking.strict.to_follow([item for _, item in wanted], known, self._limits, self._budget)
+        reader = self._asking.strict_of(account)
+        question = reader.to_follow([item for _, item in wanted], known, self._limits, self._budget)
 
         async def take(piece: bytes) -> None:
             await self._on_disk(partial(arriving.feed, piece))
 
         try:
-            fault = await self._asking.run("follow-outputs", self._max_answer_bytes, question, take)
+            fault = await self._asking.run(account, "follow-outputs", self._max_answer_bytes, question, take)
             if question.answer.is_lacking:
                 raise NoFollowing
             portion = await self._on_disk(arriving.portion)

@@ -33,6 +33,8 @@ STATES: tuple[FileState | None, ...] = (
 )
 # The last of them: the file system did not answer within as many seconds as the record's number says.
 HUNG = 8
+# Why an output directory is not read: there is no such account, or it belongs to another.
+NO_ACCOUNT, STRANGER = 1, 2
 
 
 def program_text(*, follows: bool = False) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from scripthut_common.errors import BadOutput
 
-from .records import HEAD, NOBODY
+from .records import HEAD
 
 LACKING = b"no floor\n"
 _BEGIN = b"floor "
@@ -20,7 +20,7 @@ unset CDPATH TAR_OPTIONS POSIXLY_CORRECT
     tar --version 2>/dev/null | head -n 1 | grep -q 'GNU tar' &&
     dd if=/dev/null count=0 iflag=nofollow,nonblock,skip_bytes,count_bytes,fullblock 2>/dev/null ||
     { echo no floor; exit 0; }
-printf 'floor %s\\0' "$(id -u)"
+printf 'floor %s %s\\0' "$(id -u)" "$(id -un)"
 """
 _LIST = 'exec xargs -0 -r -n 10 sh -c "$1" floor "$2" "$3"\n'
 _SEND = 'while read -r size; do head -c "$size" | xargs -0 -r sh -c "$1" floor || exit; done\n'
@@ -172,9 +172,11 @@ _Parsing = Generator[_Needed, bytes, None]
 class _Answer:
     """Reads an answer that arrives in pieces, and tells it in the strict reader's records."""
 
+    has_begun = True
+
     def __init__(self) -> None:
         self.is_lacking = False
-        self.uid = NOBODY
+        self.uid, self.account = -1, ""
         self._held = bytearray()
         self._told: list[bytes] = []
         self._parser = self._begin()
@@ -223,7 +225,8 @@ class _Answer:
         begin = yield _Word()
         if not begin.startswith(_BEGIN):
             raise BadOutput(f"the reader's answer is garbled: it begins with {begin[:40]!r}")
-        self.uid = int(begin[len(_BEGIN) :])
+        uid, _, account = begin[len(_BEGIN) :].partition(b" ")
+        self.uid, self.account = int(uid), account.decode("utf-8", "surrogateescape")
         yield from self._parse()
 
     def _parse(self) -> _Parsing:
@@ -239,12 +242,24 @@ class Listed(_Answer):
     """Reads a listing of items.
 
     Attributes:
-        strangers: the numbers of those whose output directory belongs to somebody else; nothing is told of them.
+        strangers: the numbers of those whose output directory belongs to somebody else, or may not belong to the
+            account that reads; nothing is told of them.
+
+    Args:
+        items: where their files lie.
+        owners: of each, of which account they may be, and whether they may be of the one that reads in any case.
+        bounds: how far to look.
     """
 
-    def __init__(self, items: Sequence[Sequence[tuple[bytes, bytes]]], bounds: Bounds) -> None:
+    def __init__(
+        self,
+        items: Sequence[Sequence[tuple[bytes, bytes]]],
+        owners: Sequence[tuple[str | None, bool]],
+        bounds: Bounds,
+    ) -> None:
         super().__init__()
         self._items = items
+        self._owners = owners
         self._bounds = bounds
         self.strangers: set[int] = set()
 
@@ -269,7 +284,8 @@ class Listed(_Answer):
                 owner = owner if path else int(uid)
                 self._note(crowd, word)
         self._tell(b"O", number, 0, owner)
-        if owner != self.uid:
+        account, is_readers = self._owners[number]
+        if owner != self.uid or not (is_readers or account == self.account):
             self.strangers.add(number)
             return
         self._report(number, crowd)
@@ -390,7 +406,7 @@ class Sent(_Answer):
             yield from self._pour(file.number, min(before, file.limit))
         after = (yield from self._after()).get(b"./" + _name(file.path))
         if before is None:
-            self._tell(b"E", file.number, _state_of(file, after, self.uid, group.owner))
+            self._tell(b"E", file.number, _state_of(file, after, group.owner))
         else:
             is_whole = after is not None and after.marks.size >= before
             self._tell(b"E", file.number, _REGULAR if is_whole else _CHANGED)
@@ -449,7 +465,7 @@ class Sent(_Answer):
 
     def _end(self, group: Group, file: Wanted, arrived: "_Arrived | None", after: "_After | None") -> None:
         if arrived is None:
-            self._tell(b"E", file.number, _state_of(file, after, self.uid, group.owner))
+            self._tell(b"E", file.number, _state_of(file, after, group.owner))
             return
         if len(group.files) > 1:
             self._tell(b"S", file.number, 0, arrived.marks.size, arrived.marks.modified / 1e9)
@@ -484,11 +500,11 @@ class _After(NamedTuple):
     is_readable: bool
 
 
-def _state_of(file: Wanted, after: _After | None, uid: int, owner: int) -> int:
+def _state_of(file: Wanted, after: _After | None, owner: int) -> int:
     """Say why a file was not sent."""
     if after is None:
         return _MISSING
-    state = _judge(after.kind, after.uid, uid if owner == NOBODY else owner)
+    state = _judge(after.kind, after.uid, owner)
     if state != _REGULAR:
         return state
     if not after.is_readable:

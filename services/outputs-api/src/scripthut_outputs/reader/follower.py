@@ -133,7 +133,7 @@ class Chosen(Item):
     """A file that is sent: whose, which and how much of it."""
 
     def __init__(self, item: Item, number: int, place: int, path: bytes, size: int) -> None:
-        super().__init__(item.paths)
+        super().__init__(item.paths, item.account, item.is_ours)
         self.item = item
         self.number = number
         self.place = place

@@ -15,6 +15,7 @@ was about ends with a status, and another thread goes on. Runs on Python 3.6 and
 import _thread
 import errno
 import os
+import pwd
 import signal
 import stat
 import struct
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 HEAD = struct.Struct(">BIBQdI")  # tag, item or file, state, number, time, length of what follows
 OUTPUT, FRAGMENT, STDOUT, STDERR, MANIFEST, END = range(6)
 REGULAR, NOT_REGULAR, NOT_OWNED, UNREADABLE, TOO_DEEP, MISSING, CHANGED, TOO_LARGE, HUNG = range(9)
-NOBODY = 0xFFFFFFFF  # nothing tells whose the files must be
+NOBODY = 0xFFFFFFFF  # no directory told whose it is
+NO_ACCOUNT, STRANGER = 1, 2
 SUMMARY = b"task-summary.md"
 PIECE_BYTES = 256 * 1024
 DEEPEST, DEEPEST_OF_ALL = 64, 256  # a directory takes two of Python's 1,000 frames, and a descriptor
@@ -193,11 +195,11 @@ def state_of(fault: OSError) -> int:
     return UNREADABLE
 
 
-def judge(found: os.stat_result, owner: int) -> int:
+def judge(found: os.stat_result, owner: "int | None") -> int:
     """Say whether this may be read."""
     if not stat.S_ISREG(found.st_mode):
         return NOT_REGULAR
-    return REGULAR if owner in (NOBODY, found.st_uid) else NOT_OWNED
+    return REGULAR if owner == found.st_uid else NOT_OWNED
 
 
 def summary_first(name: bytes) -> "tuple[bool, bytes]":
@@ -206,12 +208,19 @@ def summary_first(name: bytes) -> "tuple[bool, bytes]":
 
 
 class Item:
-    """What is known of an item while it is listed; `owner` None: not even whose it is."""
+    """What is known of an item while it is listed; `owner` None: whose files may be read is not known, or nobody's."""
 
-    def __init__(self, paths: "list[tuple[bytes, bytes]]") -> None:
+    def __init__(self, paths: "list[tuple[bytes, bytes]]", account: bytes = b"", is_ours: int = 0) -> None:
         self.paths = paths
+        self.account = account
+        self.is_ours = is_ours
         self.owner: int | None = None
         self.walk: Walk | None = None
+
+
+def item_of(request: Request) -> Item:
+    """Read where an item's files lie, of which account they may be, and whether they may be of the one we run as."""
+    return Item([(request.text(), request.text()) for _ in range(5)], request.text(), request.number())
 
 
 class Lister:
@@ -222,7 +231,8 @@ class Lister:
         self.max_walked = request.number()
         self.max_named = request.number()
         self.max_manifest = request.number()
-        self.items = [Item([(request.text(), request.text()) for _ in range(5)]) for _ in range(request.number())]
+        self.items = [item_of(request) for _ in range(request.number())]
+        self.uids: dict[bytes, int | None] = {}
 
     def tasks(self) -> "Iterator[tuple[int, int, Item]]":
         """Yield number, place and item; a place that hangs costs the item no other place."""
@@ -254,24 +264,41 @@ class Lister:
             self.name(worker, number, place, (path, HUNG, seconds, 0.0))
 
     def outputs(self, worker: Worker, number: int, item: Item) -> None:
-        """List the output directory, and say whose it is: where there is none, whose the nearest above it is."""
+        """List the output directory, if it is one of those whose files may be read; else say whose it is."""
         base, path = item.paths[OUTPUT]
         worker.ask(b".")
-        if not path:
-            item.owner = NOBODY
-            self.report(worker, number, NOBODY, [], 0)
+        allowed = self.allowed(item)
+        if not allowed:
+            worker.tell(b"X", number, NO_ACCOUNT)
             return
-        owner, state, fd = descend(base, path.split(b"/"))
+        if not path:
+            item.owner = allowed[0]
+            self.report(worker, number, item.owner, [], 0)
+            return
+        owner, state, fd, is_there = descend(base, path.split(b"/"))
+        if is_there and owner not in allowed:
+            if fd >= 0:
+                os.close(fd)
+            worker.tell(b"X", number, STRANGER, owner, 0.0, name_of(owner))
+            return
+        # Where there is no such directory, the nearest above it may say whose logs are read.
+        item.owner = owner = owner if owner in allowed else allowed[0]
         if fd < 0:
-            item.owner = owner
             self.report(worker, number, owner, [] if state == MISSING else [(b".", state, 0, 0.0)], 0)
             return
         item.walk = walk = Walk(worker, owner, self.max_depth, self.max_walked)
-        item.owner = owner
         walk.directory(fd, b"", 1)
         self.report(worker, number, owner, walk.found, walk.unseen)
         if walk.is_cut:
             worker.tell(b"T", number)
+
+    def allowed(self, item: Item) -> "list[int]":
+        """Whose files may be read; empty where the only account that they may be of does not exist."""
+        if item.account and item.account not in self.uids:
+            self.uids[item.account] = uid_of(item.account)
+        theirs = self.uids[item.account] if item.account else None
+        ours = [os.geteuid()] if item.is_ours else []
+        return ours if theirs is None else [theirs, *ours]
 
     def report(self, worker: Worker, number: int, owner: int, found: "list[Found]", unseen: int) -> None:
         """Write what was found: by name as far as allowed, and how many more there are, by state."""
@@ -305,7 +332,7 @@ class Lister:
             if state_of(fault) != MISSING:
                 self.name(worker, number, place, (name, state_of(fault), 0, 0.0))
             return
-        state = judge(found, NOBODY if item.owner is None else item.owner)
+        state = judge(found, item.owner)
         self.name(worker, number, place, (name, state, found.st_size, found.st_mtime))
 
     def manifest(self, worker: Worker, number: int, place: int, item: Item) -> None:
@@ -325,15 +352,34 @@ class Lister:
             return
         with os.fdopen(fd, "rb", buffering=0) as file:
             found = os.fstat(fd)
-            state, body = judge(found, NOBODY if item.owner is None else item.owner), b""
+            state, body = judge(found, item.owner), b""
             if state == REGULAR:
                 state, body = read_whole(file, found.st_size, self.max_manifest)
             worker.tell(b"M", number, state, found.st_size, found.st_mtime, body)
 
 
-def descend(base: bytes, parts: "Sequence[bytes]") -> "tuple[int, int, int]":
-    """Open an output directory to list it: its owner, or that of the last directory above it, a state, a descriptor."""
-    owner, fd = NOBODY, -1
+def uid_of(account: bytes) -> "int | None":
+    """Give the number of an account by its name; None where there is none."""
+    try:
+        return pwd.getpwnam(os.fsdecode(account)).pw_uid
+    except KeyError:
+        return None
+
+
+def name_of(uid: int) -> bytes:
+    """Give an account's name; empty where it has none."""
+    try:
+        return os.fsencode(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return b""
+
+
+def descend(base: bytes, parts: "Sequence[bytes]") -> "tuple[int, int, int, bool]":
+    """Open an output directory to list it.
+
+    Gives its owner, or that of the last directory above it, a state, a descriptor, and whether it is there.
+    """
+    owner, fd, is_there = NOBODY, -1, False
     try:
         require_plain(parts)
         for at in range(len(parts) + 1):
@@ -341,11 +387,14 @@ def descend(base: bytes, parts: "Sequence[bytes]") -> "tuple[int, int, int]":
             if above >= 0:
                 os.close(above)
             owner = os.fstat(fd).st_uid
+        is_there = True
         above, fd = fd, os.open(b".", OPEN_DIR, dir_fd=fd)
         os.close(above)
     except OSError as fault:
-        return owner, state_of(fault), -1
-    return owner, REGULAR, fd
+        if is_there:
+            os.close(fd)
+        return owner, state_of(fault), -1, is_there
+    return owner, REGULAR, fd, is_there
 
 
 def open_part(fd: int, part: bytes) -> int:
