@@ -32,6 +32,10 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
         text = "".join(f"{name}={value}\n" for name, value in values.items())
         self.program.with_name("as-owner.env").write_text(text)
 
+    def add(self, member: str) -> None:
+        """Let somebody else be become, too."""
+        _change("usermod", "--append", "--groups", self.group, member)
+
     def write_rule(self, service: str) -> None:
         """Write the example's rule for this account, program and group."""
         text = (_DEPLOY / "sudoers.example").read_text().replace(_INSTALLED, str(self.program.parent))
@@ -55,7 +59,7 @@ def installed(service: str, members: Sequence[str]) -> Iterator[Installed]:
         one.program.chmod(0o755)
         _change("groupadd", "--system", name)
         for member in members:
-            _change("usermod", "--append", "--groups", name, member)
+            one.add(member)
         one.write_rule(service)
         yield one
     finally:
