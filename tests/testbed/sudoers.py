@@ -2,15 +2,14 @@
 
 import secrets
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from tests.testbed.processes import ServerError, run
+from tests.testbed.accounts import change
+from tests.testbed.processes import run
 
 PROGRAMS = (Path("/usr/bin/sudo"), Path("/usr/sbin/visudo"))
 _DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -34,7 +33,7 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
 
     def add(self, member: str) -> None:
         """Let somebody else be become, too."""
-        _change("usermod", "--append", "--groups", self.group, member)
+        change("usermod", "--append", "--groups", self.group, member)
 
     def write_rule(self, service: str) -> None:
         """Write the example's rule for this account, program and group."""
@@ -57,7 +56,7 @@ def installed(service: str, members: Sequence[str]) -> Iterator[Installed]:
     try:
         shutil.copyfile(_DEPLOY / "as-owner", one.program)
         one.program.chmod(0o755)
-        _change("groupadd", "--system", name)
+        change("groupadd", "--system", name)
         for member in members:
             one.add(member)
         one.write_rule(service)
@@ -66,16 +65,4 @@ def installed(service: str, members: Sequence[str]) -> Iterator[Installed]:
         for rule in (one.rule, one.rule.with_name(f"{name}.new")):
             rule.unlink(missing_ok=True)
         shutil.rmtree(folder)
-        _change("groupdel", name)
-
-
-def _change(program: str, *words: str) -> None:
-    """Change the machine's accounts; two testbeds may do so at once, and only one of them has the lock."""
-    deadline = time.monotonic() + 30
-    while True:
-        done = subprocess.run([f"/usr/sbin/{program}", *words], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return
-        if time.monotonic() > deadline:
-            raise ServerError(f"{program} {' '.join(words)}: {done.stderr.strip()}")
-        time.sleep(0.1)
+        change("groupdel", name)
