@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
+from scripthut_common.clusters import AsWhom, Certificates, Cluster, SchedulerKind
 from scripthut_common.database import Database
-from scripthut_common.events import ItemEvent, Outcome, Type
+from scripthut_common.events import CloudEvent, ItemEvent, Outcome, Type
 from scripthut_common.shell import RemoteShell
 from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.tasks import TaskSpec
@@ -118,6 +118,10 @@ def seen_of(path: Path) -> tuple[str, str, str]:
 
 def end_of(run_id: str) -> Any:
     return lambda told: told.type is Type.RUN_COMPLETED and told.data.run_id == run_id
+
+
+def _is_of(told: CloudEvent, run_id: str) -> bool:
+    return isinstance(told.data, ItemEvent) and told.data.run_id == run_id
 
 
 def ends(house: House, run_id: str) -> dict[str, ItemEvent]:
@@ -267,3 +271,53 @@ async def test_what_was_submitted_unheard_is_found_as_its_owner_and_not_submitte
     (row,) = (await rows(database, run_id)).values()
     jobs = slurm.run("squeue", "-h", "-t", "all", "-o", "%i %u %k").splitlines()
     assert [line for line in jobs if f"scripthut:{run_id}/t" in line] == [f"{row.job_id} {BOB} scripthut:{run_id}/t"]
+
+
+async def test_by_certificate_jobs_run_as_their_owners_too(
+    database: Database, database_uri: str, there: Cluster, slurm: SlurmCluster, tmp_path: Path, run_id: str
+) -> None:
+    home_of(BOB).chmod(0o700)
+    with Sshd(slurm.environment) as login:
+        by_certificate = msgspec.structs.replace(
+            there,
+            port=login.port,
+            key_file=str(login.key(SERVICE)),
+            known_hosts_file=str(login.known_hosts),
+            as_whom=AsWhom.CERTIFICATE,
+            certificates=Certificates(ca_key_file=str(login.make_authority())),
+        )
+        login.key(BOB).unlink()
+        async with running(database_uri, write_clusters(tmp_path / "clusters.toml", by_certificate)) as house:
+            await ask(house, run_id, BOB, TaskSpec(id="t", command='id -un > "$SCRIPTHUT_OUTPUT_DIR/who"; exit 3'))
+            await house.until(end_of(run_id))
+            await ask(house, f"{run_id}x", BOB, TaskSpec(id="t", command="sleep 600"))
+            await house.until(lambda told: told.type is Type.ITEM_STARTED and _is_of(told, f"{run_id}x"))
+            await house.bus.publish(cancellation(f"{run_id}x"))
+            await house.until(end_of(f"{run_id}x"))
+
+            end = ends(house, run_id)["t"]
+            assert (end.account, end.outcome, end.exit_code) == (BOB, Outcome.FAILED, 3)
+            assert seen_of(Path(end.output_dir, "who")) == (f"{BOB}\n", BOB, BOB)
+            assert ends(house, f"{run_id}x")["t"].outcome is Outcome.CANCELLED
+            assert await house.faults() == {}
+
+
+async def test_the_record_of_an_adopted_job_in_a_closed_home_is_read_as_its_owner(
+    database: Database, database_uri: str, there: Cluster, slurm: SlurmCluster, tmp_path: Path, run_id: str
+) -> None:
+    home, log_dir = home_of(BOB), f"~/{tmp_path.name}-adopted"
+    home.chmod(0o700)
+    adopting = msgspec.structs.replace(there, adopt=(BOB,), adopt_log_dir=log_dir, adopt_interval_s=1.0)
+    env_script = (Path(__file__).parents[3] / "deploy/scripthut-env.sh").read_text()
+    head = f"export SCRIPTHUT_LOG_DIR={log_dir.replace('~', str(home))}\n"
+
+    async with running(database_uri, write_clusters(tmp_path / "clusters.toml", adopting)) as house:
+        job = slurm.submit(
+            f"#!/bin/bash\n{head}{env_script}\nsleep 5\nexit 130\n", f"--comment=scripthut:{run_id}/t", user=BOB
+        )
+        await house.until(end_of(run_id), within_s=120)
+
+        end = ends(house, run_id)["t"]
+        assert (end.job_id, end.account, end.owner) == (job, BOB, BOB)
+        # Accounting cannot tell 130 from 2: the record can.
+        assert (end.outcome, end.exit_code) == (Outcome.FAILED, 130)
