@@ -62,8 +62,9 @@ class Watching:
 
     @property
     def fault(self) -> str | None:
-        """What was wrong in the last round, while there is something to watch."""
-        return None if self._is_idle else self._seen.error
+        """What was wrong in the last round while something is watched; else what keeps jobs from being submitted."""
+        seen = None if self._is_idle else self._seen.error
+        return seen or self._submission_fault
 
     @property
     def is_due(self) -> bool:
