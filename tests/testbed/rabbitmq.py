@@ -1,5 +1,6 @@
 """A real RabbitMQ broker with its management interface, on free loopback ports."""
 
+import shlex
 from pathlib import Path
 
 from tests.testbed import ports
@@ -9,6 +10,7 @@ from tests.testbed.workspaces import Server
 
 # The wrapper in /usr/sbin changes the user and the directories.
 PROGRAMS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"),)
+_CTL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -34,7 +36,14 @@ class RabbitMq(Server):
         self.uri = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self.vhosts = Vhosts(self.uri, self.management_port)
         self.management_url = f"http://127.0.0.1:{self.management_port}"
+        self._epmd_port = ports.reserve_port()
         super().__init__("rabbitmq")
+
+    @property
+    def ctl(self) -> str:
+        """The command that is `rabbitmqctl` for this broker."""
+        words = {name: self._environment()[name] for name in ("HOME", "RABBITMQ_NODENAME", "ERL_EPMD_PORT")}
+        return shlex.join(["env", *(f"{name}={value}" for name, value in words.items()), _CTL])
 
     def kill(self) -> None:
         """End the broker as a power cut would, as soon as its quorum queues would survive that.
@@ -79,7 +88,7 @@ class RabbitMq(Server):
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/plugins",
             "RABBITMQ_DIST_PORT": str(ports.reserve_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(ports.reserve_port()),
+            "ERL_EPMD_PORT": str(self._epmd_port),
             # The nodes' own port on loopback only; schedulers that do not spin while the machine has other work.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}"
             " +sbwt none +sbwtdcpu none +sbwtdio none",
