@@ -57,9 +57,7 @@ BY_A_SUBSCRIBER: dict[str, Attempt] = {
     "declare another's queue": declare(OTHERS),
     "declare a queue of like name": declare("sub.labs.events"),
     "declare a queue without name": declare(""),
-    "declare a queue that stops the others": declare(
-        "sub.lab.x", {"x-max-length": 1, "x-overflow": "reject-publish"}
-    ),
+    "declare a queue that stops the others": declare("sub.lab.x", {"x-max-length": 1, "x-overflow": "reject-publish"}),
     "delete its own queue": delete_queue(QUEUE),
     "send its dead letters to us": declare("sub.lab.x", {"x-dead-letter-exchange": COMMANDS_EXCHANGE}),
     "send its dead letters anywhere": declare("sub.lab.x", {"x-dead-letter-exchange": ""}),

@@ -136,6 +136,12 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
     amqp_url: str
 
 
+class ReplaySettings(BrokerSettings, frozen=True, kw_only=True):
+    """What saying events again needs."""
+
+    database_url: str
+
+
 class ProcessSettings(Settings, frozen=True, kw_only=True):
     """What a process of its own needs besides: the broker, and where it says how it is."""
 
