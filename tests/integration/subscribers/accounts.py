@@ -45,6 +45,12 @@ class Accounts:
             (folder / name).write_text(f"{PASSWORD}\n")
         assert self.run("services", "--passwords", str(folder)) == 0
 
+    def environment(self, service: str, account: str) -> dict[str, str]:
+        """How a service is told its account: in a file."""
+        file = self._folder / f"{account}.url"
+        file.write_text(self.uri(account) + "\n")
+        return {f"SCRIPTHUT_{service}_AMQP_URL": "", f"SCRIPTHUT_{service}_AMQP_URL_FILE": str(file)}
+
     def subscriber(self, name: str, *limits: str) -> str:
         """Make one; return its address."""
         file = self._folder / "password"
