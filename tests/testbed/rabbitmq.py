@@ -30,8 +30,9 @@ class RabbitMq(Server):
         management_url: that interface's page, user and password `guest`.
     """
 
-    def __init__(self) -> None:
-        """Start the broker, which takes several seconds of work."""
+    def __init__(self, more: str = "") -> None:
+        """Start the broker, which takes several seconds of work; `more` are lines for its configuration."""
+        self._more = more
         self.port, self.management_port = ports.reserve_port(), ports.reserve_port()
         self.uri = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self.vhosts = Vhosts(self.uri, self.management_port)
@@ -65,7 +66,7 @@ class RabbitMq(Server):
 
     def _start(self) -> None:
         config = _CONFIG.format(port=self.port, management_port=self.management_port)
-        self._workspace.write("rabbitmq.conf", config)
+        self._workspace.write("rabbitmq.conf", config + self._more)
         self._workspace.write("plugins", "[rabbitmq_management].\n")
         self.daemon = Daemon(
             PROGRAMS,
