@@ -89,6 +89,12 @@ def own_sshd() -> Iterator[Sshd]:
 
 
 @pytest.fixture(scope="session")
+def with_sudo() -> None:
+    """Say that a test makes rules for sudo."""
+    _require(needs.lacking_for_sudo())
+
+
+@pytest.fixture(scope="session")
 def rabbitmq(shared_daemons: list[Daemon]) -> Iterator[RabbitMq]:
     """A broker from this machine's packages, for tests that stop or kill it."""
     _require(needs.lacking_for_rabbitmq())

@@ -3,18 +3,22 @@
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import gettempdir
 
+import msgspec
 import pytest
 
-from scripthut_common.clusters import Cluster, SchedulerKind
+from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
 from scripthut_common.errors import BadOutput, LimitExceeded, TimedOut, Unreachable
 from scripthut_common.shell import MIB, Program, RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.shell.ssh import SshShell
 from tests.eventually import eventually
-from tests.testbed.accounts import ALICE
+from tests.testbed import sudoers
+from tests.testbed.accounts import ALICE, BOB
 from tests.testbed.sshd import Sshd
 
 NOTE_PID = 'echo $$ > "$1".new; mv "$1".new "$1"; '
@@ -32,11 +36,28 @@ def cluster_of(sshd: Sshd) -> Cluster:
     )
 
 
-@pytest.fixture(params=["local", "ssh"])
+@pytest.fixture(params=["local", "ssh", "sudo"])
 async def shell(request: pytest.FixtureRequest) -> AsyncIterator[RemoteShell]:
+    if request.param == "sudo":
+        request.getfixturevalue("with_sudo")
+        async with by_sudo(request.getfixturevalue("own_sshd")) as opened:
+            yield opened
+        return
     opened = LocalShell() if request.param == "local" else SshShell(cluster_of(request.getfixturevalue("own_sshd")))
     yield opened
     await opened.close()
+
+
+@asynccontextmanager
+async def by_sudo(sshd: Sshd) -> AsyncIterator[RemoteShell]:
+    """Be Bob on Alice's connection."""
+    with sudoers.installed(ALICE, [BOB]) as there:
+        cluster = msgspec.structs.replace(
+            cluster_of(sshd), as_whom=AsWhom.SUDO, sudo_program=str(there.program), max_sessions=8
+        )
+        shells = AccountShells(cluster)
+        yield shells.of(BOB)
+        await shells.close()
 
 
 @pytest.fixture

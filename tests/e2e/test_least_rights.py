@@ -1,4 +1,4 @@
-"""Both services do all their work with the accounts of the script, each told in a file, on this machine as the cluster."""
+"""Both services do all their work with the accounts of the script, each told in a file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +47,10 @@ def test_a_run_is_submitted_watched_collected_and_announced(pair_of_few_rights: 
         for number in range(4):
             assert b"n.txt" in running.stored(client, run_id, f"t{number}")
 
-        waiting = client.submit({"name": "to cancel", "cluster": "here", "tasks": [{"id": "t", "command": "sleep 600"}]})
+        waiting = client.submit(
+            {"name": "to cancel", "cluster": "here", "tasks": [{"id": "t", "command": "sleep 600"}]}
+        )
         client.wait_run(waiting, lambda found: running.is_running(found, "t"), "the task to run")
         client.cancel(waiting)
         client.wait_run(waiting, lambda found: found.state is RunState.FAILED, "the run to be cancelled")
-    assert {name: pair.report(name) for name in pair.daemons} == dict.fromkeys(pair.daemons, {})
+    assert {name: pair.report(name) for name in pair.daemons} == {name: {} for name in pair.daemons}

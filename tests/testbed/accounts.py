@@ -1,4 +1,4 @@
-"""The three unprivileged accounts that own jobs and files on the test clusters."""
+"""The unprivileged accounts of the test clusters: three that own jobs and files, and one that a service logs in as."""
 
 import pwd
 import subprocess
@@ -8,6 +8,7 @@ ALICE = "sh-alice"
 BOB = "sh-bob"
 CAROL = "sh-carol"
 ACCOUNTS = (ALICE, BOB, CAROL)
+SERVICE = "sh-service"
 
 
 def ensure_accounts() -> None:
@@ -16,7 +17,7 @@ def ensure_accounts() -> None:
     Raises:
         RuntimeError: useradd refused.
     """
-    for name in ACCOUNTS:
+    for name in (*ACCOUNTS, SERVICE):
         deadline = time.monotonic() + 30
         while not exists(name):
             # `*` is no password but, unlike useradd's default `!`, does not lock the account for sshd.

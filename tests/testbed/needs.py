@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.testbed import browser, postgres, rabbitmq, slurm, sshd
+from tests.testbed import browser, postgres, rabbitmq, slurm, sshd, sudoers
 from tests.testbed.pbs import cluster as pbs
 from tests.testbed.processes import ServerError
 
@@ -15,6 +15,11 @@ def lacking_for_sshd() -> str:
     if os.geteuid() != 0:
         return "sshd starts sessions of other accounts, which needs root"
     return _lacking("sshd", sshd.PROGRAMS)
+
+
+def lacking_for_sudo() -> str:
+    """Say why sudo cannot be tried here behind sshd; empty when it can."""
+    return lacking_for_sshd() or _lacking("sudo", sudoers.PROGRAMS)
 
 
 def lacking_for_slurm() -> str:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from scripthut_common.clusters import Cluster
 from scripthut_common.database import Database
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.budget import Budget
@@ -32,13 +33,14 @@ class Bench:
     def __init__(self, database: Database, cluster: Cluster, folder: Path) -> None:
         self.database = database
         self.shell = FaultyShell(LocalShell())
+        self.shells = AccountShells(cluster, lambda _: self.shell)
         self.notes = folder / "notes"
         self.notes.mkdir()
         self.lease = Leasing(database, cluster.name, "this poller", lease_s=600)
         self.site = Site(
             cluster=cluster,
             scheduler=open_scheduler(cluster),
-            shell=self.shell,
+            shells=self.shells,
             lease=self.lease,
             budget=Budget(100_000),
             metrics=Metrics(CollectorRegistry()).of(cluster.name),
@@ -50,12 +52,12 @@ class Bench:
 
     def another_life(self) -> Submitting:
         """Make what a process has after its start."""
-        homes = Homes(self.database, {"here": self.shell})
+        homes = Homes(self.database, {"here": self.shells})
         return Submitting(self.database, self.site, homes, self.watching)
 
     def extending_by(self, site: Site) -> Extending:
         """Read generated lists on a cluster that is described otherwise."""
-        return Extending(self.database, site, Homes(self.database, {"here": self.shell}), self._wake)
+        return Extending(self.database, site, Homes(self.database, {"here": self.shells}), self._wake)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -16,6 +16,7 @@ from scripthut_common import layout, migrating
 from scripthut_common.clusters import Cluster, Patience, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.events import Evidence, ItemEvent, Outcome, Type
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.ssh import SshShell
 from scripthut_poller.adopting import Adopting
 from scripthut_poller.budget import Budget
@@ -116,7 +117,7 @@ async def adopting(database: Database, lab: Lab, shell: SshShell) -> Adopting:
     site = Site(
         cluster=cluster,
         scheduler=Slurm(),
-        shell=shell,
+        shells=AccountShells(cluster, lambda _: shell),
         lease=lease,
         budget=Budget(100_000),
         metrics=Metrics(CollectorRegistry()).of(cluster.name),

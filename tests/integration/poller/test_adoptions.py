@@ -14,6 +14,7 @@ from scripthut_common.database import Database
 from scripthut_common.errors import LeaseLost, Unreachable
 from scripthut_common.events import ItemEvent, ItemState, Outcome, RunState, Type
 from scripthut_common.shell import Answer, Program
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.local import LocalShell
 from scripthut_poller import adopting
 from scripthut_poller.adopting import Adopting
@@ -26,6 +27,7 @@ from scripthut_poller.schedulers.scanning import Candidate, Element, Scanned
 from scripthut_poller.sites import Site
 from scripthut_poller.watchlist import adoptions, cancellations, requests, rounds
 from scripthut_poller.watchlist.adoptions import Foundling
+from scripthut_poller.watchlist.items import Job
 from scripthut_poller.watchlist.recording import Change, record
 from scripthut_poller.watchlist.requests import Terms
 from tests.integration.poller.told import cancellation_of, events, part_of_run, rows, run_row, tasks, term
@@ -196,7 +198,7 @@ async def test_a_job_that_joins_a_cancelled_run_is_not_cancelled_by_that(databas
 
     await adoptions.adopt(database, mine, [foundling("b", "13")])
 
-    assert await cancellations.due(database, "here", limit=10) == {("r1", "a"): "12"}
+    assert await cancellations.due(database, "here", limit=10) == [Job(key=("r1", "a"), job_id="12", job_user="bob")]
 
 
 class Said:
@@ -232,7 +234,7 @@ class Scene:
         site = Site(
             cluster=cluster,
             scheduler=of_cluster(cluster),
-            shell=self.shell,
+            shells=AccountShells(cluster, lambda _: self.shell),
             lease=self.lease,
             budget=Budget(100_000),
             metrics=Metrics(CollectorRegistry()).of(cluster.name),

@@ -31,7 +31,7 @@ def _other(bench: Bench) -> tuple[Leasing, Watching, Submitting]:
     lease = Leasing(bench.database, bench.site.name, "that poller")
     site = msgspec.structs.replace(bench.site, lease=lease)
     watching = Watching(bench.database, site)
-    return lease, watching, Submitting(bench.database, site, Homes(bench.database, {"here": bench.shell}), watching)
+    return lease, watching, Submitting(bench.database, site, Homes(bench.database, {"here": bench.shells}), watching)
 
 
 async def test_a_cluster_has_one_holder(database: Database) -> None:

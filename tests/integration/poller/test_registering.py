@@ -12,6 +12,8 @@ from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.errors import Conflict, LimitExceeded, PermanentError, Unreachable
 from scripthut_common.events import ItemEvent, ItemState, Type, event
+from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.local import LocalShell
 from scripthut_common.shell.ssh import SshShell
 from scripthut_poller.homes import Homes
@@ -50,7 +52,11 @@ def registering(database: Database) -> Registering:
         adopt=("bob",),
         announced_roots=("~/more", "/scratch/x"),
     )
-    return Registering(database, {"here": here}, Homes(database, {"here": LocalShell()}))
+    return Registering(database, {"here": here}, Homes(database, {"here": _ways(LocalShell())}))
+
+
+def _ways(shell: RemoteShell) -> AccountShells:
+    return AccountShells(Cluster(scheduler=SchedulerKind.SLURM, name="here"), lambda _: shell)
 
 
 def _announced(source: str = "/theirs", **values: Any) -> Message:
@@ -184,10 +190,10 @@ async def test_a_run_takes_no_more_announced_tasks_than_any_other(registering: R
 
 
 async def test_the_home_is_remembered_for_when_the_cluster_is_away(database: Database) -> None:
-    asked = await Homes(database, {"here": LocalShell()}).of("here")
+    asked = await Homes(database, {"here": _ways(LocalShell())}).of("here")
 
     away = SshShell(Cluster(scheduler=SchedulerKind.SLURM, name="away", port=reserve_port(), check_host_key=False))
-    homes = Homes(database, {"here": away, "never": away})
+    homes = Homes(database, {"here": _ways(away), "never": _ways(away)})
     assert await homes.of("here") == asked == HOME
     assert await clusters.home(database, "here") == HOME
     with pytest.raises(Unreachable):
@@ -196,7 +202,7 @@ async def test_the_home_is_remembered_for_when_the_cluster_is_away(database: Dat
 
 async def test_homes_are_asked_for_once(database: Database) -> None:
     shell = LocalShell()
-    homes = Homes(database, {"here": shell})
+    homes = Homes(database, {"here": _ways(shell)})
 
     for _ in range(3):
         await homes.of("here")

@@ -9,6 +9,7 @@ from scripthut_common.events import ItemEvent, ItemState, Outcome, Type
 from scripthut_common.tasks import TaskSpec
 from scripthut_poller.tables import ITEMS
 from scripthut_poller.watchlist import cancellations, dependencies, requests, submissions
+from scripthut_poller.watchlist.items import Job
 from scripthut_poller.watchlist.recording import End
 from scripthut_poller.watchlist.requests import Terms
 from scripthut_poller.watchlist.submissions import Claim, Handed
@@ -189,14 +190,14 @@ async def test_an_item_is_submitted_once_in_state_and_event(database: Database) 
 async def test_held_jobs_are_released_when_the_whole_run_is_in(database: Database) -> None:
     await _asked(database, [*tasks("parent"), *tasks("child", deps=("parent",))])
     await _hand_over(database, await _claim(database, limit=1))
-    assert await submissions.releasable(database, "here", limit=100) == {}
+    assert await submissions.releasable(database, "here", limit=100) == []
     await _hand_over(database, await _claim(database))
 
     held = await submissions.releasable(database, "here", limit=100)
-    await submissions.released(database, await term(database), held.keys())
+    await submissions.released(database, await term(database), [job.key for job in held])
 
-    assert held == {("r1", "parent"): "j-parent"}
-    assert await submissions.releasable(database, "here", limit=100) == {}
+    assert held == [Job(key=("r1", "parent"), job_id="j-parent", job_user=None)]
+    assert await submissions.releasable(database, "here", limit=100) == []
 
 
 async def test_submitted_jobs_of_a_cancelled_run_are_cancelled_once(database: Database) -> None:
@@ -206,10 +207,10 @@ async def test_submitted_jobs_of_a_cancelled_run_are_cancelled_once(database: Da
         await connection.execute(text("UPDATE poller.runs SET cancel_requested_at = now()"))
 
     due = await cancellations.due(database, "here", limit=100)
-    await cancellations.sent(database, await term(database), due.keys())
+    await cancellations.sent(database, await term(database), [job.key for job in due])
 
-    assert due == {("r1", "a"): "j-a"}
-    assert await cancellations.due(database, "here", limit=100) == {}
+    assert due == [Job(key=("r1", "a"), job_id="j-a", job_user=None)]
+    assert await cancellations.due(database, "here", limit=100) == []
     assert _ids(await _claim(database)) == []
 
 

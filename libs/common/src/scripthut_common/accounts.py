@@ -9,6 +9,11 @@ _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _NEVER = frozenset({"root", "daemon", "bin", "sys", "nobody", "slurm", "munge", "pbsdata"})
 
 
+def is_account(name: str) -> bool:
+    """Say whether a name is one that an account of a person may have."""
+    return _ACCOUNT.fullmatch(name) is not None and name not in _NEVER
+
+
 def account_of(cluster: Cluster, identity: str, *, claimed: str | None = None) -> str | None:
     """The account that somebody has on a cluster; `None` when they have none there.
 
@@ -24,8 +29,7 @@ def account_of(cluster: Cluster, identity: str, *, claimed: str | None = None) -
             account = claimed
         case table:
             account = table.get(identity)
-    is_one = account is not None and _ACCOUNT.fullmatch(account) and account not in _NEVER
-    return account if is_one else None
+    return account if account is not None and is_account(account) else None
 
 
 def identity_of(cluster: Cluster, account: str, *, claimed_by: str | None = None) -> str:

@@ -5,7 +5,8 @@
     │   ├── Unreachable           the cluster did not answer, or not completely
     │   │   └── NoConnection      not even a connection came about: nothing has run there
     │   │       └── AccessRefused it answered, but does not let us in (key, account)
-    │   │           └── HostNotTrusted  its host key is unknown, or another than it was
+    │   │           ├── HostNotTrusted  its host key is unknown, or another than it was
+    │   │           └── AccountRefused  it lets us in, but not as this owner of jobs
     │   ├── TimedOut              it took longer than it was given
     │   ├── BusUnavailable        the broker is away
     │   ├── DatabaseUnavailable   PostgreSQL is away or restarting
@@ -54,6 +55,10 @@ class AccessRefused(NoConnection):
 
 class HostNotTrusted(AccessRefused):
     """Nobody vouches for the host key that the cluster shows: it may be somebody else."""
+
+
+class AccountRefused(AccessRefused):
+    """One account of the cluster is closed to us; others need not be."""
 
 
 class TimedOut(TransientError):

@@ -1,8 +1,9 @@
 """Gather what a round learns besides the queue: exit records that wrappers left, and the scheduler's accounting."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from posixpath import dirname
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -20,25 +21,37 @@ from .watchlist.items import Item, Key
 
 Told = TypeVar("Told")
 Wants = Mapping[Key, frozenset[Source]]
+MAX_ACCOUNTS = 16
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found; a source that was asked and did not answer says why, one that was not asked is empty."""
+    """What was found; a source that was asked and did not answer says why, one that was not asked is empty.
 
-    traces: Mapping[Key, Trace] | job.Unreachable
+    `refused` says of which accounts no records could be read, by account; those of others are none the worse for it.
+    """
+
+    traces: Mapping[Key, Trace | job.Unreachable]
     accounts: Accounts | job.Unreachable | None
+    refused: Mapping[str | None, str] = MappingProxyType({})
 
     @property
     def fault(self) -> str | None:
         """Why not everything was found that was looked for."""
-        faults = [source.reason for source in (self.traces, self.accounts) if isinstance(source, job.Unreachable)]
-        return "; ".join(faults) or None
+        faults = [*self.refused.values()]
+        if isinstance(self.accounts, job.Unreachable):
+            faults.append(self.accounts.reason)
+        return "; ".join(dict.fromkeys(faults)) or None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the cluster as a whole has answered, whatever single accounts do."""
+        return None not in self.refused and not isinstance(self.accounts, job.Unreachable)
 
     def observation(self, item: Item, queue: Queue, wants: frozenset[Source]) -> Observation:
         """Put together what this round says of one item."""
         trace: Trace | job.Unreachable | None = None
         if Source.RECORD in wants and _has_our_wrapper(item):
-            trace = self.traces if isinstance(self.traces, job.Unreachable) else self.traces.get(item.key, Trace())
+            trace = self.traces.get(item.key, Trace())
         accounting = None
         if Source.ACCOUNTING in wants and self.accounts is not None:
             accounts = self.accounts
@@ -46,12 +59,25 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return Observation(queue=queue.look(item.job_id or ""), trace=trace, accounting=accounting)
 
 
-def within_limits(items: Sequence[Item], wants: Wants) -> list[Item]:
-    """Leave for the next round what one command cannot ask for; what is left out is not judged and does not age."""
+def within_limits(
+    items: Sequence[Item], wants: Wants, whose: Callable[[str | None], str | None] = lambda account: account
+) -> list[Item]:
+    """Leave for the next round what is too much for one; what is left out is not judged and does not age.
+
+    One command asks for so many ids or records. Records are read by one command for each account that has some, of so
+    many accounts in a round; `whose` says as whom records are read of a job of an account.
+    """
     left = {Source.RECORD: records.MAX_RECORDS, Source.ACCOUNTING: schedulers.MAX_IDS}
+    accounts = set[str | None]()
     chosen = []
     for item in sorted(items, key=_urgency):
+        account = whose(item.job_user)
+        is_read = Source.RECORD in wants[item.key] and _has_our_wrapper(item)
+        if is_read and account not in accounts and len(accounts) >= MAX_ACCOUNTS:
+            continue
         if all(left[source] > 0 for source in wants[item.key]):
+            if is_read:
+                accounts.add(account)
             chosen.append(item)
             for source in wants[item.key]:
                 left[source] -= 1
@@ -64,16 +90,30 @@ def _urgency(item: Item) -> tuple[bool, float]:
 
 
 async def gather(site: Site, items: Sequence[Item], wants: Wants) -> Evidence:
-    """Ask for everything that is wanted of these items: at most one command each, both at once."""
-    recorded = [item for item in items if Source.RECORD in wants[item.key]]
+    """Ask for everything that is wanted of these items, at once: one command each, for records one an account."""
+    recorded: dict[str | None, list[Item]] = {}
+    for item in items:
+        if Source.RECORD in wants[item.key] and _has_our_wrapper(item) and item.run_summary_path is not None:
+            recorded.setdefault(site.whose(item.job_user), []).append(item)
     accounted = [item.job_id for item in items if Source.ACCOUNTING in wants[item.key] and item.job_id]
     async with asyncio.TaskGroup() as group:
-        traces = group.create_task(_or_unreachable(_traces(site, recorded)))
+        reading = {
+            account: group.create_task(_or_unreachable(_traces(site, theirs, account)))
+            for account, theirs in recorded.items()
+        }
         accounts = group.create_task(_or_unreachable(_accounts(site, accounted)))
-    return Evidence(traces=traces.result(), accounts=accounts.result())
+    traces, refused = dict[Key, Trace | job.Unreachable](), dict[str | None, str]()
+    for account, task in reading.items():
+        found = task.result()
+        if isinstance(found, job.Unreachable):
+            refused[account] = found.reason
+            traces |= {item.key: found for item in recorded[account]}
+        else:
+            traces |= found
+    return Evidence(traces=traces, accounts=accounts.result(), refused=refused)
 
 
-async def _traces(site: Site, items: Sequence[Item]) -> Mapping[Key, Trace]:
+async def _traces(site: Site, items: Sequence[Item], account: str | None) -> Mapping[Key, Trace]:
     wanted = [
         Wanted(
             records_dir=dirname(item.run_summary_path),
@@ -84,7 +124,7 @@ async def _traces(site: Site, items: Sequence[Item]) -> Mapping[Key, Trace]:
         for item in items
         if item.nonce is not None and item.run_summary_path is not None
     ]
-    return await site.put(records.read(wanted)) if wanted else {}
+    return await site.put(records.read(wanted), account)
 
 
 async def _accounts(site: Site, job_ids: Sequence[str]) -> Accounts | None:

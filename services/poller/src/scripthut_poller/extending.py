@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from scripthut_common.database import Database
-from scripthut_common.errors import InvalidInput, TimedOut
+from scripthut_common.errors import BadOutput, InvalidInput, TimedOut, Unreachable
 from scripthut_common.retrying import Backoff
 
 from .generated import files, lists
 from .generated.files import Absent, Content, Found, Refused
 from .homes import Homes, expand
-from .sites import Site
+from .sites import Site, is_of
 from .watchlist import extensions
 from .watchlist.extensions import Due
 from .watchlist.items import Key
@@ -52,19 +52,36 @@ class Extending:
         for one in due:
             if one.item.is_cancelled:
                 await self._refuse(term, one, _CANCELLED)
-        wanted = [one for one in due if not one.item.is_cancelled]
-        paths = await self._paths(wanted)
+        wanted: dict[str | None, list[Due]] = {}
+        for one in due:
+            if not one.item.is_cancelled:
+                wanted.setdefault(self._site.whose(one.item.job_user), []).append(one)
+        for account, theirs in wanted.items():
+            await self._look(term, theirs, account)
+        return len(due) == limit
+
+    async def _look(self, term: Term, wanted: Sequence[Due], account: str | None) -> None:
+        """Read the lists of one account's tasks. What keeps us from it holds up no other account's."""
+        try:
+            await self._look_as(term, wanted, account)
+        except (Unreachable, TimedOut, BadOutput) as fault:
+            if not is_of(account, fault):
+                raise
+            log.warning("lists_not_read", cluster=self._site.name, account=account, fault=str(fault))
+            await extensions.postpone(self._database, term, {one.item.key: _HANGING_S for one in wanted}, tries=0)
+
+    async def _look_as(self, term: Term, wanted: Sequence[Due], account: str | None) -> None:
+        paths = await self._paths(wanted, account)
         for one in wanted:
             if one.item.key not in paths:
                 await self._refuse(term, one, "only ~/ is known, no other account's ~; write the whole path")
         readable = [one for one in wanted if one.item.key in paths]
         if readable:
-            await self._take(term, readable, await self._read(term, readable, paths))
-        return len(due) == limit
+            await self._take(term, readable, await self._read(term, readable, paths, account))
 
-    async def _paths(self, due: Sequence[Due]) -> dict[Key, str]:
+    async def _paths(self, due: Sequence[Due], account: str | None) -> dict[Key, str]:
         """Say which file each list is; nothing for those that cannot be."""
-        home = await self._homes.of(self._site.name) if due else ""
+        home = await self._homes.of(self._site.name, account) if due else ""
         paths: dict[Key, str] = {}
         for one in due:
             working_dir = expand(one.task.working_dir, home) if one.task.working_dir else home
@@ -73,10 +90,12 @@ class Extending:
                 paths[one.item.key] = path
         return paths
 
-    async def _read(self, term: Term, due: Sequence[Due], paths: Mapping[Key, str]) -> Sequence[Found]:
+    async def _read(
+        self, term: Term, due: Sequence[Due], paths: Mapping[Key, str], account: str | None
+    ) -> Sequence[Found]:
         """Read files in one command. One that hangs must not hold up the others: fewer are read next time, it last."""
         try:
-            found = await self._site.ask(files.read([paths[one.item.key] for one in due]))
+            found = await self._site.ask(files.read([paths[one.item.key] for one in due]), account)
         except TimedOut:
             self._limit = max(1, len(due) // 2)
             if len(due) == 1:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from scripthut_common.accounts import is_account
 from scripthut_common.bus import Message
-from scripthut_common.clusters import Cluster
+from scripthut_common.clusters import AsWhom, Cluster
 from scripthut_common.database import Database
 from scripthut_common.errors import BadMessage
 from scripthut_common.events import RunCancelRequested, RunRequested, decode
@@ -48,14 +49,31 @@ class Requesting:
                 raise BadMessage(f"{message.routing_key} is not a command that the poller knows")
 
     async def _store(self, part: RunRequested) -> None:
-        stands = await requests.store(self._database, part, self._terms(part.cluster))
+        stands = await requests.store(self._database, part, self._terms(part))
         log.info("run_requested", run_id=part.run_id, cluster=part.cluster, part=part.part, parts=part.parts)
         if stands:
             self._wake(part.cluster)
 
-    def _terms(self, name: str) -> Terms:
-        cluster = self._clusters.get(name)
+    def _terms(self, part: RunRequested) -> Terms:
+        cluster = self._clusters.get(part.cluster)
         if cluster is None:
             known = ", ".join(sorted(self._clusters)) or "none"
-            return Terms(refusal=f"no cluster '{name}' is configured for this poller; configured: {known}")
-        return Terms(log_dir=cluster.log_dir)
+            return Terms(refusal=f"no cluster '{part.cluster}' is configured for this poller; configured: {known}")
+        return Terms(log_dir=cluster.log_dir, refusal=_refusal(cluster, part.account))
+
+
+def _refusal(cluster: Cluster, account: str | None) -> str | None:
+    """Say why nothing may run as this account; `None` is the service's own."""
+    if cluster.as_whom is AsWhom.SERVICE:
+        if account is None:
+            return None
+        return (
+            f"it is asked to run as {account[:80]!r}, but all jobs of cluster '{cluster.name}' run as the service's "
+            "account: the services read different clusters files"
+        )
+    if account is None:
+        return (
+            f"it is asked to run as nobody in particular, but jobs of cluster '{cluster.name}' run as their owners: "
+            "the services read different clusters files"
+        )
+    return None if is_account(account) else f"no job runs as {account[:80]!r} on cluster '{cluster.name}'"

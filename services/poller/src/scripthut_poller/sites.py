@@ -5,8 +5,8 @@ from typing import TypeVar
 import msgspec
 
 from scripthut_common.clusters import Cluster
-from scripthut_common.errors import Unreachable
-from scripthut_common.shell import RemoteShell
+from scripthut_common.errors import AccountRefused, BadOutput, Error, NoConnection, TimedOut, Unreachable
+from scripthut_common.shell.accounts import AccountShells
 
 from .asking import ask
 from .budget import Budget
@@ -23,7 +23,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     cluster: Cluster
     scheduler: Scheduler
-    shell: RemoteShell
+    shells: AccountShells
     lease: Leasing
     budget: Budget
     metrics: ClusterMetrics
@@ -33,23 +33,36 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         """What the cluster is called."""
         return self.cluster.name
 
-    async def ask(self, question: Question[Told]) -> Told:
-        """Put a question to the cluster when the budget has room for it.
+    def whose(self, job_user: str | None) -> str | None:
+        """Say as whom that runs which concerns an account's jobs; `None`: as the service's own account."""
+        return self.shells.whose(job_user)
+
+    async def ask(self, question: Question[Told], account: str | None = None) -> Told:
+        """Put a question to the cluster, as an account of it, when the budget has room for it.
 
         Raises:
+            AccountRefused: the cluster does not let us be this account.
             NoConnection: nothing has run.
             Unreachable: no complete answer; nothing may be concluded.
             TimedOut: the same, for want of time.
         """
         if question.cost:
             await self.budget.take(question.cost)
-        return await self.put(question)
+        return await self.put(question, account)
 
-    async def put(self, question: Question[Told]) -> Told:
+    async def put(self, question: Question[Told], account: str | None = None) -> Told:
         """Put a question to the cluster for which the budget was asked already; see `ask`."""
         try:
-            return await ask(self.shell, question)
+            return await ask(self.shells.of(account), question)
         except Unreachable as error:
             if isinstance(error.__cause__, UnreadRows):
                 self.metrics.unparsed_rows.inc(error.__cause__.rows)
             raise
+
+
+def is_of(account: str | None, fault: Error) -> bool:
+    """Say whether a fault is one account's alone: another may be served all the same."""
+    if account is None:
+        return False
+    is_away = isinstance(fault, NoConnection) and not isinstance(fault, AccountRefused)
+    return isinstance(fault, Unreachable | TimedOut | BadOutput) and not is_away

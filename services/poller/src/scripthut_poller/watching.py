@@ -154,7 +154,7 @@ class Watching:
         wants = {
             item.key: transitions.wanted(standings[item.key], queue.look(item.job_id or ""), clock) for item in items
         }
-        looked_at = evidence.within_limits(items, wants)
+        looked_at = evidence.within_limits(items, wants, self._site.whose)
         if not any(Source.ACCOUNTING in wants[item.key] for item in looked_at):
             self._spare_one()
         found = await evidence.gather(self._site, looked_at, wants)
@@ -166,7 +166,7 @@ class Watching:
                 changes.append(_change(item, decision))
         self._pace(changes)
         fault = found.fault
-        self._note("degraded" if fault else "reachable", fault)
+        self._note("degraded" if fault else "reachable", fault, is_whole=found.is_whole)
         self._told_at = self._clock()
         await rounds.record_round(self._database, term, changes, self._told())
 
@@ -209,18 +209,22 @@ class Watching:
         quiet_s = self._clock() - self._changed_at
         return pacing.rest_s(cluster.poll_interval_s, slowest_s, quiet_s=quiet_s, is_settling=self._is_settling)
 
-    def _note(self, state: str, fault: str | None) -> None:
-        """Keep how the round went; log it when it went otherwise than the last."""
+    def _note(self, state: str, fault: str | None, *, is_whole: bool = False) -> None:
+        """Keep how the round went; log it when it went otherwise than the last.
+
+        A round that only lacks what single accounts refuse us is a good one of the cluster as a whole.
+        """
         if (self._seen.state, self._seen.error) != (state, fault):
             level = log.info if fault is None else log.warning
             level("cluster_observed", cluster=self._site.name, state=state, fault=fault)
-        if fault is None:
+        is_good = fault is None or is_whole
+        if is_good:
             self._good_at = self._clock()
         self._site.metrics.count_round(state)
         self._seen = Observed(
             state=state,
             error=fault,
-            is_good=fault is None,
+            is_good=is_good,
             has_answered=state != "unreachable",
             commands_per_minute=float(self._site.budget.spent),
         )

@@ -20,6 +20,7 @@ from scripthut_common.health import Check
 from scripthut_common.inbox import Inbox
 from scripthut_common.relay import Relay
 from scripthut_common.shell import RemoteShell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.shell.opening import open_shell
 from scripthut_common.supervision import Loop, Pulse
 
@@ -59,7 +60,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     loops: Sequence[Loop]
     checks: Mapping[str, Check]
     database: Database
-    shells: Sequence[RemoteShell]
+    shells: Sequence[AccountShells]
     leases: Sequence[Leasing]
 
     async def close(self) -> None:
@@ -112,7 +113,7 @@ def build(
         settings: the database, and the file that names the clusters.
         bus: where commands come from and events go.
         pulse: of the process.
-        shells: makes the way to each cluster.
+        shells: makes the way to each cluster, as the service's own account.
         registry: where the metrics are shown; nowhere else they are.
 
     Raises:
@@ -128,7 +129,7 @@ class _Plan:
         self._bus = bus
         self._clusters = clusters_file.load(Path(settings.clusters_file))
         self._database = Database(settings.database_url, pool_size=5 + 3 * len(self._clusters))
-        self._shells = {name: shells(cluster) for name, cluster in self._clusters.items()}
+        self._shells = {name: AccountShells(cluster, shells) for name, cluster in self._clusters.items()}
         self._homes = Homes(self._database, self._shells)
         self._relay = Relay(self._database, recording.outbox, bus)
         self._to_submit = {name: asyncio.Event() for name in self._clusters}
@@ -137,7 +138,7 @@ class _Plan:
             name: Site(
                 cluster=cluster,
                 scheduler=open_scheduler(cluster),
-                shell=self._shells[name],
+                shells=self._shells[name],
                 lease=Leasing(self._database, name, holder, on_taken=self._to_submit[name].set),
                 budget=Budget(cluster.commands_per_minute),
                 metrics=metrics.of(name),

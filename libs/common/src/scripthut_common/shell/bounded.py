@@ -90,8 +90,9 @@ class Running(Protocol):
 class Exchange:
     """One program's run, from its first byte to its exit status."""
 
-    def __init__(self, where: str, program: Program, running: Running, marker: str) -> None:
+    def __init__(self, where: str, program: Program, running: Running, marker: str, not_run: "NotRun") -> None:
         self._where = f"{where}: {program.name}"
+        self._not_run = not_run
         self._program = program
         self._running = running
         self._marker = marker
@@ -138,26 +139,28 @@ class Exchange:
         if self._running.fault or self._decoder.has_started:
             raise Unreachable(f"{self._where}: the answer is cut: {self._running.fault or 'it has no end marker'}")
         said = bytes(self._running.stderr) or self._decoder.held
-        raise Unreachable(
-            f"{self._where}: the login shell did not run it (exit status {self._running.exit_status}): {_head(said)}"
-        )
+        raise self._not_run(self._where, self._running.exit_status, head(said))
+
+
+# From what a fault's text begins with, the command line's exit status, and what was said.
+NotRun = Callable[[str, int | None, str], Unreachable]
 
 
 class BoundedShell(ABC):
-    """Runs programs through `_start`, a few at a time.
+    """Runs programs through `start`, a few at a time.
 
     Args:
         where: what messages begin with, as `cluster 'daint'`.
-        max_sessions: how many programs run at the same time; more wait their turn.
+        slots: one for each program that runs at the same time; more wait their turn.
     """
 
-    def __init__(self, where: str, max_sessions: int) -> None:
+    def __init__(self, where: str, slots: asyncio.Semaphore) -> None:
         self._where = where
-        self._slots = asyncio.Semaphore(max_sessions)
+        self.slots = slots
         self._commands_run = 0
 
     @abstractmethod
-    async def _start(self, line: str, stdin: bytes, program: Program) -> Running:
+    async def start(self, line: str, stdin: bytes, program: Program) -> Running:
         """Start a command line and see that `stdin` reaches it while its output is read."""
 
     @property
@@ -193,23 +196,32 @@ class BoundedShell(ABC):
         async for piece in exchange.pieces():
             yield piece
         if exchange.exit_status:
-            said = _head(exchange.stderr)
+            said = head(exchange.stderr)
             raise BadOutput(f"{self._where}: {program.name} ended with exit status {exchange.exit_status}: {said}")
 
     @asynccontextmanager
     async def _exchange(self, program: Program, argv: tuple[str, ...], stdin: bytes) -> AsyncIterator[Exchange]:
         marker = secrets.token_hex(16)
-        line = wire.command_line(program.text, argv, marker)
-        async with self._slots:
-            running = await self._start(line, stdin, program)
+        line, sent = self._written(program, argv, marker, stdin)
+        async with self.slots:
+            running = await self.start(line, sent, program)
             self._commands_run += 1
             try:
-                yield Exchange(self._where, program, running, marker)
+                yield Exchange(self._where, program, running, marker, self._explain_not_run)
             finally:
                 await running.end()
 
+    def _written(self, program: Program, argv: tuple[str, ...], marker: str, stdin: bytes) -> tuple[str, bytes]:
+        """Give the command line that runs a program, and what it is sent."""
+        return wire.command_line(program.text, argv, marker), stdin
 
-def _head(said: bytes) -> str:
+    def _explain_not_run(self, where: str, exit_status: int | None, said: str) -> Unreachable:
+        """Say why a command line ended before the program began."""
+        return Unreachable(f"{where}: the login shell did not run it (exit status {exit_status}): {said}")
+
+
+def head(said: bytes) -> str:
+    """Show the beginning of what somebody else's program said, in one line."""
     text = said[:_SAID_BYTES].decode("utf-8", "replace").strip()
     return "".join(character if character.isprintable() else " " for character in text) or "it said nothing"
 

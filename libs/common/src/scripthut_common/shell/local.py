@@ -27,13 +27,14 @@ class LocalShell(BoundedShell):
     def __init__(
         self, name: str = "localhost", *, max_sessions: int = 8, environment: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(f"cluster '{name}'", max_sessions)
+        super().__init__(f"cluster '{name}'", asyncio.Semaphore(max_sessions))
         self._environment = environment
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""
 
-    async def _start(self, line: str, stdin: bytes, program: Program) -> Running:
+    async def start(self, line: str, stdin: bytes, program: Program) -> Running:
+        """See `BoundedShell.start`."""
         environment = own_environment() if self._environment is None else self._environment
         transport, protocol = await asyncio.get_running_loop().subprocess_exec(
             lambda: _LocalRun(program.max_stderr_bytes), "/bin/sh", "-c", line, start_new_session=True, env=environment

@@ -42,7 +42,7 @@ class SshShell(BoundedShell):
     """
 
     def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(f"cluster '{cluster.name}'", cluster.max_sessions)
+        super().__init__(f"cluster '{cluster.name}'", asyncio.Semaphore(cluster.max_sessions))
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         if not cluster.check_host_key:
             log.warning("host_key_not_checked", cluster=cluster.name, host=cluster.host)
@@ -62,7 +62,8 @@ class SshShell(BoundedShell):
                 connection.abort()
                 await connection.wait_closed()
 
-    async def _start(self, line: str, stdin: bytes, program: Program) -> Running:
+    async def start(self, line: str, stdin: bytes, program: Program) -> Running:
+        """See `BoundedShell.start`."""
         connection = await self._connected()
         run = _SshRun(program.max_stderr_bytes)
         try:

@@ -9,14 +9,14 @@ from scripthut_common.events import ItemState
 from scripthut_poller.tables import ITEMS, RUNS
 
 from . import leases
-from .items import Key
+from .items import JOB, Job, Key, jobs, not_of
 from .leases import Term
 
 
-async def due(database: Database, cluster: str, *, limit: int) -> dict[Key, str]:
-    """Say which jobs are to be cancelled."""
+async def due(database: Database, cluster: str, *, limit: int, refused: Collection[str] = ()) -> list[Job]:
+    """Say which jobs are to be cancelled, besides those of accounts that refuse us."""
     wanted = (
-        select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.job_id)
+        select(*JOB)
         .join_from(ITEMS, RUNS, ITEMS.c.run_id == RUNS.c.run_id)
         .where(
             ITEMS.c.cluster == cluster,
@@ -24,10 +24,11 @@ async def due(database: Database, cluster: str, *, limit: int) -> dict[Key, str]
             ITEMS.c.job_id.is_not(None),
             ITEMS.c.cancel_sent_at.is_(None),
             RUNS.c.cancel_requested_at.is_not(None),
+            not_of(refused),
         )
     )
     async with database.transaction() as connection:
-        return {(row.run_id, row.task_id): row.job_id for row in await connection.execute(wanted.limit(limit))}
+        return jobs(await connection.execute(wanted.limit(limit)))
 
 
 async def sent(database: Database, term: Term, keys: Collection[Key]) -> None:

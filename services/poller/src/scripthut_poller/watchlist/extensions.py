@@ -154,6 +154,7 @@ async def _append(
             "is_held": task.id in held,
             "awaits_ends": task.id in awaiting,
             "generated_by": parent.task_id,
+            "job_user": parent.job_user,
             **of_task(task),
             **places(parent.log_dir, parent.run_id, task.id),
         }

@@ -1,11 +1,11 @@
 """One item as the watchlist holds it, and how its rows are read."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, and_, select
+from sqlalchemy import Row, Select, and_, or_, select
 
 from scripthut_common import layout
 from scripthut_common.events import CloudEvent, Evidence, Extension, ItemEvent, ItemState, Outcome, Type, event
@@ -74,6 +74,11 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         """Run and task, which name the item in every table."""
         return (self.run_id, self.task_id)
 
+    @property
+    def account(self) -> str | None:
+        """The account that its job runs as, where that is not ours."""
+        return self.job_user
+
     def told(self, type_: Type, at: datetime) -> CloudEvent:
         """Say how the item stands, as an event of this type."""
         return event(type_, self._payload(), source=SOURCE, at=at)
@@ -100,6 +105,27 @@ FIELDS = {
     if name != "task"
 }
 COLUMNS = tuple(column.label(name) for name, column in FIELDS.items())
+
+
+JOB = (ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.job_id, ITEMS.c.job_user)
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One job to which something is to be done, and the account that it runs as, if it is not ours."""
+
+    key: Key
+    job_id: str
+    job_user: str | None
+
+
+def jobs(rows: Iterable[Row[Any]]) -> list[Job]:
+    """Turn rows of `JOB` into jobs."""
+    return [Job(key=(row.run_id, row.task_id), job_id=row.job_id, job_user=row.job_user) for row in rows]
+
+
+def not_of(accounts: Collection[str]) -> Any:
+    """Name the items whose jobs run as none of these accounts."""
+    return or_(ITEMS.c.job_user.is_(None), ITEMS.c.job_user.not_in(accounts))
 
 
 def query(*more: Any) -> Select[Any]:

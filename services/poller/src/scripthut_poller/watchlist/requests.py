@@ -140,9 +140,11 @@ async def _start(connection: AsyncConnection, parts: Sequence[RunRequested], ter
 
 
 def _check(parts: Sequence[RunRequested]) -> None:
-    common = {(part.parts, part.owner, part.run_name, part.cluster, part.log_dir) for part in parts}
+    common = {(part.parts, part.owner, part.account, part.run_name, part.cluster, part.log_dir) for part in parts}
     if len(common) > 1:
-        raise BadMessage(f"run {parts[0].run_id!r}: its parts name different owners, clusters or counts of parts")
+        raise BadMessage(
+            f"run {parts[0].run_id!r}: its parts name different owners, accounts, clusters or counts of parts"
+        )
     layout.require_id(parts[0].run_id, "run_id")
     problems = tasks.check([task for part in parts for task in part.tasks])
     if parts[0].log_dir is not None:
@@ -162,6 +164,7 @@ def _item_rows(parts: Sequence[RunRequested], log_dir: str) -> list[dict[str, An
             "cluster": part.cluster,
             "position": position,
             "turn": turns[task.id],
+            "job_user": part.account,
             "is_held": task.id in parents,
             **of_task(task),
             **places(log_dir, part.run_id, task.id),

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import and_, func, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, func, or_, select, true, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common import database as db
@@ -19,9 +19,11 @@ from scripthut_common.events import ItemState, Type
 from scripthut_poller.tables import ITEMS, RUNS
 
 from . import leases
-from .items import Item, Key, places, query, read
+from .items import JOB, Item, Job, Key, jobs, not_of, places, query, read
 from .leases import Term
 from .recording import Change, End, ended, record
+
+_PATHS = ("output_dir", "run_summary_path", "stdout_path", "stderr_path")
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,34 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     submitted_at: datetime | None = None
     at: datetime | None = None
+
+
+class Whom(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose items: of jobs that run as this account (`None`: as our own), or everybody's."""
+
+    account: str | None = None
+    is_everybody: bool = False
+
+    @property
+    def condition(self) -> Any:
+        """The same for a query."""
+        return true() if self.is_everybody else ITEMS.c.job_user.is_not_distinct_from(self.account)
+
+
+EVERYBODY = Whom(is_everybody=True)
+
+
+async def accounts(database: Database, cluster: str) -> list[str | None]:
+    """Name the accounts of which something waits to be submitted, the one that has waited longest first."""
+    waiting = (
+        select(ITEMS.c.job_user)
+        .join_from(ITEMS, RUNS, ITEMS.c.run_id == RUNS.c.run_id)
+        .where(ITEMS.c.cluster == cluster, ITEMS.c.state == ItemState.PENDING, ~ITEMS.c.awaits_ends)
+        .group_by(ITEMS.c.job_user)
+        .order_by(func.min(RUNS.c.created_at))
+    )
+    async with database.transaction() as connection:
+        return list(await connection.scalars(waiting))
 
 
 async def let_go(database: Database, term: Term) -> None:
@@ -68,28 +98,28 @@ async def let_go(database: Database, term: Term) -> None:
             await connection.execute(update(ITEMS).where(are(free)).values(awaits_ends=False))
 
 
-async def claim(database: Database, term: Term, *, limit: int, lease_s: float) -> Claim:
+async def claim(database: Database, term: Term, whom: Whom = EVERYBODY, *, limit: int, lease_s: float) -> Claim:
     """Claim the next items, oldest run first, in their turn: so parents come before or with their children."""
     async with database.transaction() as connection:
         await leases.require(connection, term)
-        fresh = _fresh(term.cluster).limit(limit)
+        fresh = _fresh(term.cluster).where(whom.condition).limit(limit)
         items = read(await connection.execute(fresh.with_for_update(of=ITEMS, skip_locked=True)))
         return await _take(connection, items, lease_s, is_fresh=True)
 
 
-async def claim_unclear(database: Database, term: Term, *, limit: int, lease_s: float) -> Claim:
+async def claim_unclear(database: Database, term: Term, whom: Whom = EVERYBODY, *, limit: int, lease_s: float) -> Claim:
     """Claim items that may or may not have been submitted: whoever had claimed them has not said within the lease."""
     async with database.transaction() as connection:
         await leases.require(connection, term)
-        overdue = _unclear(term.cluster).where(ITEMS.c.submission_until < func.now()).limit(limit)
+        overdue = _unclear(term.cluster).where(whom.condition, ITEMS.c.submission_until < func.now()).limit(limit)
         items = read(await connection.execute(overdue.with_for_update(of=ITEMS, skip_locked=True)))
         return await _take(connection, items, lease_s, is_fresh=False)
 
 
-async def unclear(database: Database, cluster: str, *, limit: int) -> list[Item]:
+async def unclear(database: Database, cluster: str, whom: Whom = EVERYBODY, *, limit: int) -> list[Item]:
     """Read items that may have been submitted, whoever has claimed them."""
     async with database.transaction() as connection:
-        return read(await connection.execute(_unclear(cluster).limit(limit)))
+        return read(await connection.execute(_unclear(cluster).where(whom.condition).limit(limit)))
 
 
 async def age_s(database: Database, items: Sequence[Item]) -> float:
@@ -159,6 +189,16 @@ async def place(database: Database, items: Sequence[Item], log_dirs: Mapping[str
         for run_id, log_dir in sorted(log_dirs.items()):
             unplaced = update(RUNS).where(RUNS.c.run_id == run_id, RUNS.c.log_dir != log_dir)
             await connection.execute(unplaced.values(log_dir=log_dir))
+        new = [
+            {"of_run": item.run_id, "of_task": item.task_id, **places(log_dirs[item.run_id], item.run_id, item.task_id)}
+            for item in items
+            if item.output_dir is None
+        ]
+        if new:
+            of_item = and_(ITEMS.c.run_id == bindparam("of_run"), ITEMS.c.task_id == bindparam("of_task"))
+            await connection.execute(
+                update(ITEMS).where(of_item).values({name: bindparam(name) for name in _PATHS}), new
+            )
     return tuple(_placed(item, log_dirs[item.run_id]) for item in items)
 
 
@@ -207,20 +247,21 @@ async def give_back(database: Database, claimed: Claim, keys: Collection[Key]) -
         await connection.execute(mine.values(values))
 
 
-async def releasable(database: Database, cluster: str, *, limit: int) -> dict[Key, str]:
+async def releasable(database: Database, cluster: str, *, limit: int, refused: Collection[str] = ()) -> list[Job]:
     """Say which held jobs may go: every item of their run is with the scheduler, has ended, or waits for ends."""
     incomplete = select(ITEMS.c.run_id).where(
         ITEMS.c.cluster == cluster, ITEMS.c.state == ItemState.PENDING, ~ITEMS.c.awaits_ends
     )
-    held = select(ITEMS.c.run_id, ITEMS.c.task_id, ITEMS.c.job_id).where(
+    held = select(*JOB).where(
         ITEMS.c.cluster == cluster,
         ITEMS.c.state.not_in([ItemState.PENDING, ItemState.FINAL]),
         ITEMS.c.is_held,
         ITEMS.c.job_id.is_not(None),
         ITEMS.c.run_id.not_in(incomplete),
+        not_of(refused),
     )
     async with database.transaction() as connection:
-        return {(row.run_id, row.task_id): row.job_id for row in await connection.execute(held.limit(limit))}
+        return jobs(await connection.execute(held.limit(limit)))
 
 
 async def released(database: Database, term: Term, keys: Collection[Key]) -> None:
