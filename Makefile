@@ -8,6 +8,7 @@ TESTERS ?= 3
 SEED ?=
 ITEMS ?=
 MINUTES ?=
+DIR ?= secrets
 VENV := .venv
 PY := $(VENV)/bin/python
 PACKAGES := libs/common services/poller services/outputs-api
@@ -66,6 +67,12 @@ pictures: $(VENV)/.dev ## take the pictures of the documentation anew, into docs
 	@sh tests/testbed/install.sh
 	@PYTHONPATH=.:deploy:deploy/examples/heat $(PY) -m tests.pictures
 
+asyncapi: $(VENV)/.dev ## write docs/asyncapi.json anew from the structs of the events
+	@$(PY) -m scripthut_common.asyncapi tests/golden > docs/asyncapi.json
+
+secrets: $(VENV)/.runtime ## make what is missing of the secrets of the production shape, DIR=… where
+	@PYTHONPATH=deploy $(PY) deploy/make_secrets.py '$(DIR)'
+
 up: ## start the production shape with Docker Compose
 	docker compose up --detach --wait
 
@@ -79,4 +86,4 @@ migrate: $(VENV)/.runtime ## bring both services' schemas to the newest version
 lock: $(VENV)/.dev ## choose versions anew and write the requirement locks
 	@for name in runtime dev; do $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements/$$name.lock requirements/$$name.in; done
 
-.PHONY: help venv demo run check test bench truth chaos pictures up down migrate lock
+.PHONY: help venv demo run check test bench truth chaos pictures asyncapi secrets up down migrate lock

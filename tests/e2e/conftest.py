@@ -9,6 +9,7 @@ import pytest
 from scripthut_outputs.controllers.shapes import RunWithItemsJson
 from tests.e2e import running
 from tests.e2e.thirty import Thirty
+from tests.integration.subscribers.accounts import Accounts
 from tests.testbed.accounts import ALICE
 from tests.testbed.clients import Client
 from tests.testbed.postgres import PostgresServer
@@ -43,13 +44,28 @@ def login_node(slurm: SlurmCluster) -> Iterator[Sshd]:
 
 
 @pytest.fixture(scope="package")
-def pair(slurm: SlurmCluster, login_node: Sshd, postgres: PostgresServer, rabbitmq: RabbitMq) -> Iterator[Pair]:
-    """The pair that watches the Slurm cluster as `testbed`."""
-    with (
-        running.servers(postgres, rabbitmq) as (database_uri, amqp_uri),
-        Pair(database_uri=database_uri, amqp_uri=amqp_uri, clusters={"testbed": slurm_over(login_node, slurm)}) as pair,
-    ):
-        yield pair
+def pair(
+    slurm: SlurmCluster,
+    login_node: Sshd,
+    postgres: PostgresServer,
+    rabbitmq: RabbitMq,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    """The pair that watches the Slurm cluster as `testbed`, each process with as few rights on the broker as may be."""
+    with running.servers(postgres, rabbitmq) as (database_uri, amqp_uri):
+        accounts = Accounts(rabbitmq, amqp_uri, tmp_path_factory.mktemp("accounts"))
+        accounts.services()
+        with Pair(
+            database_uri=database_uri,
+            amqp_uri=amqp_uri,
+            clusters={"testbed": slurm_over(login_node, slurm)},
+            environment={
+                **accounts.environment("POLLER", "scripthut-poller"),
+                **accounts.environment("OUTPUTS", "scripthut-outputs"),
+            },
+            of_collectors=accounts.environment("OUTPUTS", "scripthut-collector"),
+        ) as pair:
+            yield pair
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import scripthut_poller.settings
 
 ROOT = Path(__file__).parents[2]
 FILLED = {
-    "POSTGRES_PASSWORD": "p",
-    "RABBITMQ_PASSWORD": "r",
+    "SCRIPTHUT_SECRETS_DIR": "/srv/secrets",
+    "SCRIPTHUT_PUBLIC_URL": "https://outputs.example.org",
     "SCRIPTHUT_CONFIG_DIR": "/etc/scripthut",
     "SCRIPTHUT_ALLOWED_HOSTS": "outputs.example.org",
 }
@@ -57,7 +57,7 @@ def _config(folder: Path, environment: dict[str, str]) -> subprocess.CompletedPr
 def test_compose_reads_it_when_everything_is_filled_in(folder: Path) -> None:
     answer = _config(folder, FILLED)
     assert answer.returncode == 0, answer.stderr
-    for service in ("rabbitmq", "postgres", "migrate", "poller", "collector", "outputs-api"):
+    for service in ("rabbitmq", "postgres", "migrate", "poller", "collector", "outputs-api", "proxy"):
         assert re.search(rf"^  {service}:$", answer.stdout, re.MULTILINE)
 
 
@@ -77,7 +77,31 @@ def test_every_setting_that_it_names_exists() -> None:
     known = {f"{prefix}_{field.name.upper()}" for prefix, type_ in parts for field in msgspec.structs.fields(type_)}
     named = set(re.findall(r"SCRIPTHUT_(?:POLLER|OUTPUTS)_[A-Z0-9_]+", (ROOT / "docker-compose.yml").read_text()))
     assert named
-    assert named <= known
+    assert {name.removesuffix("_FILE") if name.endswith("_URL_FILE") else name for name in named} <= known
+
+
+def test_no_secret_is_in_the_environment(folder: Path) -> None:
+    told = _config(folder, FILLED).stdout
+
+    assert not re.search(r"(?:PASSWORD|PASS|AMQP_URL|DATABASE_URL|SECRET): ", told)
+    assert len(re.findall(r"_(?:AMQP|DATABASE)_URL_FILE: /run/secrets/", told)) == 8
+
+
+def test_each_part_is_given_its_own_secrets_alone(folder: Path) -> None:
+    services = re.split(r"^  ([a-z-]+):$", _config(folder, FILLED).stdout.partition("services:")[2], flags=re.MULTILINE)
+    named = {
+        name: set(re.findall(r"source: ([a-z-]+)", part))
+        for name, part in zip(services[1::2], services[2::2], strict=True)
+    }
+
+    assert "poller-amqp-url" not in named["outputs-api"] | named["collector"] | named["proxy"]
+    assert named["proxy"] == {"tls-certificate", "tls-key"}
+
+
+def test_there_are_three_to_answer_and_two_to_collect(folder: Path) -> None:
+    told = _config(folder, FILLED).stdout
+
+    assert [int(found) for found in re.findall(r"replicas: (\d)", told)] == [2, 3]
 
 
 def test_every_variable_that_it_asks_for_is_in_the_example() -> None:

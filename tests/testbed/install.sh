@@ -7,7 +7,8 @@
 set -eu
 
 PACKAGES="slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin munge mariadb-server
-openssh-server openssh-client sudo rabbitmq-server nginx-light wrk chromium tcsh zsh fish docker-compose"
+openssh-server openssh-client sudo rabbitmq-server nginx-light wrk chromium tcsh zsh fish docker-compose caddy curl
+openssl systemd"
 POLICY=/usr/sbin/policy-rc.d
 
 missing_packages() {

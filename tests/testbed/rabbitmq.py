@@ -1,5 +1,6 @@
 """A real RabbitMQ broker with its management interface, on free loopback ports."""
 
+import shlex
 from pathlib import Path
 
 from tests.testbed import ports
@@ -9,6 +10,7 @@ from tests.testbed.workspaces import Server
 
 # The wrapper in /usr/sbin changes the user and the directories.
 PROGRAMS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"),)
+_CTL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -28,13 +30,21 @@ class RabbitMq(Server):
         management_url: that interface's page, user and password `guest`.
     """
 
-    def __init__(self) -> None:
-        """Start the broker, which takes several seconds of work."""
+    def __init__(self, more: str = "") -> None:
+        """Start the broker, which takes several seconds of work; `more` are lines for its configuration."""
+        self._more = more
         self.port, self.management_port = ports.reserve_port(), ports.reserve_port()
         self.uri = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self.vhosts = Vhosts(self.uri, self.management_port)
         self.management_url = f"http://127.0.0.1:{self.management_port}"
+        self._epmd_port = ports.reserve_port()
         super().__init__("rabbitmq")
+
+    @property
+    def ctl(self) -> str:
+        """The command that is `rabbitmqctl` for this broker."""
+        words = {name: self._environment()[name] for name in ("HOME", "RABBITMQ_NODENAME", "ERL_EPMD_PORT")}
+        return shlex.join(["env", *(f"{name}={value}" for name, value in words.items()), _CTL])
 
     def kill(self) -> None:
         """End the broker as a power cut would, as soon as its quorum queues would survive that.
@@ -56,7 +66,7 @@ class RabbitMq(Server):
 
     def _start(self) -> None:
         config = _CONFIG.format(port=self.port, management_port=self.management_port)
-        self._workspace.write("rabbitmq.conf", config)
+        self._workspace.write("rabbitmq.conf", config + self._more)
         self._workspace.write("plugins", "[rabbitmq_management].\n")
         self.daemon = Daemon(
             PROGRAMS,
@@ -79,7 +89,7 @@ class RabbitMq(Server):
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/plugins",
             "RABBITMQ_DIST_PORT": str(ports.reserve_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(ports.reserve_port()),
+            "ERL_EPMD_PORT": str(self._epmd_port),
             # The nodes' own port on loopback only; schedulers that do not spin while the machine has other work.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}"
             " +sbwt none +sbwtdcpu none +sbwtdio none",

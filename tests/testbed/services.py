@@ -61,6 +61,7 @@ class Pair(Server):
         blobs_dir: Path | None = None,
         environment: Mapping[str, str] = _NOTHING,
         collectors: int = 1,
+        of_collectors: Mapping[str, str] = _NOTHING,
     ) -> None:
         """Bring the schemas up and start the processes; return when all are ready.
 
@@ -71,11 +72,13 @@ class Pair(Server):
             blobs_dir: another place for blobs than the pair's own directory.
             environment: more variables for every process, as `SCRIPTHUT_OUTPUTS_MAX_INLINE_HTML_BYTES`.
             collectors: how many; the second is called `collector-2`.
+            of_collectors: variables that are other for these.
         """
         self._servers = (database_uri, amqp_uri)
         self._clusters = clusters
         self._given_blobs_dir = blobs_dir
         self._more = environment
+        self._of_collectors = of_collectors
         self._collector_names = ["collector", *(f"collector-{number}" for number in range(2, collectors + 1))]
         super().__init__("pair")
 
@@ -158,7 +161,11 @@ class Pair(Server):
             self._workspace,
             name=name,
             is_ready=lambda: _is_good(self._health(name, "ready")),
-            environment=self._environment | {"SCRIPTHUT_OUTPUTS_HEALTH_PORT": str(self._ports[health])},
+            environment={
+                **self._environment,
+                "SCRIPTHUT_OUTPUTS_HEALTH_PORT": str(self._ports[health]),
+                **(self._of_collectors if name in self._collector_names else _NOTHING),
+            },
         )
 
     def _health(self, name: str, word: str) -> str:

@@ -64,6 +64,75 @@ def test_everything_missing_or_wrong_is_told_at_once_without_the_values(file: Pa
     ]
 
 
+class WithSecrets(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that no environment should hold."""
+
+    database_url: settings.Secret
+    other_url: settings.Secret | None = None
+    name: str = ""
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("postgresql://u:p w@h/n\n")
+
+    found = settings.load(WithSecrets, {"X_DATABASE_URL_FILE": str(secret), "X_OTHER_URL": "o"}, prefix="X")
+
+    assert found == WithSecrets(database_url="postgresql://u:p w@h/n", other_url="o")
+
+
+def test_only_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "name").write_text("me")
+
+    found = settings.load(WithSecrets, {"X_DATABASE_URL": "u", "X_NAME_FILE": str(tmp_path / "name")}, prefix="X")
+
+    assert not found.name
+
+
+def test_every_fault_of_a_secret_file_is_told_with_the_rest_and_never_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("s3cret\ns3cret\n")
+
+    with pytest.raises(SettingsError) as caught:
+        environ = {"X_DATABASE_URL_FILE": "/nowhere", "X_OTHER_URL_FILE": str(tmp_path / "lines")}
+        settings.load(WithSecrets, environ, prefix="X")
+
+    assert str(caught.value).splitlines()[1:] == [
+        "  X_DATABASE_URL_FILE: /nowhere: No such file or directory",
+        f"  X_OTHER_URL_FILE: {tmp_path}/lines must hold the secret as its only line",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"\xff", "is no UTF-8 text"),
+        (b"a\0b", "as its only line"),
+        (b"x" * 70000, "line"),
+    ],
+)
+def test_what_is_no_secret_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(content)
+
+    with pytest.raises(SettingsError, match=said):
+        settings.load(WithSecrets, {"X_DATABASE_URL_FILE": str(tmp_path / "secret")}, prefix="X")
+
+
+@pytest.mark.parametrize("file", ["/", "/dev/null", "a\0b"])
+def test_what_is_no_file_is_refused(file: str) -> None:
+    with pytest.raises(SettingsError, match="X_DATABASE_URL_FILE"):
+        settings.load(WithSecrets, {"X_DATABASE_URL_FILE": file}, prefix="X")
+
+
+def test_the_same_secret_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("u")
+    environ = {"X_DATABASE_URL": "u", "X_DATABASE_URL_FILE": str(tmp_path / "secret")}
+
+    with pytest.raises(SettingsError, match="X_DATABASE_URL and X_DATABASE_URL_FILE are both set"):
+        settings.load(WithSecrets, environ, prefix="X")
+
+
 def test_a_part_has_variables_and_a_table_of_its_own(file: Path) -> None:
     file.write_text('[bucket]\nregion = "there"\n')
     needed = {"X_DATABASE_URL": "u", "X_PORT": "1"}

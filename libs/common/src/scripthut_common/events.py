@@ -230,7 +230,7 @@ Payload = (
     ItemEvent | OutputsCollected | RunExtended | RunCompleted | ClusterObserved | RunRequested | RunCancelRequested
 )
 
-_PAYLOADS: dict[Type, type[Payload]] = {
+PAYLOADS: dict[Type, type[Payload]] = {
     Type.ITEM_SUBMITTED: ItemEvent,
     Type.ITEM_CHANGED: ItemEvent,
     Type.ITEM_STARTED: ItemEvent,
@@ -336,7 +336,7 @@ def decode(body: bytes) -> CloudEvent | None:
         if wire.type not in set(Type):
             return None
         type_ = Type(wire.type)
-        data = _in_utc(msgspec.convert(wire.data, type=_PAYLOADS[type_]))
+        data = _in_utc(msgspec.convert(wire.data, type=PAYLOADS[type_]))
         at = wire.time.astimezone(UTC)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise BadMessage(f"not a readable event: {error}") from error

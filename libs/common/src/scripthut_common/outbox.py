@@ -3,8 +3,9 @@
 Published rows stay as the event log for 30 days.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from sqlalchemy import (
@@ -23,6 +24,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    literal,
     or_,
     select,
     update,
@@ -30,12 +32,23 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .bus import Message, message_of
+from .bus import EVENTS, Message, message_of
 from .database import Database, UtcTime, notify, storable
 from .events import CloudEvent
 
 _KEPT_DAYS = 30
 _PRUNED_AT_ONCE = 10_000
+_SEARCH_TIMEOUT_S = 600.0
+
+
+class _OfRun(msgspec.Struct):
+    run_id: str = ""
+
+
+class _Said(msgspec.Struct):
+    """As much of an event as tells its run."""
+
+    data: _OfRun
 
 
 class Leaving(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +161,39 @@ class Outbox:
                 }
                 await self._update(connection, [row.number], values)
 
+    async def of_run(
+        self, database: Database, run_id: str, *, since: datetime | None = None, at_once: int = 500
+    ) -> AsyncIterator[list[Message]]:
+        """Give the events of a run in the order in which they were said, in portions; no command is among them.
+
+        Those alone that are there when it begins, and none that were said before `since`.
+        """
+        table = self._table
+        last, newest = 0, select(func.max(table.c.number))
+        async with database.transaction() as connection:
+            until = (await connection.execute(newest)).scalar_one() or 0
+        said = f'"run_id":{msgspec.json.encode(run_id).decode()}'.encode()
+        chosen = (
+            select(table.c.number, table.c.message_id, table.c.exchange, table.c.routing_key, table.c.body)
+            .where(
+                table.c.number <= until,
+                table.c.exchange == EVENTS,
+                func.position(literal(said, LargeBinary).op("IN")(table.c.body)) > 0,
+                *([table.c.added_at >= since] if since else []),
+            )
+            .order_by(table.c.number)
+            .limit(at_once)
+        )
+        while True:
+            async with database.transaction(timeout_s=_SEARCH_TIMEOUT_S) as connection:
+                rows = (await connection.execute(chosen.where(table.c.number > last))).all()
+            found = [_said(row) for row in rows if _is_of_run(row.body, run_id)]
+            if found:
+                yield found
+            if len(rows) < at_once:
+                return
+            last = rows[-1].number
+
     async def stuck(self, database: Database) -> str | None:
         """Say which events cannot leave for their own sake, for `/health/ready`."""
         table = self._table
@@ -186,6 +232,21 @@ class Outbox:
         if numbers:
             chosen = self._table.c.number == func.any(bindparam("numbers", list(numbers), ARRAY(BigInteger)))
             await connection.execute(update(self._table).where(chosen).values(**values))
+
+
+def _is_of_run(body: bytes, run_id: str) -> bool:
+    """Answer for certain: the words that the database looked for may stand in a text of another run."""
+    try:
+        said = msgspec.json.decode(body, type=_Said)
+    except msgspec.DecodeError:
+        return False
+    return said.data.run_id == run_id
+
+
+def _said(row: Any) -> Message:
+    return Message(
+        id=row.message_id, exchange=row.exchange, routing_key=row.routing_key, body=row.body, mandatory=False
+    )
 
 
 def _values(message: Message) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar, get_origin
+from typing import Annotated, Any, TypeGuard, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec.structs import FieldInfo
@@ -11,6 +11,10 @@ from msgspec.structs import FieldInfo
 from .errors import SettingsError
 
 S = TypeVar("S", bound=msgspec.Struct)
+Secret = Annotated[str, msgspec.Meta(extra={"is_secret": True})]
+"""A setting that no environment should hold: its variable with `_FILE` behind it names a file that does."""
+
+_MAX_SECRET_BYTES = 64 * 1024
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -30,7 +34,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def load(type_: type[S], environ: Mapping[str, str], *, prefix: str, file: Path | None = None) -> S:
     """Fill `type_` from `PREFIX_FIELD` variables, then from the top level of a TOML file, then defaults.
 
-    An empty variable is as good as none. A field that is a struct itself has its own in `PREFIX_FIELD_…`.
+    An empty variable is as good as none. A field that is a struct itself has its own in `PREFIX_FIELD_…`. A `Secret`
+    may stand in the file that `PREFIX_FIELD_FILE` names instead, as its only line.
 
     Raises:
         SettingsError: one line for every field that is missing or wrong, with the variable's name.
@@ -51,6 +56,10 @@ def _gather(
     for field in msgspec.structs.fields(type_):
         variable = f"{prefix}_{field.name.upper()}"
         said = environ.get(variable) or None
+        if is_secret(field.type) and (named := environ.get(f"{variable}_FILE")):
+            said = _from_file(variable, named, faults, is_said=said is not None)
+            if said is None:
+                continue
         given = written.get(field.name) if said is None else _split(said, field.type)
         if given is None and _is_struct(field.type):
             # Its own faults are noted; the struct is made only for one that has none.
@@ -59,6 +68,33 @@ def _gather(
         else:
             values |= _convert(field, given, variable, faults, is_text=said is not None)
     return values
+
+
+def is_secret(type_: Any) -> bool:
+    """Answer whether a field is a `Secret`, or one that may be missing."""
+    if get_origin(type_) is Annotated:
+        return any(isinstance(one, msgspec.Meta) and (one.extra or {}).get("is_secret") for one in get_args(type_))
+    return any(map(is_secret, get_args(type_)))
+
+
+def _from_file(variable: str, named: str, faults: list[str], *, is_said: bool) -> str | None:
+    """Read a secret; `None` where a fault was noted, which never shows what the file holds."""
+    where = f"{variable}_FILE: {named}"
+    if is_said:
+        faults.append(f"{variable} and {variable}_FILE are both set: one of them is enough")
+        return None
+    try:
+        with Path(named).open("rb") as file:
+            secret = file.read(_MAX_SECRET_BYTES + 1).removesuffix(b"\n").removesuffix(b"\r").decode()
+    except OSError as error:
+        faults.append(f"{where}: {error.strerror or error}")
+    except (UnicodeDecodeError, ValueError):
+        faults.append(f"{where} is no UTF-8 text")
+    else:
+        if secret and secret.isprintable() and len(secret) <= _MAX_SECRET_BYTES:
+            return secret
+        faults.append(f"{where} must hold the secret as its only line" if secret else f"{where} is empty")
+    return None
 
 
 def _is_struct(type_: Any) -> TypeGuard[type[msgspec.Struct]]:

@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from scripthut_common import clusters, settings
+from scripthut_common.settings import Secret
 
 PREFIX = "SCRIPTHUT_OUTPUTS"
 MIB = 1024 * 1024
@@ -16,7 +17,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What migrations need."""
 
-    database_url: str
+    database_url: Secret
 
 
 class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,13 +140,19 @@ class Settings(DoorSettings, frozen=True, kw_only=True):
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What looking after dead letters needs."""
 
-    amqp_url: str
+    amqp_url: Secret
+
+
+class ReplaySettings(BrokerSettings, frozen=True, kw_only=True):
+    """What saying events again needs."""
+
+    database_url: Secret
 
 
 class ProcessSettings(Settings, frozen=True, kw_only=True):
     """What a process of its own needs besides: the broker, and where it says how it is."""
 
-    amqp_url: str
+    amqp_url: Secret
     health_host: str = "127.0.0.1"
     health_port: Port = 8082
 

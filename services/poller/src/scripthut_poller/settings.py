@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from scripthut_common import clusters
+from scripthut_common.settings import Secret
 
 PREFIX = "SCRIPTHUT_POLLER"
 
@@ -13,14 +14,14 @@ PREFIX = "SCRIPTHUT_POLLER"
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What migrations need."""
 
-    database_url: str
+    database_url: Secret
 
 
 class CheckSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a check of clusters needs; the database only to compare its clock."""
 
     clusters_file: str
-    database_url: str | None = None
+    database_url: Secret | None = None
 
 
 class Settings(DatabaseSettings, frozen=True, kw_only=True):
@@ -32,13 +33,19 @@ class Settings(DatabaseSettings, frozen=True, kw_only=True):
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What looking after dead letters needs."""
 
-    amqp_url: str
+    amqp_url: Secret
+
+
+class ReplaySettings(BrokerSettings, frozen=True, kw_only=True):
+    """What saying events again needs."""
+
+    database_url: Secret
 
 
 class ProcessSettings(Settings, frozen=True, kw_only=True):
     """What a process of its own needs besides: the broker, and where it says how it is."""
 
-    amqp_url: str
+    amqp_url: Secret
     health_host: str = "127.0.0.1"
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8081
 

@@ -3,32 +3,30 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aio_pika.connection import make_url
-from aio_pika.exceptions import ChannelClosed, PublishError
 
-from scripthut_common.errors import BadMessage, BusUnavailable, Error, SettingsError, Unroutable
+from scripthut_common.errors import BusUnavailable, SettingsError, Unroutable
 
 from . import QUEUES, DeadLetter, Disposal, Dispose, Message, Queue, Take, check_size
+from .link import CONNECT_TIMEOUT_S, Arriving, Link, fence
 from .taking import Fate, Rules, Taker
-from .topology import DEAD, DEAD_QUEUE_ARGUMENTS, TOPICS, dead_name, queue_arguments
+from .topology import DEAD, dead_name
 
 _ADDRESS_RULE = "the address of RabbitMQ must be as amqp://user:password@host:5672/vhost"
-_CONNECT_TIMEOUT_S = 20.0
-_CLOSE_TIMEOUT_S = 5.0
-_HEARTBEAT_S = 20
 # RabbitMQ 3.10 makes a dead queue of one that is declared again while it is being deleted.
 _DELETING_S = 1.0
 _PUBLISHING = "publishing"
 _EXCHANGE_HEADER = "x-scripthut-exchange"
 _KEY_HEADER = "x-scripthut-routing-key"
 _REASON_HEADER = "x-scripthut-reason"
+_REPLAYED_HEADER = "x-scripthut-replayed"
 _MAX_REASON_CHARACTERS = 2000
 # RabbitMQ 4 drops from a quorum queue what was given back 20 times.
 _GIVEN_BACK_AT_MOST = 10
@@ -41,7 +39,7 @@ class AmqpBus:
 
     Args:
         url: `amqp://user:password@host:port/vhost` or `amqps://…`.
-        queues: declared, each with its dead-letter queue, on every new connection.
+        queues: declared, each with its dead-letter queue, on every new connection, as far as the account may.
         rules: how patient consumers are.
         publish_timeout_s: how long `publish` waits for the broker's confirmation.
 
@@ -69,9 +67,10 @@ class AmqpBus:
         self._publish_timeout_s = publish_timeout_s
         self._takers: dict[str, Taker] = {}
         self._outages: dict[str, str] = {}
-        self._publisher: _Link | None = None
+        self._publisher: Link | None = None
         self._opening = asyncio.Lock()
         self._refused_at = 0.0
+        self._refused: set[str] = set()
 
     async def publish(self, message: Message) -> None:
         """See `Bus.publish`."""
@@ -120,7 +119,7 @@ class AmqpBus:
                     message = letter.message
                     await self._send("", queue.name, _envelope(message, **_origin(message)), is_mandatory=True)
                     replayed.add(message.id)
-                with _fence():
+                with fence():
                     await raw.ack()
             for raw in kept:
                 await self._give_back(raw, queue)
@@ -131,7 +130,7 @@ class AmqpBus:
         if _delivery(raw) > _GIVEN_BACK_AT_MOST:
             letter = _letter(raw, queue)
             await self._bury(queue, letter.message, letter.reason)
-        with _fence():
+        with fence():
             if _delivery(raw) > _GIVEN_BACK_AT_MOST:
                 await raw.ack()
             else:
@@ -146,6 +145,36 @@ class AmqpBus:
         link = await self._publishing_link()
         counts = {queue.name: await link.count(dead_name(queue)) for queue in queues}
         return {name: count for name, count in counts.items() if count is not None}
+
+    async def replay(self, queue: str, batches: AsyncIterable[Sequence[Message]]) -> AsyncIterator[int]:
+        """Give messages to one queue alone, in order, marked as said again; yield how many have arrived so far.
+
+        Raises:
+            NotFound: there is no such queue; nothing was sent.
+            Unroutable: it has been deleted meanwhile.
+            BusUnavailable: the rest was not sent.
+        """
+        link = await self._connect("replaying")
+        try:
+            await link.require_queue(queue)
+            arrived = 0
+            async for batch in batches:
+                await self._replay(link, queue, batch)
+                arrived += len(batch)
+                yield arrived
+        finally:
+            await link.close()
+
+    async def _replay(self, link: Link, queue: str, batch: Sequence[Message]) -> None:
+        """Messages on one channel arrive in the order in which they were sent; confirmations are awaited together."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        envelopes = [_envelope(one, **_origin(one), **{_REPLAYED_HEADER: at}) for one in batch]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in envelopes:
+                    group.create_task(link.publish("", queue, one, self._publish_timeout_s, is_mandatory=True))
+        except ExceptionGroup as faults:
+            raise faults.exceptions[0] from None
 
     async def check(self) -> str | None:
         """See `Bus.check`."""
@@ -165,11 +194,11 @@ class AmqpBus:
         faults = [*self._outages.values(), *(taker.fault for taker in self._takers.values() if taker.fault)]
         return "; ".join(dict.fromkeys(faults)) or None
 
-    async def _connect(self, purpose: str) -> "_Link":
+    async def _connect(self, purpose: str) -> Link:
         with self._noting_outage(purpose):
-            return await _Link.open(self._url, self._queues.values())
+            return await Link.open(self._url, self._queues.values(), self._refused)
 
-    async def _publishing_link(self) -> "_Link":
+    async def _publishing_link(self) -> Link:
         began_at = time.monotonic()
         async with self._opening:
             if self._publisher is not None and self._publisher.is_open:
@@ -194,7 +223,7 @@ class AmqpBus:
                 await link.declare(self._queues.values(), unless_since=began_at)
                 await link.publish(exchange, key, envelope, self._publish_timeout_s, is_mandatory=is_mandatory)
 
-    async def _serve(self, arriving: "_Arriving", queue: Queue, taker: Taker) -> None:
+    async def _serve(self, arriving: Arriving, queue: Queue, taker: Taker) -> None:
         """Settle what arrives, until nothing can any more."""
         async with asyncio.TaskGroup() as group:
             serving: set[asyncio.Task[None]] = set()
@@ -215,7 +244,7 @@ class AmqpBus:
                 break
             fate = await taker.settle(message, _delivery(raw))
         # Where the acknowledgement is lost with its channel, the broker delivers the message again.
-        with suppress(BusUnavailable), _fence():
+        with suppress(BusUnavailable), fence():
             if fate is Fate.AGAIN:
                 await raw.reject(requeue=True)
             else:
@@ -236,129 +265,6 @@ class AmqpBus:
             raise
         if self._outages.pop(purpose, None):
             log.info("bus_back", purpose=purpose)
-
-
-_Arriving = asyncio.Queue[AbstractIncomingMessage | None]
-
-
-class _Link:
-    """One connection with one channel, on which the topology stands; the fence against aio-pika's errors."""
-
-    def __init__(self, connection: AbstractConnection, channel: AbstractChannel) -> None:
-        self._connection = connection
-        self._channel = channel
-        self._declared_at = 0.0
-        self._declaring = asyncio.Lock()
-
-    @classmethod
-    async def open(cls, url: str, queues: Iterable[Queue]) -> "_Link":
-        """Connect and declare.
-
-        Raises:
-            BusUnavailable: with the broker's words.
-        """
-        with _fence():
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                connection = await aio_pika.connect(url, heartbeat=_HEARTBEAT_S)
-                try:
-                    link = cls(connection, await connection.channel(publisher_confirms=True, on_return_raises=True))
-                    await link.declare(queues)
-                except BaseException:
-                    await connection.close()
-                    raise
-        return link
-
-    @property
-    def is_open(self) -> bool:
-        return not self._channel.is_closed
-
-    async def declare(self, queues: Iterable[Queue], *, unless_since: float = 0.0) -> None:
-        """Declare the topology, unless that was done after `unless_since` (monotonic seconds)."""
-        async with self._declaring:
-            if self._declared_at and self._declared_at > unless_since:
-                return
-            with _fence():
-                for name, arguments in TOPICS.items():
-                    await self._channel.declare_exchange(name, "topic", durable=True, arguments={**arguments})
-                await self._channel.declare_exchange(DEAD, "direct", durable=True)
-                for queue in queues:
-                    await self._declare_queue(queue)
-            self._declared_at = time.monotonic()
-
-    async def _declare_queue(self, queue: Queue) -> None:
-        dead = await self._channel.declare_queue(dead_name(queue), durable=True, arguments={**DEAD_QUEUE_ARGUMENTS})
-        await dead.bind(DEAD, queue.name)
-        declared = await self._channel.declare_queue(queue.name, durable=True, arguments={**queue_arguments(queue)})
-        for binding in queue.bindings:
-            await declared.bind(queue.exchange, binding)
-
-    async def publish(
-        self, exchange: str, key: str, envelope: aio_pika.Message, timeout_s: float, *, is_mandatory: bool
-    ) -> None:
-        """Return when the broker has confirmed.
-
-        Raises:
-            Unroutable: it is mandatory and no queue took it.
-            BadMessage: AMQP cannot carry it, as a routing key of more than 255 bytes.
-            BusUnavailable: not confirmed.
-        """
-        with _fence():
-            target = await self._channel.get_exchange(exchange, ensure=False)
-            try:
-                await target.publish(envelope, key, mandatory=is_mandatory, timeout=timeout_s)
-            except PublishError as error:
-                raise Unroutable(f"no queue is bound to {key} on {exchange}") from error
-            except (ValueError, TypeError) as error:
-                raise BadMessage(f"RabbitMQ cannot carry {envelope.message_id}: {error}") from error
-
-    async def queue(self, name: str) -> AbstractQueue:
-        """Name a queue that was declared."""
-        with _fence():
-            return await self._channel.get_queue(name, ensure=False)
-
-    async def count(self, name: str) -> int | None:
-        """Count the messages that wait in a queue; `None` when it is not there, or not ours to look at."""
-        with _fence():
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S), self._connection.channel() as channel:
-                try:
-                    found = await channel.declare_queue(name, passive=True)
-                except ChannelClosed:
-                    return None
-                return found.declaration_result.message_count
-
-    async def consume(self, queue: Queue) -> _Arriving:
-        """Let messages arrive; `None` follows the last one, when the channel or the queue is gone."""
-        arriving: _Arriving = asyncio.Queue()
-        with _fence():
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                await self._start(queue, arriving)
-        return arriving
-
-    async def _start(self, queue: Queue, arriving: "_Arriving") -> None:
-        bare = await self._channel.get_underlay_channel()
-        bare.on_consumer_cancel_callbacks.add(lambda _: arriving.put_nowait(None))
-        self._channel.close_callbacks.add(lambda *_: arriving.put_nowait(None))
-        await self._channel.set_qos(prefetch_count=queue.prefetch)
-        await (await self._channel.get_queue(queue.name, ensure=False)).consume(arriving.put)
-
-    async def close(self) -> None:
-        with suppress(BusUnavailable), _fence():
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await self._connection.close()
-
-
-@contextmanager
-def _fence() -> Iterator[None]:
-    """Translate everything that aio-pika raises."""
-    try:
-        yield
-    except Error:
-        raise
-    except TimeoutError as error:
-        raise BusUnavailable("RabbitMQ did not answer in time") from error
-    except Exception as error:
-        words = " ".join(str(word) for word in error.args) or type(error).__name__
-        raise BusUnavailable(f"RabbitMQ: {words}") from error
 
 
 def _envelope(message: Message, **headers: str) -> aio_pika.Message:
@@ -389,8 +295,8 @@ def _message(raw: AbstractIncomingMessage) -> Message:
 
 async def _got(queue: AbstractQueue) -> AbstractIncomingMessage | None:
     """Take the next message of a queue; `None` when there is none."""
-    with _fence():
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+    with fence():
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
             return await queue.get(fail=False)
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from scripthut_common import disposing
+from scripthut_common import disposing, replaying
 from scripthut_common.errors import Error
 
 from . import asking
@@ -58,6 +58,10 @@ def _serve(asked: argparse.Namespace) -> int:
             from . import login
 
             asyncio.run(login.login_url(os.environ, asked.actor))
+        case "replay":
+            from . import replay
+
+            asyncio.run(replay.replay(os.environ, asked))
         case "migrate":
             from . import migrate
 
@@ -102,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     login_link = commands.add_parser("login-url", help="print an address that logs a browser in once")
     login_link.add_argument("--actor", help="a name of the tokens file; without it, the first")
     disposing.add_command(commands)
+    replaying.add_command(commands, "which outputs of a run were collected")
     migration = commands.add_parser("migrate", help="bring the schema to the newest version, or to another one")
     migration.add_argument("direction", nargs="?", choices=("up", "down"), default="up")
     migration.add_argument("revision", nargs="?", help="a revision's id; up: the newest, down: an empty schema")

@@ -1,4 +1,4 @@
-"""What a person or a unit file starts: `run`, `migrate`, `check` and `dead-letters`."""
+"""What a person or a unit file starts: `run`, `migrate`, `check`, `dead-letters` and `replay`."""
 
 import argparse
 import asyncio
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from scripthut_common import disposing
+from scripthut_common import disposing, replaying
 from scripthut_common.errors import Error
 
-from . import check, dead_letters, migrate, run
+from . import check, dead_letters, migrate, replay, run
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,6 +21,8 @@ def main(arguments: Sequence[str]) -> int:
             asyncio.run(run.run(os.environ))
         elif asked.command == "dead-letters":
             return asyncio.run(dead_letters.dead_letters(os.environ, asked))
+        elif asked.command == "replay":
+            asyncio.run(replay.replay(os.environ, asked))
         elif asked.command == "check":
             return asyncio.run(check.check(os.environ, asked.clusters, is_json=asked.json, account=asked.account))
         else:
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     migration.add_argument("direction", nargs="?", choices=("up", "down"), default="up")
     migration.add_argument("revision", nargs="?", help="a revision's id; up: the newest, down: an empty schema")
     disposing.add_command(commands)
+    replaying.add_command(commands, "what became of a run and its tasks")
     checking = commands.add_parser("check", help="say what works on a cluster, what does not, and what to do")
     checking.add_argument("clusters", nargs="*", metavar="CLUSTER", help="as the clusters file names it; none: all")
     checking.add_argument("--json", action="store_true", help="for scripts; the exit status is 1 when something fails")
