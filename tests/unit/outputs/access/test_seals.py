@@ -31,7 +31,9 @@ def test_a_token_with_one_character_changed_is_not(place: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", ["", "sho_", ONE[:-1], f"{ONE}A", f" {ONE}", f"{ONE}\n", ONE.upper(), ONE[4:], "sho_" + "é" * 64]
+    "odd",
+    ["", "sho_", ONE[:-1], f"{ONE}A", f" {ONE}", f"{ONE}\n", ONE.upper(), ONE[4:], "sho_" + "é" * 64],
+    ids=["empty", "prefix", "short", "long", "space-before", "line-end", "upper", "no-prefix", "no-ascii"],
 )
 def test_what_only_looks_like_one_is_not(odd: str) -> None:
     assert not SEAL.is_ours(odd.encode())
