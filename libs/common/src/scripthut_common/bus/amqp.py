@@ -138,11 +138,7 @@ class AmqpBus:
                 await raw.reject(requeue=True)
 
     async def count_dead(self, queues: Iterable[Queue]) -> dict[str, int]:
-        """Count the dead letters of those queues that stand on the broker and may be looked at, by the queue's name.
-
-        Raises:
-            BusUnavailable: nobody knows.
-        """
+        """Count the dead letters of those queues that are there and may be looked at; raises `BusUnavailable`."""
         link = await self._publishing_link()
         counts = {queue.name: await link.count(dead_name(queue)) for queue in queues}
         return {name: count for name, count in counts.items() if count is not None}
@@ -320,11 +316,9 @@ class _Link:
         """Count the messages that wait in a queue; `None` when it is not there, or not ours to look at."""
         with _fence():
             async with asyncio.timeout(_CONNECT_TIMEOUT_S), self._connection.channel() as channel:
-                try:
-                    found = await channel.declare_queue(name, passive=True)
-                except ChannelClosed:
-                    return None
-                return found.declaration_result.message_count
+                with suppress(ChannelClosed):
+                    return (await channel.declare_queue(name, passive=True)).declaration_result.message_count
+                return None
 
     async def consume(self, queue: Queue) -> _Arriving:
         """Let messages arrive; `None` follows the last one, when the channel or the queue is gone."""
