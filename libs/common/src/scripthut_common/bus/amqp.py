@@ -137,11 +137,7 @@ class AmqpBus:
                 await raw.reject(requeue=True)
 
     async def count_dead(self, queues: Iterable[Queue]) -> dict[str, int]:
-        """Count the dead letters of those queues that stand on the broker and may be looked at, by the queue's name.
-
-        Raises:
-            BusUnavailable: nobody knows.
-        """
+        """Count the dead letters of those queues that are there and may be looked at; raises `BusUnavailable`."""
         link = await self._publishing_link()
         counts = {queue.name: await link.count(dead_name(queue)) for queue in queues}
         return {name: count for name, count in counts.items() if count is not None}

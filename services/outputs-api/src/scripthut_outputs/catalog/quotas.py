@@ -98,10 +98,11 @@ async def _known(connection: AsyncConnection, owner: str, max_age_s: float | Non
 
 
 def _measured(owner: str) -> Any:
+    """Measure; what is shown of running tasks counts once it is collected, so that nothing counts twice then."""
     each = (
         select(func.count().label("files"), func.max(FILES.c.stored_bytes).label("size_bytes"))
         .join(RUNS, RUNS.c.run_id == FILES.c.run_id)
-        .where(RUNS.c.owner == owner, FILES.c.state == FileState.STORED)
+        .where(RUNS.c.owner == owner, FILES.c.state == FileState.STORED, FILES.c.followed_at.is_(None))
         .group_by(FILES.c.sha256)
         .subquery()
     )
