@@ -15,6 +15,7 @@ from scripthut_outputs.access import jwts
 from tests.unit.outputs.access.signing import AUDIENCE, ISSUER, KEY, NOW, OTHER, claims, encode, header, keys, sign
 
 pytestmark = pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
+fitting = jwts._fitting
 EXPECTED = jwts.Expected(issuer=ISSUER, audiences=frozenset({AUDIENCE}), now=NOW)
 
 
@@ -258,6 +259,21 @@ def test_whatever_comes_is_refused_in_words(head: bytes, body: bytes, signature:
 def test_a_key_set_without_a_key_of_use_is_refused(said: Any) -> None:
     with pytest.raises(ValueError, match="it "):
         jwts.read_keys(said)
+
+
+def test_a_signature_is_looked_at_once_and_again_when_the_keys_are_others() -> None:
+    verifier, parts, known = jwts.Verifier(), jwts.take_apart(sign(claims())), keys()
+    looked: list[Key] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jwts, "_fitting", lambda *given: looked.append(fitting(*given)) or looked[-1])
+        for _ in range(5):
+            verifier.verify(parts, known)
+    assert len(looked) == 1
+
+    with pytest.raises(NotAuthenticated, match="not signed by its issuer"):
+        verifier.verify(jwts.take_apart(sign(claims(), key=OTHER)), known)
+    with pytest.raises(NotAuthenticated, match="not signed by its issuer"):
+        verifier.verify(parts, keys(OTHER))
 
 
 def test_a_weak_key_is_left_out() -> None:
