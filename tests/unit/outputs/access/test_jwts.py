@@ -15,7 +15,6 @@ from scripthut_outputs.access import jwts
 from tests.unit.outputs.access.signing import AUDIENCE, ISSUER, KEY, NOW, OTHER, claims, encode, header, keys, sign
 
 pytestmark = pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
-fitting = jwts._fitting
 EXPECTED = jwts.Expected(issuer=ISSUER, audiences=frozenset({AUDIENCE}), now=NOW)
 
 
@@ -263,12 +262,10 @@ def test_a_key_set_without_a_key_of_use_is_refused(said: Any) -> None:
 
 def test_a_signature_is_looked_at_once_and_again_when_the_keys_are_others() -> None:
     verifier, parts, known = jwts.Verifier(), jwts.take_apart(sign(claims())), keys()
-    looked: list[Key] = []
+    verifier.verify(parts, known)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jwts, "_fitting", lambda *given: looked.append(fitting(*given)) or looked[-1])
-        for _ in range(5):
-            verifier.verify(parts, known)
-    assert len(looked) == 1
+        patch.delattr(jwts, "verify")
+        verifier.verify(parts, known)
 
     with pytest.raises(NotAuthenticated, match="not signed by its issuer"):
         verifier.verify(jwts.take_apart(sign(claims(), key=OTHER)), known)
