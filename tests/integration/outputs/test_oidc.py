@@ -104,7 +104,7 @@ async def test_a_login_that_was_begun_in_another_browser_is_refused(house: House
     await refused(house, await come_back(house, address, ""), "not begun in this browser")
     name = victim.cookie.partition("=")[0]
     await refused(house, await come_back(house, address, f"{name}=forged"), "not begun in this browser")
-    both = f"{victim.cookie}; {attacker.cookie}"
+    both = f"{attacker.cookie}; {victim.cookie}"
     await refused(house, await come_back(house, address, both), "not begun in this browser")
 
 

@@ -260,6 +260,19 @@ def test_a_key_set_without_a_key_of_use_is_refused(said: Any) -> None:
         jwts.read_keys(said)
 
 
+def test_a_signature_is_looked_at_once_and_again_when_the_keys_are_others() -> None:
+    verifier, parts, known = jwts.Verifier(), jwts.take_apart(sign(claims())), keys()
+    verifier.verify(parts, known)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(jwts, "verify")
+        verifier.verify(parts, known)
+
+    with pytest.raises(NotAuthenticated, match="not signed by its issuer"):
+        verifier.verify(jwts.take_apart(sign(claims(), key=OTHER)), known)
+    with pytest.raises(NotAuthenticated, match="not signed by its issuer"):
+        verifier.verify(parts, keys(OTHER))
+
+
 def test_a_weak_key_is_left_out() -> None:
     weak = RSAKey.generate_key(1024, {"kid": "weak"}, private=True)
 

@@ -8,6 +8,7 @@ Source: RFC 7515, 7517, 7519; RFC 8725 on what goes wrong.
 
 import base64
 import binascii
+import hashlib
 import json
 import math
 import re
@@ -33,6 +34,7 @@ _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _MIN_RSA_BITS = 2048
 _MAX_KEYS = 100
 _MAX_BRACKETS = 1000
+_REMEMBERED = 4096
 _MAX_SUBJECT_CHARACTERS = 255
 _NOT_ONE = "this is no JWT that is taken here"
 
@@ -157,6 +159,28 @@ def verify(parts: Parts, keys: Keys) -> None:
         jws.deserialize_compact(parts.token, key, registry=registry)
     except (JoseError, ValueError) as error:
         raise NotAuthenticated("this token is not signed by its issuer") from error
+
+
+class Verifier:
+    """Holds tokens against keys, each token once as long as the keys are the same."""
+
+    def __init__(self) -> None:
+        self._keys: Keys | None = None
+        self._right: set[bytes] = set()
+
+    def verify(self, parts: Parts, keys: Keys) -> None:
+        """Hold a token's signature against its issuer's keys.
+
+        Raises:
+            NotAuthenticated: none of them signed it.
+        """
+        if keys is not self._keys or len(self._right) >= _REMEMBERED:
+            self._keys = keys
+            self._right.clear()
+        digest = hashlib.sha256(parts.token).digest()
+        if digest not in self._right:
+            verify(parts, keys)
+            self._right.add(digest)
 
 
 def made_at(claims: Mapping[str, Any]) -> float:

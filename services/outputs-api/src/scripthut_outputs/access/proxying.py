@@ -8,6 +8,7 @@ import hmac
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class _Trust:
         self.proxy = proxy
         self._networks = proxy.networks
         self._secret = None if proxy.secret_file is None else WatchedFile(Path(proxy.secret_file), read_secret)
+        self._verifier = jwts.Verifier()
         self._keys: Kept[jwts.Keys] | None = None
         if proxy.assertion_keys_url is not None:
             asking, url = Asking(proxy.ca_file), proxy.assertion_keys_url
@@ -57,13 +59,8 @@ class _Trust:
 
     def is_from(self, address: str) -> bool:
         """Whether the peer is where the proxy is."""
-        try:
-            peer: IPv4Address | IPv6Address = ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(peer, IPv6Address) and peer.ipv4_mapped is not None:
-            peer = peer.ipv4_mapped
-        return any(peer in network for network in self._networks)
+        peer = _peer(address)
+        return peer is not None and any(peer in network for network in self._networks)
 
     def is_said(self, presented: Presented) -> bool:
         """Whether the request says who asks in a header of the proxy's."""
@@ -114,7 +111,7 @@ class _Trust:
         parts = jwts.take_apart(token)
         issuer, audience = proxy.assertion_issuer or "", proxy.assertion_audience or ""
         jwts.check(parts, jwts.Expected(issuer=issuer, audiences=frozenset({audience}), now=now))
-        jwts.verify(parts, await self._keys.get(lambda keys: keys.has(parts.kid)))
+        self._verifier.verify(parts, await self._keys.get(lambda keys: keys.has(parts.kid)))
         return name_in(parts.claims, proxy.assertion_name_claim)
 
 
@@ -192,6 +189,15 @@ class Proxied:
             except SettingsError as error:
                 raise TransientError(f"what this service needs to know its proxy cannot be read: {error}") from error
         return self._trust if self._trust.is_from(presented.address) else None
+
+
+@lru_cache(maxsize=1024)
+def _peer(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        peer = ip_address(address)
+    except ValueError:
+        return None
+    return (peer.ipv4_mapped or peer) if isinstance(peer, IPv6Address) else peer
 
 
 def _raw(name: str) -> bytes:
