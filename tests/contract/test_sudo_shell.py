@@ -155,6 +155,18 @@ async def test_the_environment_is_the_operators_alone(cluster: Cluster, installe
     assert (mask, folder) == ("0027", home)
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [("UMASK=rw", "UMASK must be octal"), ("export A=1", "each line must be NAME=VALUE"), ("A", "must be NAME=VALUE")],
+)
+async def test_an_environment_that_cannot_be_read_is_told(
+    cluster: Cluster, installed: Installed, line: str, reason: str
+) -> None:
+    installed.program.with_name("as-owner.env").write_text(f"# ours\n\n{line}\n")
+
+    assert reason in await refusal(cluster, BOB)
+
+
 async def test_more_than_the_program_takes_is_refused_here(cluster: Cluster) -> None:
     async with opened(cluster) as shells:
         with pytest.raises(LimitExceeded, match="send variable parts on standard input"):

@@ -1,7 +1,8 @@
 """The shell: run one fixed program on a cluster, bounded in time and bytes, and know that the answer is whole.
 
-`ssh.SshShell` works through one multiplexed connection, `local.LocalShell` on this machine; `tests/contract`
-holds both to the same rules. Programs are fixed POSIX sh text; every variable part travels on standard input
+`ssh.SshShell` works through one multiplexed connection, `local.LocalShell` on this machine; `sudo.SudoShell` and
+`certificates.OwnerShell` are somebody else there, and `accounts.AccountShells` gives the right one. `tests/contract`
+holds all to the same rules. Programs are fixed POSIX sh text; every variable part travels on standard input
 or as `argv`, which the program reads as "$1", "$2"…
 """
 
