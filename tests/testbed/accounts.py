@@ -1,8 +1,11 @@
 """The unprivileged accounts of the test clusters: three that own jobs and files, and one that a service logs in as."""
 
 import pwd
+import secrets
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ALICE = "sh-alice"
 BOB = "sh-bob"
@@ -25,6 +28,34 @@ def ensure_accounts() -> None:
             made = subprocess.run(argv, capture_output=True, text=True, check=False)
             if made.returncode != 0 and time.monotonic() > deadline:
                 raise RuntimeError(f"cannot make the account {name}: {made.stderr.strip()}")
+
+
+@contextmanager
+def another_account(shell: str = "/bin/bash", *, uid: int | None = None) -> Iterator[str]:
+    """Make an account of one test alone, with this login shell and uid; it is gone in the end, its home too."""
+    name = f"sh-{secrets.token_hex(4)}"
+    numbered = () if uid is None else ("--uid", str(uid))
+    change("useradd", *numbered, "--create-home", "--password", "*", "--shell", shell, name)
+    try:
+        yield name
+    finally:
+        change("userdel", "--remove", "--force", name)
+
+
+def change(program: str, *words: str) -> None:
+    """Change the machine's accounts; two testbeds may do so at once, and only one of them has the lock.
+
+    Raises:
+        RuntimeError: the program refused.
+    """
+    deadline = time.monotonic() + 30
+    while True:
+        done = subprocess.run([f"/usr/sbin/{program}", *words], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{program} {' '.join(words)}: {done.stderr.strip()}")
+        time.sleep(0.1)
 
 
 def exists(name: str) -> bool:

@@ -68,6 +68,12 @@ class Sshd(Server):
         self.daemon.restart()
         return key
 
+    def let_in(self, user: str) -> None:
+        """Let another account in, too."""
+        config = self.directory / "sshd_config"
+        config.write_text(config.read_text().replace("AllowUsers ", f"AllowUsers {user} "))
+        self.daemon.restart()
+
     def change_host_key(self) -> None:
         """Be another host from the next connection on; `known_hosts` keeps the old key."""
         (self.directory / "host_key").unlink()

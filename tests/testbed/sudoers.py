@@ -2,15 +2,14 @@
 
 import secrets
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from tests.testbed.processes import ServerError, run
+from tests.testbed.accounts import change
+from tests.testbed.processes import run
 
 PROGRAMS = (Path("/usr/bin/sudo"), Path("/usr/sbin/visudo"))
 _DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -31,6 +30,10 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
         """Say what programs find in their environment."""
         text = "".join(f"{name}={value}\n" for name, value in values.items())
         self.program.with_name("as-owner.env").write_text(text)
+
+    def add(self, member: str) -> None:
+        """Let somebody else be become, too."""
+        change("usermod", "--append", "--groups", self.group, member)
 
     def write_rule(self, service: str) -> None:
         """Write the example's rule for this account, program and group."""
@@ -53,25 +56,13 @@ def installed(service: str, members: Sequence[str]) -> Iterator[Installed]:
     try:
         shutil.copyfile(_DEPLOY / "as-owner", one.program)
         one.program.chmod(0o755)
-        _change("groupadd", "--system", name)
+        change("groupadd", "--system", name)
         for member in members:
-            _change("usermod", "--append", "--groups", name, member)
+            one.add(member)
         one.write_rule(service)
         yield one
     finally:
         for rule in (one.rule, one.rule.with_name(f"{name}.new")):
             rule.unlink(missing_ok=True)
         shutil.rmtree(folder)
-        _change("groupdel", name)
-
-
-def _change(program: str, *words: str) -> None:
-    """Change the machine's accounts; two testbeds may do so at once, and only one of them has the lock."""
-    deadline = time.monotonic() + 30
-    while True:
-        done = subprocess.run([f"/usr/sbin/{program}", *words], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return
-        if time.monotonic() > deadline:
-            raise ServerError(f"{program} {' '.join(words)}: {done.stderr.strip()}")
-        time.sleep(0.1)
+        change("groupdel", name)

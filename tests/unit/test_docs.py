@@ -10,7 +10,7 @@ import pytest
 
 import scripthut_outputs.settings
 import scripthut_poller.settings
-from scripthut_common.clusters import Cluster, CollectionLimits, Patience, Retention, Visibility
+from scripthut_common.clusters import Certificates, Cluster, CollectionLimits, Patience, Retention, Visibility
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -23,6 +23,7 @@ _NESTED: dict[str, type[msgspec.Struct]] = {
     "collection": CollectionLimits,
     "visibility": Visibility,
     "retention": Retention,
+    "certificates": Certificates,
 }
 _FENCED = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(`+).+?\1")

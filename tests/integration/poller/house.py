@@ -98,7 +98,7 @@ def write_clusters(path: Path, *clusters: Cluster) -> Path:
     for cluster in clusters:
         table = msgspec.to_builtins(cluster)
         lines += _table(f"clusters.{cluster.name}", table | {"name": None})
-        for name in ("collection", "patience"):
+        for name in ("collection", "patience", "certificates"):
             lines += _table(f"clusters.{cluster.name}.{name}", table[name])
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -191,6 +191,30 @@ async def test_without_the_lease_nothing_is_written(database: Database) -> None:
     assert await adoptions.scanned_at(database, "here") is None
 
 
+async def test_a_run_that_was_asked_for_is_open_to_whom_asked_and_not_to_an_account_of_the_same_name(
+    database: Database,
+) -> None:
+    mine = await term(database)
+    await requests.store(database, part_of_run(tasks("a"), owner="bob"), Terms())
+
+    (refusal,) = await adoptions.adopt(database, mine, [foundling("b", "13")], identity="robert")
+    joined = await adoptions.adopt(database, mine, [foundling("c", "14", owner="bobby")], identity="bob")
+
+    assert refusal.reason == "the run belongs to somebody else, or to another cluster"
+    assert joined == []
+    (told,) = await events(database, Type.ITEM_SUBMITTED)
+    assert isinstance(told.data, ItemEvent)
+    assert (told.data.task_id, told.data.owner, told.data.account) == ("c", "bob", "bobby")
+
+
+async def test_a_run_whose_jobs_run_as_an_account_is_open_to_that_account(database: Database) -> None:
+    mine = await term(database)
+    await requests.store(database, part_of_run(tasks("a"), owner="bob@example.org", account="bob"), Terms())
+
+    assert await adoptions.adopt(database, mine, [foundling("b", "13")], identity="here:bob") == []
+    assert len(await adoptions.adopt(database, mine, [foundling("c", "14", owner="eve")], identity="here:eve")) == 1
+
+
 async def test_a_job_that_joins_a_cancelled_run_is_not_cancelled_by_that(database: Database) -> None:
     mine = await term(database)
     await adoptions.adopt(database, mine, [foundling("a")])

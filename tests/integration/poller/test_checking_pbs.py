@@ -39,7 +39,7 @@ def folder(own_sshd: Sshd) -> Path:
 
 
 @pytest.fixture
-async def walk(folder: Path) -> AsyncIterator[looking._Walk]:
+async def walk(folder: Path) -> AsyncIterator[looking.Walk]:
     with Sshd({"PATH": f"{folder}:/usr/bin:/bin"}) as sshd:
         cluster = Cluster(
             name="pbs01",
@@ -51,11 +51,11 @@ async def walk(folder: Path) -> AsyncIterator[looking._Walk]:
             known_hosts_file=str(sshd.known_hosts),
         )
         shell = SshShell(cluster)
-        yield looking._Walk(cluster, shell, Slurm())
+        yield looking.Walk(cluster, shell, Slurm())
         await shell.close()
 
 
-async def test_a_healthy_server_is_fine(folder: Path, walk: looking._Walk) -> None:
+async def test_a_healthy_server_is_fine(folder: Path, walk: looking.Walk) -> None:
     _write(folder, _HEALTHY, "qstat", "qsub", "qdel", "qrls")
 
     found = await _look(walk)
@@ -66,7 +66,7 @@ async def test_a_healthy_server_is_fine(folder: Path, walk: looking._Walk) -> No
     assert found["history"].said == "ended jobs are kept for 24.0 h"
 
 
-async def test_a_server_that_is_down_and_too_old_and_a_missing_command(folder: Path, walk: looking._Walk) -> None:
+async def test_a_server_that_is_down_and_too_old_and_a_missing_command(folder: Path, walk: looking.Walk) -> None:
     _write(folder, _DOWN, "qstat", "qsub", "qdel")
 
     found = await _look(walk)
@@ -78,8 +78,8 @@ async def test_a_server_that_is_down_and_too_old_and_a_missing_command(folder: P
     assert "the PBS server is down or out of reach" in found["queue"].advice
 
 
-async def _look(walk: looking._Walk) -> dict[str, Finding]:
-    return {probe.step: await walk._try(probe) for probe in probes.BEFORE["pbs"]}
+async def _look(walk: looking.Walk) -> dict[str, Finding]:
+    return {probe.step: await walk.try_(probe) for probe in probes.BEFORE["pbs"]}
 
 
 def _write(folder: Path, text: str, *names: str) -> None:

@@ -140,6 +140,28 @@ def test_everything_wrong_with_clusters_is_told_at_once(file: Path) -> None:
     ]
 
 
+def test_a_cluster_whose_jobs_run_as_their_owners_must_say_how(file: Path) -> None:
+    file.write_text(
+        '[clusters.a]\nscheduler = "localhost"\nas_whom = "sudo"\n'
+        '[clusters.b]\nscheduler = "slurm"\nas_whom = "certificate"\n'
+        '[clusters.c]\nscheduler = "slurm"\nas_whom = "certificate"\n'
+        '[clusters.c.certificates]\nca_key_file = "/ca"\ncommand = ["sign"]\n'
+        '[clusters.d]\nscheduler = "slurm"\nas_whom = "sudo"\nsudo_program = "/x\'; id #"\n'
+        '[clusters.e]\nscheduler = "slurm"\naccounts = { ada = "a;b" }\n'
+    )
+
+    with pytest.raises(SettingsError) as caught:
+        clusters.load(file)
+
+    lines = [line.removeprefix(f"{file}: ") for line in str(caught.value).splitlines()]
+    assert lines[:3] == [
+        "clusters.a.as_whom must be service: a localhost cluster runs jobs as whoever runs the service",
+        "clusters.b.certificates must have ca_key_file or command, one of them",
+        "clusters.c.certificates must have ca_key_file or command, one of them",
+    ]
+    assert [line.partition(":")[0] for line in lines[3:]] == ["clusters.d.sudo_program", "clusters.e.accounts"]
+
+
 @pytest.mark.parametrize("text", ["", "clusters = 1", "[clusters]", "[clusters]\na = 1", "[other]\nx = 1"])
 def test_a_file_without_clusters_is_refused(file: Path, text: str) -> None:
     file.write_text(text)

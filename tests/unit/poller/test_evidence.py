@@ -94,3 +94,29 @@ def test_jobs_that_others_submitted_have_no_record_of_ours() -> None:
     theirs = msgspec.structs.replace(ITEM, nonce=None)
 
     assert Evidence(traces={}, accounts=None).observation(theirs, EMPTY, BOTH).trace is None
+
+
+def test_records_of_so_many_accounts_are_read_in_a_round_and_refused_ones_take_no_room() -> None:
+    accounts = [f"u{n}" for n in range(evidence.MAX_ACCOUNTS + 2)]
+    items = [msgspec.structs.replace(one, job_user=accounts[n]) for n, one in enumerate(_items(len(accounts)))]
+    wants = dict.fromkeys((item.key for item in items), BOTH)
+
+    chosen = evidence.within_limits(items, wants)
+    besides = evidence.within_limits(items, wants, refused=accounts[:2])
+    together = evidence.within_limits(items, wants, whose=lambda _: None)
+
+    assert chosen == items[: evidence.MAX_ACCOUNTS]
+    assert besides == items
+    assert together == items
+
+
+def test_what_one_account_refuses_is_unknown_of_its_items_alone() -> None:
+    theirs = msgspec.structs.replace(ITEM, task_id="theirs", job_user="bob")
+    away = job.Unreachable(reason="cluster 'here' as bob: sudo does not let us")
+
+    found = Evidence(traces={theirs.key: away}, accounts=None, refused={"bob": away.reason})
+
+    assert found.observation(theirs, EMPTY, BOTH).trace == away
+    assert found.observation(ITEM, EMPTY, BOTH).trace == Trace()
+    assert (found.is_whole, found.fault) == (True, away.reason)
+    assert Evidence(traces={}, accounts=None, away="away").is_whole is False

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from scripthut_common import layout, supervision
+from scripthut_common.accounts import identity_of
 from scripthut_common.database import Database
 
 from . import notices
@@ -99,7 +100,8 @@ class Adopting:
         untried = [one for one in found.foundlings if (one.job_id, f"{one.run_id}/{one.task_id}") not in self._refused]
         groups = by_run(await adoptions.unknown(self._database, self._site.name, untried))
         for group in groups[: self._max_runs]:
-            refusals = await adoptions.adopt(self._database, term, group)
+            identity = identity_of(self._site.cluster, group[0].owner)
+            refusals = await adoptions.adopt(self._database, term, group, identity=identity)
             self._note(refusals)
             one, joined = group[0], len(group) - len(refusals)
             self._site.metrics.adopted_jobs.inc(joined)

@@ -1,21 +1,21 @@
 """Gather what a round learns besides the queue: exit records that wrappers left, and the scheduler's accounting."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from posixpath import dirname
 from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
 
-from scripthut_common.errors import TimedOut, Unreachable
+from scripthut_common.errors import AccountRefused, Error, TimedOut, Unreachable
 from scripthut_common.events import ItemState
 
 from . import records, schedulers
 from .records import Trace, Wanted
 from .schedulers import job
 from .schedulers.job import Accounts, Queue
-from .sites import Site
+from .sites import Site, is_of
 from .transitions import Observation, Source
 from .watchlist.items import Item, Key
 
@@ -28,16 +28,18 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What was found; a source that was asked and did not answer says why, one that was not asked is empty.
 
     `refused` says of which accounts no records could be read, by account; those of others are none the worse for it.
+    `away` says why none could be read at all.
     """
 
     traces: Mapping[Key, Trace | job.Unreachable]
     accounts: Accounts | job.Unreachable | None
-    refused: Mapping[str | None, str] = MappingProxyType({})
+    refused: Mapping[str, str] = MappingProxyType({})
+    away: str | None = None
 
     @property
     def fault(self) -> str | None:
         """Why not everything was found that was looked for."""
-        faults = [*self.refused.values()]
+        faults = [*self.refused.values(), *([self.away] if self.away else ())]
         if isinstance(self.accounts, job.Unreachable):
             faults.append(self.accounts.reason)
         return "; ".join(dict.fromkeys(faults)) or None
@@ -45,7 +47,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_whole(self) -> bool:
         """Whether the cluster as a whole has answered, whatever single accounts do."""
-        return None not in self.refused and not isinstance(self.accounts, job.Unreachable)
+        return self.away is None and not isinstance(self.accounts, job.Unreachable)
 
     def observation(self, item: Item, queue: Queue, wants: frozenset[Source]) -> Observation:
         """Put together what this round says of one item."""
@@ -60,26 +62,31 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def within_limits(
-    items: Sequence[Item], wants: Wants, whose: Callable[[str | None], str | None] = lambda account: account
+    items: Sequence[Item],
+    wants: Wants,
+    whose: Callable[[str | None], str | None] = lambda account: account,
+    refused: Collection[str] = (),
 ) -> list[Item]:
     """Leave for the next round what is too much for one; what is left out is not judged and does not age.
 
     One command asks for so many ids or records. Records are read by one command for each account that has some, of so
-    many accounts in a round; `whose` says as whom records are read of a job of an account.
+    many accounts in a round; `whose` says as whom records are read of a job of an account. Those of `refused` accounts
+    are not read, and take nobody's room.
     """
     left = {Source.RECORD: records.MAX_RECORDS, Source.ACCOUNTING: schedulers.MAX_IDS}
     accounts = set[str | None]()
     chosen = []
     for item in sorted(items, key=_urgency):
         account = whose(item.job_user)
-        is_read = Source.RECORD in wants[item.key] and _has_our_wrapper(item)
+        wanted = wants[item.key] - {Source.RECORD} if account in refused else wants[item.key]
+        is_read = Source.RECORD in wanted and _has_our_wrapper(item)
         if is_read and account not in accounts and len(accounts) >= MAX_ACCOUNTS:
             continue
-        if all(left[source] > 0 for source in wants[item.key]):
+        if all(left[source] > 0 for source in wanted):
             if is_read:
                 accounts.add(account)
             chosen.append(item)
-            for source in wants[item.key]:
+            for source in wanted:
                 left[source] -= 1
     return chosen
 
@@ -89,8 +96,13 @@ def _urgency(item: Item) -> tuple[bool, float]:
     return item.state is ItemState.FINAL, item.observed_at.timestamp() if item.observed_at else 0.0
 
 
-async def gather(site: Site, items: Sequence[Item], wants: Wants) -> Evidence:
-    """Ask for everything that is wanted of these items, at once: one command each, for records one an account."""
+async def gather(
+    site: Site, items: Sequence[Item], wants: Wants, resting: Mapping[str, str] = MappingProxyType({})
+) -> Evidence:
+    """Ask for everything that is wanted of these items, at once: one command each, for records one an account.
+
+    `resting` are accounts that are not asked for now, with the reason.
+    """
     recorded: dict[str | None, list[Item]] = {}
     for item in items:
         if Source.RECORD in wants[item.key] and _has_our_wrapper(item) and item.run_summary_path is not None:
@@ -98,19 +110,33 @@ async def gather(site: Site, items: Sequence[Item], wants: Wants) -> Evidence:
     accounted = [item.job_id for item in items if Source.ACCOUNTING in wants[item.key] and item.job_id]
     async with asyncio.TaskGroup() as group:
         reading = {
-            account: group.create_task(_or_unreachable(_traces(site, theirs, account)))
+            account: group.create_task(_traces_or_fault(site, theirs, account))
             for account, theirs in recorded.items()
+            if account is None or account not in resting
         }
         accounts = group.create_task(_or_unreachable(_accounts(site, accounted)))
-    traces, refused = dict[Key, Trace | job.Unreachable](), dict[str | None, str]()
-    for account, task in reading.items():
-        found = task.result()
-        if isinstance(found, job.Unreachable):
-            refused[account] = found.reason
-            traces |= {item.key: found for item in recorded[account]}
+    traces, refused, away = dict[Key, Trace | job.Unreachable](), dict[str, str](), None
+    for account, theirs in recorded.items():
+        asked = reading.get(account)
+        found = asked.result() if asked is not None else AccountRefused(resting[account or ""])
+        if isinstance(found, Error):
+            traces |= {item.key: job.Unreachable(reason=str(found)) for item in theirs}
+            if account is not None and is_of(account, found):
+                refused[account] = str(found)
+            else:
+                away = str(found)
         else:
             traces |= found
-    return Evidence(traces=traces, accounts=accounts.result(), refused=refused)
+    return Evidence(traces=traces, accounts=accounts.result(), refused=refused, away=away)
+
+
+async def _traces_or_fault(
+    site: Site, items: Sequence[Item], account: str | None
+) -> Mapping[Key, Trace] | Unreachable | TimedOut:
+    try:
+        return await _traces(site, items, account)
+    except (Unreachable, TimedOut) as error:
+        return error
 
 
 async def _traces(site: Site, items: Sequence[Item], account: str | None) -> Mapping[Key, Trace]:

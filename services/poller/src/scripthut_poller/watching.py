@@ -25,6 +25,7 @@ from .watchlist.recording import Change
 from .watchlist.rounds import Watch
 
 SOON_S = 1.0
+REFUSED_S = 30.0
 # The queue, and accounting for what has left it.
 _ROUND_COSTS = 2
 
@@ -56,14 +57,16 @@ class Watching:
         self._is_over = False
         self._seen = Observed(state="unknown")
         self._submission_fault: str | None = None
+        self._refused: dict[str, tuple[str, float]] = {}
         site.metrics.last_good_round.set_function(self._age_of_last_good_round)
         site.metrics.commands_per_minute.set_function(lambda: site.budget.spent)
         site.metrics.lease_held.set_function(lambda: site.lease.is_held)
 
     @property
     def fault(self) -> str | None:
-        """What was wrong in the last round, while there is something to watch."""
-        return None if self._is_idle else self._seen.error
+        """What was wrong in the last round while something is watched; else what keeps jobs from being submitted."""
+        seen = None if self._is_idle else self._seen.error
+        return seen or self._submission_fault
 
     @property
     def is_due(self) -> bool:
@@ -154,10 +157,11 @@ class Watching:
         wants = {
             item.key: transitions.wanted(standings[item.key], queue.look(item.job_id or ""), clock) for item in items
         }
-        looked_at = evidence.within_limits(items, wants, self._site.whose)
+        looked_at = evidence.within_limits(items, wants, self._site.whose, self._resting)
         if not any(Source.ACCOUNTING in wants[item.key] for item in looked_at):
             self._spare_one()
-        found = await evidence.gather(self._site, looked_at, wants)
+        found = await evidence.gather(self._site, looked_at, wants, self._resting)
+        self._let_rest(found.refused)
         changes = []
         for item in looked_at:
             seen = found.observation(item, queue, wants[item.key])
@@ -169,6 +173,20 @@ class Watching:
         self._note("degraded" if fault else "reachable", fault, is_whole=found.is_whole)
         self._told_at = self._clock()
         await rounds.record_round(self._database, term, changes, self._told())
+
+    @property
+    def _resting(self) -> dict[str, str]:
+        """The accounts whose records are not read for a moment, with the reason."""
+        now = self._clock()
+        self._refused = {account: refused for account, refused in self._refused.items() if now < refused[1]}
+        return {account: reason for account, (reason, _) in self._refused.items()}
+
+    def _let_rest(self, refused: Mapping[str, str]) -> None:
+        """Leave accounts alone of which no records could be read, so that they take no room from others."""
+        until = self._clock() + REFUSED_S
+        for account, reason in refused.items():
+            if account not in self._refused:
+                self._refused[account] = (reason, until)
 
     async def _tell(self, term: Term) -> None:
         """Say how the last round went, when this is none that got an answer."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from scripthut_common.clusters import Cluster, SchedulerKind
+from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.errors import (
     AccessRefused,
@@ -35,6 +35,8 @@ from .probes import Probe
 Told = TypeVar("Told")
 _GREETING_LINES = 50
 _TIMED = 3
+# Of no interest for an account that runs no jobs.
+_OF_OWNERS = frozenset({"submitting", "log_dir"})
 # A hung slurmdbd lets sacct go after 45 s.
 _ASKING_S = 25.0
 _DATABASE_S = 15.0
@@ -45,7 +47,7 @@ _SILENT_SPOOL = "the file system of the spool folder hangs: see spool_dir"
 
 async def look(cluster: Cluster, shell: RemoteShell, scheduler: Scheduler) -> AsyncIterator[Finding]:
     """Yield what each step finds, as soon as it is known; the caller closes the shell."""
-    walk = _Walk(cluster, shell, scheduler)
+    walk = Walk(cluster, shell, scheduler)
     connected = True
     async for finding in walk.connection():
         connected = connected and finding.verdict is not Verdict.FAILED
@@ -81,7 +83,7 @@ async def _clock(url: str) -> datetime:
         await database.close()
 
 
-class _Walk:
+class Walk:
     """The steps of one cluster."""
 
     def __init__(self, cluster: Cluster, shell: RemoteShell, scheduler: Scheduler) -> None:
@@ -125,7 +127,7 @@ class _Walk:
         """
         kind = self._cluster.scheduler.value
         for probe in probes.BEFORE.get(kind, ()):
-            yield await self._try(probe)
+            yield await self.try_(probe)
         if kind != "pbs":
             silent = _SILENT_SPOOL if self._is_here else _SILENT_SLURMCTLD
             yield _of("queue", await self._ask(self._scheduler.queue(()), self._queued, silent))
@@ -133,7 +135,8 @@ class _Walk:
             accounting = self._scheduler.accounting(("1",))
             yield _of("accounting", await self._ask(accounting, self._accounted, _SILENT_SLURMDBD))
         for probe in (*probes.AFTER.get(kind, ()), *probes.of_machine(self._cluster)):
-            yield await self._try(probe)
+            if self._cluster.as_whom is AsWhom.SERVICE or probe.step not in _OF_OWNERS:
+                yield await self.try_(probe)
         if not self._is_here:
             yield _of("sessions", await self._sessions())
 
@@ -188,7 +191,12 @@ class _Walk:
             took_s.append(time.monotonic() - began)
         return answers.times(took_s, noise_bytes)
 
-    async def _try(self, probe: Probe) -> Finding:
+    async def try_(self, probe: Probe) -> Finding:
+        """Make one trial.
+
+        Raises:
+            NoConnection: the connection is lost.
+        """
         sent_at_s, began = time.time(), time.monotonic()
         try:
             answer = await self._shell.run(probe.program, *probe.argv)

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         elif asked.command == "dead-letters":
             return asyncio.run(dead_letters.dead_letters(os.environ, asked))
         elif asked.command == "check":
-            return asyncio.run(check.check(os.environ, asked.clusters, is_json=asked.json))
+            return asyncio.run(check.check(os.environ, asked.clusters, is_json=asked.json, account=asked.account))
         else:
             asyncio.run(migrate.migrate(os.environ, asked.direction, asked.revision))
     except Error as error:
@@ -49,4 +49,5 @@ def _parser() -> argparse.ArgumentParser:
     checking = commands.add_parser("check", help="say what works on a cluster, what does not, and what to do")
     checking.add_argument("clusters", nargs="*", metavar="CLUSTER", help="as the clusters file names it; none: all")
     checking.add_argument("--json", action="store_true", help="for scripts; the exit status is 1 when something fails")
+    checking.add_argument("--account", help="of somebody whose jobs run as them: try to be them")
     return parser

@@ -14,7 +14,7 @@ from scripthut_common import clusters as clusters_file
 from scripthut_common import settings, telemetry
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.errors import SettingsError
-from scripthut_common.shell.opening import open_shell
+from scripthut_common.shell.accounts import AccountShells
 from scripthut_poller import checking, wiring
 from scripthut_poller.checking import Finding, Verdict
 from scripthut_poller.settings import PREFIX, CheckSettings
@@ -31,8 +31,10 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     findings: Sequence[Finding]
 
 
-async def check(environ: Mapping[str, str], names: Sequence[str], *, is_json: bool) -> int:
+async def check(environ: Mapping[str, str], names: Sequence[str], *, is_json: bool, account: str | None = None) -> int:
     """Check these clusters, or all, at the same time; returns 1 where something fails.
+
+    `account` is somebody's there: where jobs run as their owners, it is tried to be them.
 
     Raises:
         SettingsError: the clusters file is missing or wrong, or does not have such a cluster.
@@ -45,7 +47,7 @@ async def check(environ: Mapping[str, str], names: Sequence[str], *, is_json: bo
     told: dict[str, asyncio.Queue[Finding | None]] = {cluster.name: asyncio.Queue() for cluster in chosen}
     async with asyncio.TaskGroup() as group:
         for cluster in chosen:
-            group.create_task(_look(cluster, told[cluster.name]))
+            group.create_task(_look(cluster, told[cluster.name], account))
         faults = await _database(found.database_url, is_json=is_json)
         checked = [await _gather(cluster, told[cluster.name], is_json=is_json) for cluster in chosen]
     is_fine = all(one.is_fine for one in checked) and not any(_has_failed(fault) for fault in faults)
@@ -62,14 +64,16 @@ def _choose(known: Mapping[str, Cluster], names: Sequence[str], file: str) -> li
     return [known[name] for name in dict.fromkeys(names or known)]
 
 
-async def _look(cluster: Cluster, told: asyncio.Queue[Finding | None]) -> None:
-    shell = open_shell(cluster)
+async def _look(cluster: Cluster, told: asyncio.Queue[Finding | None], account: str | None) -> None:
+    shells, scheduler = AccountShells(cluster), wiring.open_scheduler(cluster)
     try:
-        async for finding in checking.look(cluster, shell, wiring.open_scheduler(cluster)):
+        async for finding in checking.look(cluster, shells.service, scheduler):
+            told.put_nowait(finding)
+        async for finding in checking.look_at_owners(cluster, shells, scheduler, account):
             told.put_nowait(finding)
     finally:
         told.put_nowait(None)
-        await shell.close()
+        await shells.close()
 
 
 async def _database(url: str | None, *, is_json: bool) -> list[Finding]:

@@ -90,9 +90,21 @@ def _is_of(row: Any, one: Foundling) -> bool:
 
 
 async def adopt(
-    database: Database, term: Term, found: Sequence[Foundling], *, max_tasks: int = MAX_TASKS
+    database: Database,
+    term: Term,
+    found: Sequence[Foundling],
+    *,
+    identity: str | None = None,
+    max_tasks: int = MAX_TASKS,
 ) -> list[Refusal]:
     """Watch jobs of one account in one run, with their `item.submitted`; say which are refused.
+
+    Args:
+        database: where items are kept.
+        term: in which the jobs were found.
+        found: the jobs, all of one account and one run.
+        identity: whose the account is, by the name under which they ask for runs here; the account's own by default.
+        max_tasks: how many a run may have.
 
     Raises:
         LeaseLost: another process holds the cluster now; nothing is written.
@@ -101,7 +113,7 @@ async def adopt(
     async with database.transaction() as connection:
         await leases.require(connection, term)
         run = await _run(connection, term.cluster, first)
-        if (run.cluster, run.owner) != (term.cluster, first.owner):
+        if run.cluster != term.cluster or not await _is_theirs(connection, run, first, identity or first.owner):
             awaited = await _on_their_way(connection, term.cluster, first.run_id)
             strangers = [one for one in found if one.task_id not in awaited]
             return [_refused(one, "the run belongs to somebody else, or to another cluster") for one in strangers]
@@ -120,8 +132,28 @@ async def _run(connection: AsyncConnection, cluster: str, one: Foundling) -> Any
         "state": RunState.PENDING,
     }
     await connection.execute(insert(RUNS).values(fresh).on_conflict_do_nothing())
-    known = select(RUNS.c.name, RUNS.c.cluster, RUNS.c.owner, RUNS.c.log_dir, RUNS.c.cancel_requested_at)
+    known = select(
+        RUNS.c.name,
+        RUNS.c.cluster,
+        RUNS.c.owner,
+        RUNS.c.log_dir,
+        RUNS.c.document_sha256,
+        RUNS.c.cancel_requested_at,
+    )
     return (await connection.execute(known.where(RUNS.c.run_id == one.run_id).with_for_update())).one()
+
+
+async def _is_theirs(connection: AsyncConnection, run: Any, one: Foundling, identity: str) -> bool:
+    """Say whether a run is that of an account's owner. Names of accounts and of those who ask here are two things.
+
+    A run that was asked for here belongs to whom asked, or to the account that its jobs run as; another to an account.
+    """
+    if run.document_sha256 is None:
+        return bool(run.owner == one.owner)
+    if run.owner == identity:
+        return True
+    as_it = select(ITEMS.c.task_id).where(ITEMS.c.run_id == one.run_id, ITEMS.c.job_user == one.owner).limit(1)
+    return (await connection.execute(as_it)).first() is not None
 
 
 async def _on_their_way(connection: AsyncConnection, cluster: str, run_id: str) -> set[str]:
@@ -166,8 +198,8 @@ async def _insert(
     later = {"cancel_sent_at": run.cancel_requested_at}
     await connection.execute(insert(ITEMS), [row | later for row in rows])
     items = [
-        msgspec.convert({**row, "run_name": run.name, "owner": one.owner, "log_dir": run.log_dir}, type=Item)
-        for row, (_, one) in zip(rows, joining, strict=True)
+        msgspec.convert({**row, "run_name": run.name, "owner": run.owner, "log_dir": run.log_dir}, type=Item)
+        for row in rows
     ]
     await record(connection, [Change(before=item, after=item, tells=Type.ITEM_SUBMITTED) for item in items])
 
