@@ -2,9 +2,12 @@
 
 import ast
 import os
+import pwd
 import subprocess
 import sys
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +16,7 @@ from scripthut_common.clusters import CollectionLimits
 from scripthut_common.errors import BadOutput
 from scripthut_outputs import listing, reader, transfer
 from scripthut_outputs.ledger import FileState
+from scripthut_outputs.owning import Stranger, Whose
 from scripthut_outputs.reader import HEAD
 from scripthut_outputs.transfer import Content, Ended, Started
 
@@ -139,3 +143,48 @@ def test_what_is_not_an_answer_is_refused(garbage: bytes) -> None:
 def test_what_is_not_a_listing_is_refused(garbage: bytes) -> None:
     with pytest.raises(BadOutput):
         list(listing.Answer().feed(garbage))
+
+
+def test_an_account_that_does_not_exist_is_said_and_nothing_is_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "out").mkdir()
+    item = listing.locate(
+        "r",
+        "t",
+        output_dir=str(tmp_path / "out"),
+        run_summary_path=str(tmp_path / "secret"),
+        stdout_path=None,
+        stderr_path=None,
+        attempt=1,
+    )
+    nobodys = msgspec.structs.replace(item, whose=Whose(account="no-such-account", owner="ada"))
+
+    done = run("list", listing.request([nobodys, item], CollectionLimits()))
+
+    refused, read = listing.Answer().feed(done.stdout)
+    assert (refused.stranger, refused.entries, refused.manifest) == (Stranger(), [], None)
+    assert (read.stranger, read.owner, [entry.path for entry in read.entries]) == (None, os.geteuid(), [b"secret"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_directory_of_another_is_told_by_whose_it_is_and_no_more(tmp_path: Path, *, closed: bool) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "secret").write_text("x")
+    os.chown(theirs, 1, 1)
+    theirs.chmod(0o000 if closed else 0o755)
+    item = listing.locate(
+        "r", "t", output_dir=str(theirs), run_summary_path=None, stdout_path=None, stderr_path=None, attempt=1
+    )
+
+    done = run("list", listing.request([item], CollectionLimits()))
+
+    (found,) = listing.Answer().feed(done.stdout)
+    assert found.stranger == Stranger(uid=1, name=pwd.getpwuid(1).pw_name)
+    assert found.entries == []
+
+
+def test_a_refusal_of_a_kind_that_nobody_knows_is_no_answer() -> None:
+    with pytest.raises(BadOutput, match="unknown refusal 9"):
+        list(listing.Answer().feed(HEAD.pack(b"X"[0], 0, 9, 0, 0.0, 0)))
