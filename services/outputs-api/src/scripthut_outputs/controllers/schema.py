@@ -15,8 +15,9 @@ from .live import MEDIA_TYPE as EVENTS
 from .problems import MEDIA_TYPE, ProblemDocument
 from .routing import asks
 from .shapes import ClusterToldJson, ItemJson, OutputsToldJson, RunToldJson
+from .tokens import TokenDocument
 
-_BEARER = {"type": "http", "scheme": "bearer", "description": "a token of the service's tokens file"}
+_BEARER = {"type": "http", "scheme": "bearer", "description": "a personal token, or one of the service's tokens file"}
 _TEXT = {"type": "string"}
 _NOTHING = {"type": "object", "maxProperties": 0}
 _REF = "#/components/schemas/{name}"
@@ -39,8 +40,8 @@ class _Json(JsonRenderPlugin):
     """Adds what Litestar cannot see: bodies that we read and answer ourselves, and how errors look."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        ours = (RunDocument, ProblemDocument, RunToldJson, ItemJson, OutputsToldJson, ClusterToldJson)
-        (document, problem, *told), structs = msgspec.json.schema_components(ours, ref_template=_REF)
+        ours = (RunDocument, TokenDocument, ProblemDocument, RunToldJson, ItemJson, OutputsToldJson, ClusterToldJson)
+        (document, token, problem, *told), structs = msgspec.json.schema_components(ours, ref_template=_REF)
         components = openapi_schema.setdefault("components", {})
         components.setdefault("schemas", {}).update(structs)
         components["securitySchemes"] = {"token": _BEARER}
@@ -54,6 +55,7 @@ class _Json(JsonRenderPlugin):
         create["requestBody"] = {"required": True, "content": {JSON: {"schema": document}}}
         found = {**create["responses"]["201"], "description": "the same request made this run before"}
         create["responses"] = {"200": found, **create["responses"]}
+        paths["/tokens"]["post"]["requestBody"] = {"required": True, "content": {JSON: {"schema": token}}}
         paths["/runs/{run_id}/summary"]["get"]["responses"]["200"]["content"]["text/markdown"] = {"schema": _TEXT}
         _describe_file(paths["/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"])
         for archive in ("/runs/{run_id}/archive", "/runs/{run_id}/tasks/{task_id}/outputs/archive"):
