@@ -38,7 +38,9 @@ class Shares:
         self._cookie_signer = _signer(key, "scripthut-shares-of-a-browser")
         self.is_secure = is_secure
         self._remembered: dict[str, str] = {}
-        self.cookie_name = f"scripthut_shares_{hashlib.sha256(b'shares name ' + key).hexdigest()[:8]}"
+        # Browsers take a name that begins so from us alone, never from a neighbouring host.
+        host = "__Host-" if is_secure else ""
+        self.cookie_name = f"{host}scripthut_shares_{hashlib.sha256(b'shares name ' + key).hexdigest()[:8]}"
         self._prefix = f"{self.cookie_name}=".encode()
 
     def signed(self, share_id: str) -> str:
