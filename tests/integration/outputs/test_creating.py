@@ -67,7 +67,8 @@ async def test_whether_a_run_is_followed_is_true_or_false(house: House) -> None:
     unknown = await house.post("/runs", document(folow=True))
 
     assert answer.json()["errors"] == [{"field": "follow", "message": "Expected `bool`, got `str`"}]
-    assert unknown.json()["errors"][0]["message"].endswith("there are name, cluster, tasks, run_id, log_dir, follow")
+    known = "there are name, cluster, tasks, run_id, log_dir, follow, visibility, group"
+    assert unknown.json()["errors"][0]["message"].endswith(known)
 
 
 async def test_values_of_the_environment_are_never_given_back(house: House) -> None:

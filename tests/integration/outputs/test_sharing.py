@@ -10,6 +10,7 @@ import pytest
 
 from scripthut_outputs.access import Visibility
 from scripthut_outputs.access.policy import Policy
+from scripthut_outputs.access.shares import Shares
 from tests.integration.outputs.house import ORIGIN, TOKENS, House, document, ended, item
 
 LATTICE = Policy(groups={"lattice": ("ada", "bob"), "plasma": ("ada",)})
@@ -242,6 +243,19 @@ async def test_the_cookie_of_a_link_is_kept_from_scripts(house: House) -> None:
     assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(answer.headers["set-cookie"].split("; "))
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_over_tls_the_cookie_of_a_link_is_for_tls_and_this_host_alone(house: House) -> None:
+    shares = Shares(house.parts.share_links, house.parts.access.directory, b"key", is_secure=True)
+    await house.apply(ended())
+    link = await house.parts.share_links.find((await share(house))["share_id"])
+    assert link is not None
+
+    cookie = shares.cookie(link, None, 0.0)
+
+    assert cookie.startswith("__Host-scripthut_shares_")
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
+    assert shares.in_cookies(cookie.partition(";")[0].encode()) == [link.share_id]
 
 
 async def check_it_is_over(house: House, url: str, cookie: str) -> None:

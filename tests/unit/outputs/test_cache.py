@@ -117,3 +117,21 @@ def test_no_order_of_reads_and_changes_leaves_an_old_value_behind(steps: list[st
         assert await cache.get("r1", "k", load) == truth
 
     asyncio.run(play())
+
+
+async def test_guesses_take_no_room_from_what_is_there() -> None:
+    cache = Cache(max_bytes=16 * 1024)
+    cache.is_listening = True
+    await cache.get("r1", "k", loading(1))
+
+    async def fail() -> int:
+        raise LookupError
+
+    for number in range(1000):
+        with pytest.raises(LookupError):
+            await cache.get(f"guess-{number}", "k", fail)
+        with pytest.raises(LookupError):
+            await cache.get("r1", f"guess-{number}", fail)
+    await cache.get("r2", "k", loading(2))
+
+    assert (cache.held("r1", "k"), cache.held("r2", "k")) == (1, 2)

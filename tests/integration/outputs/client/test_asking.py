@@ -50,6 +50,16 @@ async def test_a_list_holds_what_is_wanted(
     assert listed.json["is_more"] == ("--limit" in options)
 
 
+async def test_a_document_says_who_may_read_its_run(terminal: Terminal) -> None:
+    written = json.dumps(document(run_id="r1", visibility="instance")).encode()
+
+    submitted = await terminal.run("submit", "-", "--json", stdin=written)
+    shown = await terminal.run("show", "r1", actor="bob")
+
+    assert (submitted.json["visibility"], submitted.json["group"]) == ("instance", None)
+    assert ", of ada, open to everybody there, " in shown.out
+
+
 async def test_a_run_is_shown_with_its_tasks(house: House, terminal: Terminal) -> None:
     started = datetime(2026, 1, 2, tzinfo=UTC)
     took: dict[str, Any] = {"started_at": started, "ended_at": started + timedelta(seconds=75)}

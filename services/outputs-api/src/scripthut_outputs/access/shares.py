@@ -18,6 +18,7 @@ from .may import may
 PREFIX = "shs_"
 _MAX_IN_A_BROWSER = 16
 _MAX_CHARACTERS = 4000
+_REMEMBERED = 1024
 
 
 class Shares:
@@ -36,8 +37,10 @@ class Shares:
         self._link_signer = _signer(key, "scripthut-share")
         self._cookie_signer = _signer(key, "scripthut-shares-of-a-browser")
         self.is_secure = is_secure
-        own = hashlib.sha256(b"shares name " + key).hexdigest()[:8]
-        self.cookie_name = f"__Host-scripthut_shares_{own}" if is_secure else f"scripthut_shares_{own}"
+        self._remembered: dict[str, str] = {}
+        # Browsers take a name that begins so from us alone, never from a neighbouring host.
+        host = "__Host-" if is_secure else ""
+        self.cookie_name = f"{host}scripthut_shares_{hashlib.sha256(b'shares name ' + key).hexdigest()[:8]}"
         self._prefix = f"{self.cookie_name}=".encode()
 
     def signed(self, share_id: str) -> str:
@@ -87,10 +90,15 @@ class Shares:
     def _read_link(self, signed: str) -> str | None:
         if not signed.startswith(PREFIX) or len(signed) > _MAX_CHARACTERS:
             return None
-        try:
-            return str(self._link_signer.loads(signed.removeprefix(PREFIX)))
-        except BadSignature:
-            return None
+        if signed not in self._remembered:
+            try:
+                share_id = str(self._link_signer.loads(signed.removeprefix(PREFIX)))
+            except BadSignature:
+                return None
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[signed] = share_id
+        return self._remembered[signed]
 
     async def _guest(self, share_ids: Sequence[str], now: float) -> Actor:
         name = f"share:{share_ids[0]}"

@@ -159,7 +159,11 @@ class Cache:
             return kept
         async with entry.turns.setdefault(key, asyncio.Lock()):
             if key not in entry.values:
-                value = await load()
+                try:
+                    value = await load()
+                except BaseException:
+                    self._let_go(run_id, entry, key)
+                    raise
                 self._keep(run_id, entry, key, value)
         loaded: T = entry.values[key]
         return loaded
@@ -193,6 +197,12 @@ class Cache:
         """Forget everything."""
         self._entries.clear()
         self._size_bytes = 0
+
+    def _let_go(self, run_id: str, entry: _Entry, key: object) -> None:
+        """Leave nothing behind of what could not be read: ids that somebody guesses take no room from others."""
+        entry.turns.pop(key, None)
+        if not entry.values and not entry.turns and self._entries.get(run_id) is entry:
+            self.drop(run_id)
 
     def _keep(self, run_id: str, entry: _Entry, key: object, value: object) -> None:
         entry.values[key] = value

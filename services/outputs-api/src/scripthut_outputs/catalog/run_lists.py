@@ -14,7 +14,7 @@ from scripthut_outputs.tables import RUNS
 from . import cursors, runs
 from .asked import RunsAsked, RunSort, Visible
 from .views import RunHead, RunList
-from .visible import IS_OPEN_TO_ALL, IS_OPEN_TO_GROUP, groups_of
+from .visible import IS_OPEN_TO_ALL, IS_OPEN_TO_GROUP, groups_of, is_visible
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -111,7 +111,7 @@ def _page(
         return (query if after is None else query.where(after)).order_by(*order.by(_OF_RUNS)).limit(limit)
 
     if visible.is_all:
-        return first(true())
+        return first(is_visible(visible))
     if asked.owner and asked.owner == visible.owner:
         return first(RUNS.c.owner == visible.owner)
     each = [first(IS_OPEN_TO_ALL)]

@@ -8,13 +8,14 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from scripthut_outputs.access import Action
-from scripthut_outputs.catalog.run_document import RunDocument
+from scripthut_outputs.catalog.run_document import Open, RunDocument
 
 from .answers import JSON
 from .live import MEDIA_TYPE as EVENTS
 from .problems import MEDIA_TYPE, ProblemDocument
 from .routing import asks
 from .shapes import ClusterToldJson, ItemJson, OutputsToldJson, RunToldJson
+from .shares import ShareAsked
 from .tokens import TokenDocument
 
 _BEARER = {"type": "http", "scheme": "bearer", "description": "a personal token, or one of the service's tokens file"}
@@ -40,8 +41,10 @@ class _Json(JsonRenderPlugin):
     """Adds what Litestar cannot see: bodies that we read and answer ourselves, and how errors look."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        ours = (RunDocument, TokenDocument, ProblemDocument, RunToldJson, ItemJson, OutputsToldJson, ClusterToldJson)
-        (document, token, problem, *told), structs = msgspec.json.schema_components(ours, ref_template=_REF)
+        asked = (RunDocument, TokenDocument, Open, ShareAsked)
+        ours = (*asked, ProblemDocument, RunToldJson, ItemJson, OutputsToldJson, ClusterToldJson)
+        schemas, structs = msgspec.json.schema_components(ours, ref_template=_REF)
+        document, token, opening, sharing, problem, *told = schemas
         components = openapi_schema.setdefault("components", {})
         components.setdefault("schemas", {}).update(structs)
         components["securitySchemes"] = {"token": _BEARER}
@@ -56,6 +59,9 @@ class _Json(JsonRenderPlugin):
         found = {**create["responses"]["201"], "description": "the same request made this run before"}
         create["responses"] = {"200": found, **create["responses"]}
         paths["/tokens"]["post"]["requestBody"] = {"required": True, "content": {JSON: {"schema": token}}}
+        opened, shared = paths["/runs/{run_id}/visibility"]["put"], paths["/runs/{run_id}/shares"]["post"]
+        opened["requestBody"] = {"required": True, "content": {JSON: {"schema": opening}}}
+        shared["requestBody"] = {"required": False, "content": {JSON: {"schema": sharing}}}
         paths["/runs/{run_id}/summary"]["get"]["responses"]["200"]["content"]["text/markdown"] = {"schema": _TEXT}
         _describe_file(paths["/runs/{run_id}/tasks/{task_id}/outputs/file/{path}"])
         for archive in ("/runs/{run_id}/archive", "/runs/{run_id}/tasks/{task_id}/outputs/archive"):

@@ -7,7 +7,6 @@ from datetime import datetime
 import msgspec
 
 from scripthut_common.events import Evidence, Extension, ItemState, Outcome, RunState
-from scripthut_outputs.catalog.shares import ShareLink
 from scripthut_outputs.catalog.views import ClusterView, Item, RunOverview
 from scripthut_outputs.ledger import FileState, Kind, LedgerRow, OutputsState, Place
 from scripthut_outputs.rendering import file_url
@@ -42,24 +41,6 @@ class RunListJson(msgspec.Struct, frozen=True, kw_only=True):
 
     runs: tuple[RunJson, ...]
     next: str | None
-
-
-class ShareJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A share link. `url` is told once, when it is made; whoever has it may read the run until `expires_at`."""
-
-    share_id: str
-    run_id: str
-    label: str
-    created_by: str
-    created_at: datetime
-    expires_at: datetime
-    url: str | None = None
-
-
-class ShareListJson(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's share links that were not taken back, newest first."""
-
-    shares: tuple[ShareJson, ...]
 
 
 class AskedJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -323,12 +304,6 @@ class ArchivedLedgerJson(msgspec.Struct, frozen=True, kw_only=True):
 def run_json(run: RunOverview) -> RunJson:
     """A run as it stands in lists."""
     return RunJson(**{name: getattr(run, name) for name in RunJson.__struct_fields__})
-
-
-def share_json(link: ShareLink, url: str | None = None) -> ShareJson:
-    """A share link; its address only for whoever has just made it."""
-    fields = (name for name in ShareJson.__struct_fields__ if name != "url")
-    return ShareJson(**{name: getattr(link, name) for name in fields}, url=url)
 
 
 def cluster_json(cluster: ClusterView, bounds: Bounds, now: datetime) -> ClusterJson:

@@ -16,11 +16,28 @@ from scripthut_outputs.catalog.shares import DEFAULT_DAYS, MAX_DAYS, MAX_LABEL_C
 from .answers import encoded
 from .parts import Parts
 from .routing import asks
-from .shapes import ShareJson, ShareListJson, share_json
 
 SHARED = "/share/"
 # The address is as good as a password: it is told to nobody, and kept nowhere.
 _HEADERS = {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
+
+
+class ShareJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A share link. `url` is told once, when it is made; whoever has it may read the run until `expires_at`."""
+
+    share_id: str
+    run_id: str
+    label: str
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+    url: str | None = None
+
+
+class ShareListJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's share links that were not taken back, newest first."""
+
+    shares: tuple[ShareJson, ...]
 
 
 class ShareAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,3 +139,9 @@ def check_asked(asked: ShareAsked) -> ShareAsked:
     if "\0" in asked.label:
         raise InvalidInput("this link cannot be made", [Problem(field="label", message="must have no NUL")])
     return asked
+
+
+def share_json(link: ShareLink, url: str | None = None) -> ShareJson:
+    """A share link; its address only for whoever has just made it."""
+    fields = (name for name in ShareJson.__struct_fields__ if name != "url")
+    return ShareJson(**{name: getattr(link, name) for name in fields}, url=url)

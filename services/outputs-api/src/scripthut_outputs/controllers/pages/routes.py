@@ -63,10 +63,11 @@ async def runs(
     found = await parts.reading.runs(asked, visible=seen, limit=_RUNS_A_PAGE, cursor=cursor)
     clusters = sorted(await parts.reading.cluster_names(seen))
     cards = tuple(run_card(run) for run in found.runs)
+    has_others = bool(asked.owner) or any(run.owner != request.user.name for run in found.runs)
     html = templating.write(
         "runs.html",
         runs=cards,
-        bar=filters.runs_bar(asked, clusters, may_choose_owner=seen.is_all),
+        bar=filters.runs_bar(asked, clusters, may_choose_owner=seen.is_all or has_others),
         banners=await giving.told(parts, found.runs),
         is_later=cursor is not None,
         next_url=found.next and filters.runs_url(asked, cursor=found.next),
