@@ -42,7 +42,7 @@ def backup(act: str, folder: Path, database_uri: str, blobs: Path) -> subprocess
         "SCRIPTHUT_OUTPUTS_DATABASE_URL": database_uri,
         "SCRIPTHUT_OUTPUTS_BLOBS_URL": str(blobs),
     }
-    argv = [sys.executable, PROGRAM, act, folder, "--programs", installed_programs()]
+    argv: list[str | Path] = [sys.executable, PROGRAM, act, folder, "--programs", installed_programs()]
     return subprocess.run(argv, env={**os.environ, **told}, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import msgspec
 
 from scripthut_common import events
-from scripthut_common.bus import OUTPUTS_EVENTS, message_of
+from scripthut_common.bus import EVENTS, OUTPUTS_EVENTS, message_of
 from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.events import ItemEvent, Type
 from tests.integration.docs.pages import DOCS, blocks
+from tests.integration.subscribers.accounts import channel_of
 
+QUEUE = "sub.my-lab.events"
 GOLDEN = DOCS.parent / "tests" / "golden"
 
 
@@ -28,8 +30,10 @@ async def test_the_subscriber_says_each_ending_once_with_its_newest_outcome(amqp
     last = msgspec.structs.replace(ended, task_id="last")
 
     assert await bus.check() is None
+    async with channel_of(amqp_uri) as channel:
+        await (await channel.declare_queue(QUEUE, durable=True)).bind(EVENTS, "item.completed.daint")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "endings.py", "daint", cwd=tmp_path, env={"AMQP_URL": amqp_uri}, stdout=asyncio.subprocess.PIPE
+        sys.executable, "endings.py", QUEUE, cwd=tmp_path, env={"AMQP_URL": amqp_uri}, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None

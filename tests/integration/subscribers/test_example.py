@@ -148,7 +148,7 @@ async def test_what_it_cannot_read_is_put_aside_and_the_rest_goes_on(
         await say(poller, ended(1))
         assert await example.line() == "r1 t1 succeeded"
 
-    found = []
+    found: list[bytes] = []
     async with channel_of(uri) as channel, asyncio.timeout(30):
         dead = await channel.get_queue("sub.lab.dead", ensure=False)
         while len(found) < 4:

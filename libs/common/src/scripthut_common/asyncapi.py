@@ -38,7 +38,7 @@ add types, fields and words; nothing is taken away or given another meaning: pas
 """
 
 
-def document(examples: Mapping[str, object]) -> dict[str, Any]:
+def document(examples: Mapping[Type, object]) -> dict[str, Any]:
     """Make the document; `examples` has a whole event for each type."""
     schemas = _schemas()
     return {
