@@ -3,6 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import timedelta
 
 import httpx
 import msgspec
@@ -15,15 +16,15 @@ from scripthut_outputs.access import Actor, Role, Scope
 from scripthut_outputs.access.callers import Callers
 from scripthut_outputs.controllers.routing import Guard
 from scripthut_outputs.ledger import Place
-from scripthut_outputs.tables import RUNS, SHARE_LINKS
+from scripthut_outputs.tables import ACCESS_TOKENS, RUNS, SHARE_LINKS
 from tests.integration.outputs.house import ORIGIN, House, ended
 
-OPEN, LIST, READ, CREATE, METRICS = "open", "list", "read", "create", "metrics"
-COLLECT, SUBMIT, SHARE = "collect", "submit", "share"
+OPEN, LIST, READ, CREATE, ADMIN = "open", "list", "read", "create", "admin"
+COLLECT, SUBMIT, SHARE, TOKENS = "collect", "submit", "share", "tokens"
 PLACES = {
     OPEN: """
         GET / | GET /login | POST /login | POST /logout | GET /health/live | GET /health/ready
-        GET /ui/static/{version}/{name} | GET /share/{signed}
+        GET /ui/static/{version}/{name} | GET /share/{signed} | GET /login/oidc | GET /login/oidc/callback
     """,
     LIST: "GET /runs | GET /ui | GET /clusters | GET /schema | GET /schema/openapi.json | GET /schema/{path}",
     CREATE: "POST /runs",
@@ -49,7 +50,16 @@ PLACES = {
         POST /ui/runs/{run_id}/visibility | POST /ui/runs/{run_id}/shares
         POST /ui/runs/{run_id}/shares/{share_id}/revoke
     """,
-    METRICS: "GET /metrics",
+    ADMIN: """
+        GET /metrics
+        GET /admin/clusters | GET /admin/collections | GET /admin/storage | GET /admin/audit
+        GET /ui/admin | GET /ui/admin/collections | GET /ui/admin/storage | GET /ui/admin/tokens | GET /ui/admin/audit
+        POST /ui/admin/collect/{run}/{task}
+    """,
+    TOKENS: """
+        GET /tokens | POST /tokens | DELETE /tokens/{token_id}
+        GET /ui/tokens | POST /ui/tokens | POST /ui/tokens/{token_id}/revoke | POST /ui/sessions/end
+    """,
 }
 OWNER = Actor(name="ada", role=Role.USER)
 ACTORS: dict[str, Actor | None] = {
@@ -63,24 +73,29 @@ ACTORS: dict[str, Actor | None] = {
 }
 # y: let in. 1: say who you are. 3: not allowed. 4: there is nothing.
 EXPECTED = """
-            open  list  create  read  collect  submit  share  metrics
-admin       y     y     y       y     y        y       y      y
-owner       y     y     y       y     y        y       y      3
-member      y     y     y       y     3        3       3      3
-other       y     y     y       4     4        4       4      3
-guest       y     3     3       y     3        3       3      3
-stranger    y     1     1       1     1        1       1      1
-token-read    y   y     3       y     3        3       3      3
-token-collect y   3     3       3     y        3       3      3
-token-submit  y   3     y       3     3        y       3      3
-token-admin   y   3     3       3     3        3       y      3
+            open  list  create  read  collect  submit  share  tokens  admin
+admin       y     y     y       y     y        y       y      y       y
+owner       y     y     y       y     y        y       y      y       3
+member      y     y     y       y     3        3       3      y       3
+other       y     y     y       4     4        4       4      y       3
+guest       y     3     3       y     3        3       3      3       3
+stranger    y     1     1       1     1        1       1      1       1
+token-read    y   y     3       y     3        3       3      3       3
+token-collect y   3     3       3     y        3       3      3       3
+token-submit  y   3     y       3     3        y       3      3       3
+token-admin   y   3     3       3     3        3       y      y       3
 """
 FILLED = {"run_id": "r1", "task_id": "t0", "path": "a.md", "place": "stdout", "kind": "output", "share_id": "s1"}
+FILLED |= {"token_id": "0123456789abcdef", "run": "r1", "task": "t0"}
 VALID = {
+    ("POST", "/tokens"): {"label": "n", "scopes": ["admin"]},
     ("POST", "/runs"): {"name": "n", "cluster": "daint", "tasks": [{"id": "t", "command": "true"}]},
     ("PUT", "/runs/{run_id}/visibility"): {"visibility": "private"},
 }
-FORMS = {("POST", "/ui/runs/{run_id}/visibility"): {"visibility": "private"}}
+FORMS = {
+    ("POST", "/ui/runs/{run_id}/visibility"): {"visibility": "private"},
+    ("POST", "/ui/tokens"): {"label": "n", "scope": "admin", "days": "1", "token_id": "fedcba9876543210"},
+}
 
 
 class ByName:
@@ -130,12 +145,17 @@ async def filled(house: House) -> House:
     return house
 
 
-async def open_again(house: House) -> None:
+async def open_again(house: House, who: str = "owner") -> None:
+    """Let everything be there again that a request may have taken away, a token of `who` too."""
+    actor = ACTORS[who] or OWNER
+    token = {"token_id": FILLED["token_id"], "token_sha256": b"t", "owner": actor.name, "label": "", "scopes": ["read"]}
     link = {"share_id": "s1", "run_id": "r1", "label": "", "created_by": "ada", "expires_at": func.now()}
     async with house.database.transaction() as connection:
         await connection.execute(update(RUNS).values(visibility="group", group="lattice"))
         await connection.execute(SHARE_LINKS.delete())
         await connection.execute(insert(SHARE_LINKS).values(link))
+        await connection.execute(ACCESS_TOKENS.delete())
+        await connection.execute(insert(ACCESS_TOKENS).values(**token, expires_at=func.now() + timedelta(days=1)))
 
 
 async def ask(house: House, who: str, method: str, path: str) -> httpx.Response:
@@ -180,8 +200,8 @@ async def test_every_route_answers_a_role_as_the_table_says(filled: House, who: 
     wrong = []
 
     for (method, path), kind in sorted(placed().items()):
+        await open_again(filled, who)
         answer = await ask(filled, who, method, path)
-        await open_again(filled)
         told, cell = word(answer), cells[kind]
         is_page = path.startswith("/ui")
         leads_to_login = is_page and (cell == "1" or (cell == "3" and who == "guest"))

@@ -332,7 +332,7 @@ class _Plan:
                 tokens,
                 sessions,
                 self._access_file.now,
-                Own(url=settings.url, token_max_days=settings.token_max_days),
+                Own(url=settings.url, token_max_days=settings.token_max_days, clusters=self._clusters),
             ),
             audit=Audit(self._database),
             administering=Administering(self._database),

@@ -95,6 +95,9 @@ def run_page(**shown: object) -> str:
         "since": -1,
         "pressed": "",
         "may_cancel": True,
+        "may_collect": True,
+        "may_pin": True,
+        "sharing": None,
         "events": "/runs/r1/events",
         "version": 7,
     }

@@ -10,6 +10,7 @@ from scripthut_outputs.catalog.auditing import Audit
 from scripthut_outputs.catalog.changes import Cache
 from scripthut_outputs.catalog.ending import SessionEnds
 from scripthut_outputs.catalog.identities import Identities
+from scripthut_outputs.catalog.owning import NO_CLUSTERS, Clusters
 from scripthut_outputs.catalog.shares import ShareLinks
 
 from .callers import BearerWay, Callers
@@ -28,10 +29,17 @@ from .tokens import Tokens
 
 
 class Own(msgspec.Struct, frozen=True, kw_only=True):
-    """What is this installation's: where people reach us, and for how many days a personal token is good at most."""
+    """What is this installation's.
+
+    Args:
+        url: where people reach us.
+        token_max_days: how long a personal token is good at most.
+        clusters: say which accounts on them are whose.
+    """
 
     url: str
     token_max_days: float = DEFAULT_MAX_DAYS
+    clusters: Clusters = NO_CLUSTERS
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +74,7 @@ def open_access(
     database: Database, cache: Cache, tokens: Tokens, sessions: Sessions, policy: Callable[[], Policy], own: Own
 ) -> Access:
     """Make every way in."""
-    identities = Identities(database, cache)
+    identities = Identities(database, cache, own.clusters)
     directory = Directory(tokens, identities, policy)
     seal = Seal(sessions.key_for(b"personal tokens"))
     personal = Personal(AccessTokens(database, cache), directory, seal, max_days=own.token_max_days)

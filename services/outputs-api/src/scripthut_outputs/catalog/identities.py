@@ -16,6 +16,7 @@ from scripthut_outputs.tables import IDENTITIES
 
 from .auditing import Act, write
 from .changes import ACCESS, Cache, touch_access
+from .owning import NO_CLUSTERS, Clusters, give_runs
 
 _REFUSED_S = 60.0
 _REMEMBERED = 1024
@@ -91,11 +92,13 @@ class Identities:
     Args:
         database: the catalog.
         cache: keeps what was read until what somebody may has changed.
+        clusters: say which accounts are whose; runs that were nobody's become theirs who come in.
     """
 
-    def __init__(self, database: Database, cache: Cache) -> None:
+    def __init__(self, database: Database, cache: Cache, clusters: Clusters = NO_CLUSTERS) -> None:
         self._database = database
         self._cache = cache
+        self._clusters = clusters
         self._refused: dict[tuple[str, str | None, str | None], tuple[float, str]] = {}
 
     async def find(self, name: str) -> Identity | None:
@@ -147,7 +150,7 @@ class Identities:
         fresh = {**bound, **vouched.told, "seen_at": vouched.at}
         added = insert(IDENTITIES).values(fresh).on_conflict_do_nothing().returning(IDENTITIES.c.name)
         if (await connection.execute(added)).one_or_none() is not None:
-            await touch_access(connection)
+            await self._tell(connection, vouched)
             return None
         is_meant = IDENTITIES.c.name == vouched.name
         if vouched.issuer is not None:
@@ -161,8 +164,14 @@ class Identities:
         changed = {**vouched.told, "seen_at": vouched.at} | (bound if vouched.issuer is not None else {})
         await connection.execute(update(IDENTITIES).where(IDENTITIES.c.name == vouched.name).values(changed))
         if vouched.adds_to(known[0]):
-            await touch_access(connection)
+            await self._tell(connection, vouched)
         return None
+
+    async def _tell(self, connection: AsyncConnection, vouched: Vouched) -> None:
+        """Tell every process that somebody may more or less, and give them what has waited for them."""
+        await touch_access(connection)
+        account = await connection.scalar(select(IDENTITIES.c.account).where(IDENTITIES.c.name == vouched.name))
+        await give_runs(connection, self._clusters, vouched.name, account)
 
 
 def _refusal(vouched: Vouched, known: Sequence[Identity]) -> str | None:
