@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.errors import Conflict
 from scripthut_outputs.access.policy import Policy, Proxy
+from scripthut_outputs.catalog.applying import Applying
 from scripthut_outputs.catalog.identities import Identities, Vouched
-from tests.integration.outputs.house import House
+from tests.integration.outputs.house import House, item, said
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -104,3 +106,14 @@ async def test_who_was_unknown_a_moment_ago_is_known_at_once(house: House, tmp_p
     assert (await house.get("/runs", None, **shown)).status_code == 200
     assert (await house.get("/metrics", None, **shown, **{"x-groups": "wheel"})).status_code == 200
     assert (await house.get("/metrics", None, **shown)).status_code == 403
+
+
+async def test_who_comes_in_gets_the_runs_that_waited_for_their_account(house: House) -> None:
+    clusters = {"daint": Cluster(name="daint", scheduler=SchedulerKind.SLURM, accounts="claim")}
+    await Applying(house.database, clusters).apply(said(item("t0", owner="gh12", account="gh12")))
+    before = await house.rows("SELECT owner FROM outputs.runs")
+
+    await Identities(house.database, house.cache, clusters).vouch(word(account="gh12"), credential="oidc")
+
+    assert [row.owner for row in before] == ["daint:gh12"]
+    assert [row.owner for row in await house.rows("SELECT owner FROM outputs.runs")] == ["grace"]
