@@ -23,8 +23,8 @@ def word(name: str = "grace", subject: str | None = "u1", *, after_s: float = 0,
 
 
 async def vouch(house: House, *words: Vouched) -> None:
-    for said in words:
-        await Identities(house.database, house.cache).vouch(said, credential="oidc", address="192.0.2.1")
+    for one in words:
+        await Identities(house.database, house.cache).vouch(one, credential="oidc", address="192.0.2.1")
 
 
 async def kept(house: House, columns: str = "name, subject") -> list[tuple[Any, ...]]:
