@@ -33,7 +33,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 
 def use(house: House, oidc: Oidc) -> None:
     """Let the access file name a provider."""
-    house.policy = Policy(oidc=oidc)
+    house.policy = Policy(oidc=oidc, trusts_listed_names=True)
 
 
 async def begin(house: House, then: str = "/ui/") -> Begun:

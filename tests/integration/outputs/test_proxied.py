@@ -189,8 +189,8 @@ async def test_its_groups_count_with_every_request(house: House, secret_file: st
     use(house, secret_file=secret_file, groups_header="X-Groups", admin_groups=("wheel",))
 
     assert (await ask(house, [*GRACE, ("x-groups", "lattice, wheel,,\x01")], "/metrics")).status_code == 200
-    assert [tuple(row) for row in await house.rows("SELECT groups, is_admin FROM outputs.identities")] == [
-        (["lattice", "wheel"], True)
+    assert [tuple(row) for row in await house.rows("SELECT groups FROM outputs.identities")] == [
+        (["lattice", "wheel"],)
     ]
     assert (await ask(house, GRACE, "/metrics")).status_code == 403
     assert (await ask(house, [*GRACE, ("x-groups", "g" * 20_000)])).status_code == 401
@@ -206,7 +206,9 @@ async def test_a_name_of_the_providers_is_not_the_proxys_unless_the_access_file_
         answer = await ask(house, GRACE)
         assert answer.status_code == 401
         assert "somebody else's here" in answer.json()["detail"]
-    assert [act.act for act in await house.rows("SELECT act FROM outputs.audit")] == ["login.refused"]
+    assert [act.act for act in await house.rows("SELECT act FROM outputs.audit WHERE actor IS NOT NULL")] == [
+        "login.refused"
+    ]
 
     use(house, secret_file=secret_file, shares_names=True)
     assert (await ask(house, GRACE)).status_code == 200

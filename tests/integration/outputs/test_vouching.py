@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from scripthut_common.clusters import Cluster, SchedulerKind
-from scripthut_common.errors import Conflict
-from scripthut_outputs.access.policy import Policy, Proxy
+from scripthut_common.errors import Conflict, NotFound
+from scripthut_outputs.access import Role
+from scripthut_outputs.access.policy import PROXY, Oidc, Policy, Proxy
 from scripthut_outputs.catalog.applying import Applying
+from scripthut_outputs.catalog.auditing import Act
 from scripthut_outputs.catalog.identities import Identities, Vouched
+from scripthut_outputs.tables import ACCESS_TOKENS
 from tests.integration.outputs.house import House, item, said
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+ISSUER = "https://login.example.org"
 
 
 def word(name: str = "grace", subject: str | None = "u1", *, after_s: float = 0, **said: Any) -> Vouched:
-    issuer = None if subject is None else "https://login.example.org"
+    issuer = PROXY if subject is None else ISSUER
     return Vouched(name=name, issuer=issuer, subject=subject, at=NOW + timedelta(seconds=after_s), **said)
 
 
@@ -64,13 +69,13 @@ async def test_a_name_without_a_subject_is_bound_by_the_first_who_has_one(house:
 async def test_the_newest_word_counts_and_silence_changes_nothing(house: House) -> None:
     await vouch(
         house,
-        word(groups=frozenset({"a"}), is_admin=True, account="g", after_s=10),
-        word(groups=frozenset({"b"}), is_admin=False, account="h", after_s=5),
+        word(groups=frozenset({"a"}), account="g", after_s=10),
+        word(groups=frozenset({"b"}), account="h", after_s=5),
         word(after_s=20),
         word(account=None, after_s=15),
     )
 
-    assert await kept(house, "groups, is_admin, account, seen_at") == [(["a"], True, "g", NOW + timedelta(seconds=20))]
+    assert await kept(house, "groups, account, seen_at") == [(["a"], "g", NOW + timedelta(seconds=20))]
     await vouch(house, word(account=None, after_s=30))
     assert await kept(house, "account") == [(None,)]
 
@@ -117,3 +122,52 @@ async def test_who_comes_in_gets_the_runs_that_waited_for_their_account(house: H
 
     assert [row.owner for row in before] == ["daint:gh12"]
     assert [row.owner for row in await house.rows("SELECT owner FROM outputs.runs")] == ["grace"]
+
+
+async def test_a_name_that_was_unbound_keeps_nothing_of_whoever_had_it(house: House) -> None:
+    await vouch(house, word(groups=frozenset({"wheel"}), account="gh"))
+    expires_at = datetime(2100, 1, 1, tzinfo=UTC)
+    made = {"owner": "grace", "label": "", "scopes": ["read"], "expires_at": expires_at}
+    async with house.database.transaction() as connection:
+        await connection.execute(insert(ACCESS_TOKENS).values(token_id="t", token_sha256=b"t", **made))
+
+    act = Act(act="identity.unbound", actor="root", credential="command", target="grace")
+    await Identities(house.database, house.cache).unbind("grace", act)
+    await vouch(house, word(subject="u2", after_s=60))
+
+    assert await kept(house, "subject, groups, account") == [("u2", [], None)]
+    assert await house.rows("SELECT 1 FROM outputs.access_tokens WHERE revoked_at IS NULL") == []
+    assert [row.act for row in await house.rows("SELECT act FROM outputs.audit")] == ["identity.unbound"]
+    with pytest.raises(NotFound):
+        await Identities(house.database, house.cache).unbind("nobody", act)
+
+
+async def test_nobody_comes_in_by_a_name_of_the_tokens_file_unless_the_access_file_says_so(house: House) -> None:
+    identities = house.parts.access.identities
+
+    with pytest.raises(Conflict, match="stands in the tokens file"):
+        await identities.vouch(word("root"), credential="oidc")
+    assert await kept(house) == []
+
+    house.policy = Policy(trusts_listed_names=True)
+    await identities.vouch(word("root", after_s=120, subject="u3"), credential="oidc")
+    assert await kept(house) == [("root", "u3")]
+
+
+async def test_admins_are_those_whose_group_the_access_file_names_now(house: House) -> None:
+    await vouch(house, word(groups=frozenset({"wheel"})))
+    directory = house.parts.access.directory
+
+    roles = []
+    for admin_groups in (("wheel",), (), None):
+        oidc = None if admin_groups is None else Oidc(issuer=ISSUER, client_id="c", admin_groups=admin_groups)
+        house.policy = Policy(oidc=oidc)
+        actor = await directory.actor("grace", credential="session")
+        assert actor is not None
+        roles.append((actor.role, actor.groups))
+
+    assert roles == [
+        (Role.ADMIN, frozenset({"wheel"})),
+        (Role.USER, frozenset({"wheel"})),
+        (Role.USER, frozenset()),
+    ]

@@ -137,6 +137,7 @@ def test_the_key_of_sessions_is_made_once(tmp_path: Path) -> None:
         ("", "names nobody"),
         ("ada admin\n", "line 1"),
         ("ada boss 0123456789012345678901\n", "line 1"),
+        ("ada guest 0123456789012345678901\n", "line 1"),
         ("a/b admin 0123456789012345678901\n", "line 1"),
         ("# ok\nada admin short\n", "line 2: a token has at least 20 characters"),
     ],

@@ -264,7 +264,6 @@ IDENTITIES = Table(
     Column("name", Text, primary_key=True, comment="compared with a run's owner"),
     Column("issuer", Text, comment="of the OpenID provider or proxy that vouches for it; null for the tokens file"),
     Column("subject", Text, comment="what the issuer calls it, for ever"),
-    Column("is_admin", Boolean, nullable=False, server_default="false", comment="by the issuer's word"),
     Column("groups", ARRAY(Text), nullable=False, server_default="{}", comment="by the issuer's word"),
     Column("account", Text, comment="on clusters whose `accounts` is `claim`"),
     Column("first_seen_at", UtcTime, nullable=False, server_default=func.now()),

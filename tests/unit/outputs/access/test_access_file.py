@@ -85,6 +85,7 @@ def test_what_is_whole_is_read(tmp_path: Path, text: str) -> None:
         (PROXY + 'secret_file = "{folder}/none"', "access.proxy.secret_file: .*No such file"),
         (PROXY + 'secret_file = "{folder}/access.toml"', "a secret is one line of at least 20 ASCII characters"),
         (PROXY + 'assertion_header = "x-assertion"', "access.proxy.assertion_keys_url: goes with"),
+        (PROXY + ASSERTION + 'groups_header = "x-groups"', "access.proxy.groups_header: goes with `secret_file`"),
         (PROXY + 'assertion_header = "x-assertion"', "access.proxy.assertion_audience: goes with"),
         (PROXY + SECRET + 'assertion_issuer = "https://x.example.org"', "access.proxy.assertion_issuer: goes with"),
         (PROXY + ASSERTION.replace("https://proxy.example.org/keys", "http://proxy.example.org/keys"), "is not https"),

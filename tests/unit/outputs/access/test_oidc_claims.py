@@ -32,7 +32,6 @@ def test_a_login_says_who_somebody_is_and_all_that_they_are() -> None:
         issuer=ISSUER,
         subject="u-1",
         groups=frozenset({"lattice", "wheel"}),
-        is_admin=True,
         account="ada_l",
         at=datetime.fromtimestamp(NOW, UTC),
     )
@@ -43,8 +42,8 @@ def test_what_a_login_does_not_say_is_not_so_and_what_a_program_does_not_say_sta
 
     at_login, of_a_program = said(settings), said(settings, is_login=False)
 
-    assert (at_login.groups, at_login.is_admin, at_login.account) == (frozenset(), False, None)
-    assert (of_a_program.groups, of_a_program.is_admin, of_a_program.account) == (None, None, msgspec.UNSET)
+    assert (at_login.groups, at_login.account) == (frozenset(), None)
+    assert (of_a_program.groups, of_a_program.account) == (None, msgspec.UNSET)
     assert said(oidc()).account is msgspec.UNSET
 
 
@@ -81,6 +80,8 @@ def test_an_address_that_was_not_verified_names_nobody() -> None:
     for verified in (False, "true", 1, None):
         with pytest.raises(NotAuthenticated, match="not verified"):
             vouched(settings, {**claims(email="ada@example.org"), "email_verified": verified}, at=NOW, is_login=True)
+    with pytest.raises(NotAuthenticated, match="not verified"):
+        said(settings, email="ada@example.org")
 
 
 @pytest.mark.parametrize(

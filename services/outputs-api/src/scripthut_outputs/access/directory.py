@@ -69,7 +69,7 @@ def _actor(name: str, made_of: _Of, scopes: frozenset[Scope], credential: str) -
     is_admin = (
         name in policy.admins
         or (listed is not None and listed.role is Role.ADMIN)
-        or (identity is not None and identity.is_admin)
+        or (identity is not None and not identity.groups.isdisjoint(policy.admin_groups_of(identity.issuer)))
     )
     return Actor(
         name=name,
@@ -81,7 +81,7 @@ def _actor(name: str, made_of: _Of, scopes: frozenset[Scope], credential: str) -
 
 
 def _groups(policy: Policy, name: str, identity: Identity | None) -> frozenset[str]:
-    told = identity.groups if identity is not None else frozenset[str]()
+    told = identity.groups if identity is not None and policy.hears(identity.issuer) else frozenset[str]()
     return told | {group for group, members in policy.groups.items() if name in members}
 
 

@@ -41,18 +41,23 @@ def vouched(oidc: Oidc, claims: Mapping[str, Any], *, at: float, is_login: bool)
         elif is_login:
             account = None
     return Vouched(
-        name=name_in(claims, oidc.name_claim),
+        name=name_in(claims, oidc.name_claim, must_say_verified=True),
         issuer=oidc.issuer,
         subject=claims["sub"],
         groups=groups,
-        is_admin=None if groups is None else not groups.isdisjoint(oidc.admin_groups),
         account=account,
         at=datetime.fromtimestamp(at, UTC),
     )
 
 
-def name_in(claims: Mapping[str, Any], claim: str) -> str:
+def name_in(claims: Mapping[str, Any], claim: str, *, must_say_verified: bool) -> str:
     """Give whom claims name.
+
+    Args:
+        claims: of a token that was checked.
+        claim: which of them is the name.
+        must_say_verified: an address names somebody only where it is said that it was verified; else not where it is
+            said that it was not.
 
     Raises:
         NotAuthenticated: nobody, nobody who may have such a name, or by an address that was not verified.
@@ -64,7 +69,7 @@ def name_in(claims: Mapping[str, Any], claim: str) -> str:
         raise NotAuthenticated(
             f"the provider calls this person {str(said)[:128]!r}; names here are up to 128 letters, digits and . _ @ -"
         )
-    if claim == "email" and claims.get("email_verified", True) is not True:
+    if claim == "email" and claims.get("email_verified", not must_say_verified) is not True:
         raise NotAuthenticated("the provider has not verified this e-mail address, so it names nobody")
     return said
 

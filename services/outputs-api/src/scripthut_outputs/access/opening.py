@@ -74,7 +74,12 @@ def open_access(
     database: Database, cache: Cache, tokens: Tokens, sessions: Sessions, policy: Callable[[], Policy], own: Own
 ) -> Access:
     """Make every way in."""
-    identities = Identities(database, cache, own.clusters)
+    identities = Identities(
+        database,
+        cache,
+        own.clusters,
+        is_reserved=lambda name: tokens.actor_named(name) is not None and not policy().trusts_listed_names,
+    )
     directory = Directory(tokens, identities, policy)
     seal = Seal(sessions.key_for(b"personal tokens"))
     personal = Personal(AccessTokens(database, cache), directory, seal, max_days=own.token_max_days)

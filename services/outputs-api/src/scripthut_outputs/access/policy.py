@@ -34,6 +34,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
 # What these say is for us or for others already.
 _TAKEN = frozenset({"authorization", "cookie", "host", "origin", "x-forwarded-for", "forwarded"})
+# The issuer of those whom a proxy names.
+PROXY = "proxy"
 _MIN_SECRET_CHARACTERS = 20
 
 
@@ -128,14 +130,38 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the access file says; the defaults are those of an installation without one."""
+    """What the access file says; the defaults are those of an installation without one.
+
+    Args:
+        admins: by name, whoever vouches for them.
+        default_visibility: of a run whose document does not say.
+        groups: members by group, besides what providers and proxies say.
+        trusts_listed_names: whoever a provider or proxy calls by a name of the tokens file is that person; else nobody
+            comes in by such a name but with a line of the file.
+        oidc, proxy: who else may say who somebody is.
+        quotas: how much is kept of one person.
+    """
 
     admins: tuple[_Text, ...] = ()
     default_visibility: Visibility = Visibility.PRIVATE
     groups: Mapping[str, tuple[_Text, ...]] = {}
+    trusts_listed_names: bool = False
     oidc: Oidc | None = None
     proxy: Proxy | None = None
     quotas: Quotas = Quotas()
+
+    def hears(self, issuer: str | None) -> bool:
+        """Whether what an issuer has said of somebody's groups still counts."""
+        return (issuer == PROXY and self.proxy is not None) or (self.oidc is not None and issuer == self.oidc.issuer)
+
+    def admin_groups_of(self, issuer: str | None) -> frozenset[str]:
+        """The groups whose members are admins, of those that an issuer names."""
+        if self.oidc is not None and issuer == self.oidc.issuer:
+            by_proxy = self.proxy.admin_groups if self.proxy is not None and self.proxy.shares_names else ()
+            return frozenset({*self.oidc.admin_groups, *by_proxy})
+        if self.proxy is not None and issuer == PROXY:
+            return frozenset(self.proxy.admin_groups)
+        return frozenset()
 
 
 # One object: who is known is remembered together with the words that they were made of.
@@ -239,13 +265,7 @@ def _faults_of_proxy(proxy: Proxy | None) -> Iterator[str]:
         proxy.networks  # noqa: B018  asks whether they can be read
     except ValueError as error:
         yield f"access.proxy.addresses: {error}"
-    if proxy.secret_file is None and proxy.assertion_header is None:
-        yield "access.proxy: needs `secret_file` or `assertion_header`; else whoever is at its addresses says who asks"
-    if proxy.secret_file is not None:
-        try:
-            read_secret(Path(proxy.secret_file))
-        except SettingsError as error:
-            yield f"access.proxy.secret_file: {error}"
+    yield from _faults_of_proof(proxy)
     for name in ("assertion_keys_url", "assertion_issuer", "assertion_audience"):
         if (getattr(proxy, name) is None) is not (proxy.assertion_header is None):
             yield f"access.proxy.{name}: goes with `assertion_header`, and must be there with it"
@@ -253,6 +273,18 @@ def _faults_of_proxy(proxy: Proxy | None) -> Iterator[str]:
         yield f"access.proxy.assertion_keys_url: {proxy.assertion_keys_url} is not https"
     yield from _faults_of_headers(proxy)
     yield from _fault_of_authorities("access.proxy.ca_file", proxy.ca_file)
+
+
+def _faults_of_proof(proxy: Proxy) -> Iterator[str]:
+    if proxy.secret_file is None and proxy.assertion_header is None:
+        yield "access.proxy: needs `secret_file` or `assertion_header`; else whoever is at its addresses says who asks"
+    if proxy.groups_header is not None and proxy.secret_file is None:
+        yield "access.proxy.groups_header: goes with `secret_file`; an assertion proves the name alone"
+    if proxy.secret_file is not None:
+        try:
+            read_secret(Path(proxy.secret_file))
+        except SettingsError as error:
+            yield f"access.proxy.secret_file: {error}"
 
 
 def _faults_of_headers(proxy: Proxy) -> Iterator[str]:

@@ -25,11 +25,10 @@ from .oidc_asking import Asking
 from .oidc_claims import is_group, name_in
 from .oidc_kept import Kept
 from .oidc_provider import read_keys
-from .policy import Policy, Proxy, read_secret
+from .policy import PROXY, Policy, Proxy, read_secret
 from .watched import WatchedFile
 
 _MAX_GROUPS_BYTES = 16 * 1024
-_ISSUER = "proxy"
 
 log = structlog.get_logger()
 
@@ -112,7 +111,7 @@ class _Trust:
         issuer, audience = proxy.assertion_issuer or "", proxy.assertion_audience or ""
         jwts.check(parts, jwts.Expected(issuer=issuer, audiences=frozenset({audience}), now=now))
         self._verifier.verify(parts, await self._keys.get(lambda keys: keys.has(parts.kid)))
-        return name_in(parts.claims, proxy.assertion_name_claim)
+        return name_in(parts.claims, proxy.assertion_name_claim, must_say_verified=False)
 
 
 class Proxied:
@@ -166,13 +165,11 @@ class Proxied:
 
     async def _note(self, trust: _Trust, presented: Presented, name: str) -> None:
         groups = trust.groups(presented)
-        is_shared = trust.proxy.shares_names
         vouched = Vouched(
             name=name,
-            issuer=None if is_shared else _ISSUER,
-            subject=None if is_shared else name,
+            issuer=PROXY,
+            subject=None if trust.proxy.shares_names else name,
             groups=groups,
-            is_admin=None if groups is None else not groups.isdisjoint(trust.proxy.admin_groups),
             at=datetime.fromtimestamp(presented.now, UTC),
         )
         known = await self._identities.find(name)

@@ -14,6 +14,7 @@ from . import Actor, Role
 from .names import NAME
 from .watched import WatchedFile
 
+_ROLES = frozenset({Role.ADMIN, Role.USER})
 _MIN_TOKEN_CHARACTERS = 20
 
 
@@ -73,7 +74,7 @@ def _read(path: Path) -> _Known:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         words = line.split()
-        if len(words) != 3 or not NAME.fullmatch(words[0]) or words[1] not in set(Role):
+        if len(words) != 3 or not NAME.fullmatch(words[0]) or words[1] not in _ROLES:
             raise SettingsError(f"{path}: line {number} is not `<name> <role: admin or user> <token>`")
         if len(words[2]) < _MIN_TOKEN_CHARACTERS:
             raise SettingsError(f"{path}: line {number}: a token has at least {_MIN_TOKEN_CHARACTERS} characters")

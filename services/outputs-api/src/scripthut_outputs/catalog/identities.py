@@ -1,18 +1,18 @@
 """Who was vouched for by an OpenID provider or a proxy, and what they said."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common.database import Database
-from scripthut_common.errors import Conflict
-from scripthut_outputs.tables import IDENTITIES
+from scripthut_common.errors import Conflict, NotFound
+from scripthut_outputs.tables import ACCESS_TOKENS, IDENTITIES, SHARE_LINKS
 
 from .auditing import Act, write
 from .changes import ACCESS, Cache, touch_access
@@ -28,7 +28,6 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     issuer: str | None
     subject: str | None
-    is_admin: bool
     groups: frozenset[str]
     account: str | None
     seen_at: datetime
@@ -51,31 +50,34 @@ class Vouched(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         name: what they are called here.
-        issuer, subject: who says so, and what they call the person for ever; `None`: whoever has the name.
-        groups, is_admin: what they are; `None`: nothing is said of it.
+        issuer: who says so.
+        subject: what they call the person for ever; `None`: whoever has the name.
+        groups: what they belong to; `None`: nothing is said of it.
         account: theirs on clusters; `UNSET`: nothing is said of it.
         at: when it was said. What was said before counts no more.
     """
 
     name: str
-    issuer: str | None
+    issuer: str
     subject: str | None
     groups: frozenset[str] | None = None
-    is_admin: bool | None = None
     account: str | msgspec.UnsetType | None = msgspec.UNSET
     at: datetime
 
     @property
     def told(self) -> dict[str, Any]:
         """What is said, as columns."""
-        groups = None if self.groups is None else sorted(self.groups)
-        told = {"groups": groups, "is_admin": self.is_admin}
+        groups = {} if self.groups is None else {"groups": sorted(self.groups)}
         account = {} if self.account is msgspec.UNSET else {"account": self.account}
-        return {name: value for name, value in told.items() if value is not None} | account
+        return {**groups, **account}
+
+    def binds(self, known: Identity) -> bool:
+        """Whether the name is from now on that of another subject than before."""
+        return self.subject is not None and (known.issuer, known.subject) != (self.issuer, self.subject)
 
     def adds_to(self, known: Identity | None) -> bool:
         """Whether it says something that is not known."""
-        if known is None or (self.issuer is not None and (known.issuer, known.subject) != (self.issuer, self.subject)):
+        if known is None or known.issuer is None or self.binds(known):
             return True
         kept = {name: getattr(known, name) for name in self.told} | (
             {"groups": sorted(known.groups)} if "groups" in self.told else {}
@@ -83,6 +85,11 @@ class Vouched(msgspec.Struct, frozen=True, kw_only=True):
         return self.told != kept
 
 
+_RESERVED = (
+    "the name {name!r} stands in the tokens file of this service, and is nobody's by the word of others: whoever runs"
+    " it takes the line away, or sets `trusts_listed_names` in the access file"
+)
+_UNSAID: dict[str, Any] = {"groups": [], "account": None}
 _COLUMNS = tuple(IDENTITIES.c[name] for name in Identity.__struct_fields__)
 
 
@@ -93,12 +100,20 @@ class Identities:
         database: the catalog.
         cache: keeps what was read until what somebody may has changed.
         clusters: say which accounts are whose; runs that were nobody's become theirs who come in.
+        is_reserved: tells names that nobody may have by the word of others.
     """
 
-    def __init__(self, database: Database, cache: Cache, clusters: Clusters = NO_CLUSTERS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cache: Cache,
+        clusters: Clusters = NO_CLUSTERS,
+        is_reserved: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._database = database
         self._cache = cache
         self._clusters = clusters
+        self._is_reserved = is_reserved
         self._refused: dict[tuple[str, str | None, str | None], tuple[float, str]] = {}
 
     async def find(self, name: str) -> Identity | None:
@@ -128,7 +143,10 @@ class Identities:
         if refusal is not None and time.monotonic() - refused_at < _REFUSED_S:
             raise Conflict(refusal)
         async with self._database.transaction() as connection:
-            refusal = await self._note(connection, vouched)
+            if self._is_reserved(vouched.name):
+                refusal = _RESERVED.format(name=vouched.name)
+            else:
+                refusal = await self._note(connection, vouched)
             if refusal is not None:
                 details = {"reason": refusal, "issuer": vouched.issuer, "subject": vouched.subject}
                 act = "login.refused"
@@ -144,6 +162,28 @@ class Identities:
         # Others hear of it; who asked here is answered as things are now.
         self._cache.drop(ACCESS)
 
+    async def unbind(self, name: str, act: Act) -> None:
+        """Let another subject have a name: all that was made under it ends, and nothing that was said of it counts.
+
+        Raises:
+            NotFound: nobody was vouched for by that name.
+        """
+        bound = {"issuer": None, "subject": None, **_UNSAID, "sessions_since": func.now()}
+        unbound = update(IDENTITIES).where(IDENTITIES.c.name == name).values(bound).returning(IDENTITIES.c.name)
+        theirs = (
+            (ACCESS_TOKENS, ACCESS_TOKENS.c.owner == name),
+            (SHARE_LINKS, SHARE_LINKS.c.created_by == name),
+        )
+        async with self._database.transaction() as connection:
+            if (await connection.execute(unbound)).one_or_none() is None:
+                raise NotFound(f"nobody was vouched for by the name {name!r}")
+            for table, is_theirs in theirs:
+                is_good = and_(is_theirs, table.c.revoked_at.is_(None))
+                await connection.execute(update(table).where(is_good).values(revoked_at=func.now()))
+            await write(connection, act)
+            await touch_access(connection)
+        self._cache.drop(ACCESS)
+
     async def _note(self, connection: AsyncConnection, vouched: Vouched) -> str | None:
         """Write it; give why it may not be."""
         bound = {"name": vouched.name, "issuer": vouched.issuer, "subject": vouched.subject}
@@ -153,7 +193,7 @@ class Identities:
             await self._tell(connection, vouched)
             return None
         is_meant = IDENTITIES.c.name == vouched.name
-        if vouched.issuer is not None:
+        if vouched.subject is not None:
             is_theirs = and_(IDENTITIES.c.issuer == vouched.issuer, IDENTITIES.c.subject == vouched.subject)
             is_meant = or_(is_meant, is_theirs)
         about = select(*_COLUMNS).where(is_meant).order_by(IDENTITIES.c.name)
@@ -161,7 +201,12 @@ class Identities:
         refusal = _refusal(vouched, known)
         if refusal is not None or known[0].seen_at > vouched.at:
             return refusal
-        changed = {**vouched.told, "seen_at": vouched.at} | (bound if vouched.issuer is not None else {})
+        changed = {**vouched.told, "seen_at": vouched.at}
+        if vouched.binds(known[0]):
+            # What was said of whoever had the name before is not said of them.
+            changed = {**bound, **_UNSAID, **changed}
+        elif known[0].issuer is None:
+            changed["issuer"] = vouched.issuer
         await connection.execute(update(IDENTITIES).where(IDENTITIES.c.name == vouched.name).values(changed))
         if vouched.adds_to(known[0]):
             await self._tell(connection, vouched)
@@ -176,7 +221,7 @@ class Identities:
 
 def _refusal(vouched: Vouched, known: Sequence[Identity]) -> str | None:
     """Say why nobody may come in so; `known` has whoever bears the name, and whoever is the subject."""
-    if vouched.issuer is None:
+    if vouched.subject is None:
         return None
     for one in known:
         if one.name != vouched.name:
@@ -184,7 +229,7 @@ def _refusal(vouched: Vouched, known: Sequence[Identity]) -> str | None:
                 f"you are known here as {one.name!r}, and are called {vouched.name!r} now: whoever runs this service"
                 " decides which of them you are"
             )
-        if one.issuer is not None and (one.issuer, one.subject) != (vouched.issuer, vouched.subject):
+        if one.subject is not None and (one.issuer, one.subject) != (vouched.issuer, vouched.subject):
             return f"the name {vouched.name!r} is somebody else's here: whoever runs this service can look who has it"
     return None
 

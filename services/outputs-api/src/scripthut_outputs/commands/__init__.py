@@ -58,6 +58,10 @@ def _serve(asked: argparse.Namespace) -> int:
             from . import login
 
             asyncio.run(login.login_url(os.environ, asked.actor))
+        case "unbind":
+            from . import unbind
+
+            asyncio.run(unbind.unbind(os.environ, asked.name))
         case "replay":
             from . import replay
 
@@ -145,3 +149,5 @@ def _add_keeping(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     pinning.add_argument("--by", help="who wants it kept; without it, the account that runs this")
     unpinning = commands.add_parser("unpin", help="leave the files of a run to the retention again")
     unpinning.add_argument("run", metavar="RUN")
+    unbinding = commands.add_parser("unbind", help="let another subject have a name that a provider or proxy has given")
+    unbinding.add_argument("name", metavar="NAME")

@@ -81,7 +81,6 @@ def _identities() -> None:
             comment="of the OpenID provider or proxy that vouches for it; null for the tokens file",
         ),
         sa.Column("subject", sa.Text(), nullable=True, comment="what the issuer calls it, for ever"),
-        sa.Column("is_admin", sa.Boolean(), server_default="false", nullable=False, comment="by the issuer's word"),
         sa.Column("groups", _WORDS, server_default="{}", nullable=False, comment="by the issuer's word"),
         sa.Column("account", sa.Text(), nullable=True, comment="on clusters whose `accounts` is `claim`"),
         sa.Column("first_seen_at", _UTC, server_default=sa.func.now(), nullable=False),
