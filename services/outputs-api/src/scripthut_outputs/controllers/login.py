@@ -60,7 +60,7 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
     then = form.get("next", [HOME])[0]
     address, now = address_of(request.scope), time.time()
     try:
-        actor = await parts.access.callers.bearer(form.get("token", [""])[0].strip().encode(), now)
+        actor = await parts.access.callers.bearer(form.get("token", [""])[0].strip().encode(), now, address)
     except NotAuthenticated as error:
         waits_s = await parts.access.refusals.note(address, now, "form")
         said = str(error)
