@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from scripthut_common.errors import NotAuthenticated
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.sessions import Sessions
+from scripthut_outputs.access.tokens import line_of
 from scripthut_outputs.catalog.auditing import Act
 
 from .door import address_of
@@ -41,12 +42,14 @@ async def enter(
     if waits_s:
         return _busy(parts, waits_s, then)
     actor = await parts.login_codes.use(code)
-    if actor is None:
+    # A link was made for whoever has a line, and its session ends with that.
+    lines = [] if actor is None else parts.access.tokens.lines_of(actor)
+    if actor is None or not lines:
         waits_s = await parts.access.refusals.note(address, now, "code")
         said = "This link was used already, or is too old. Ask for a new one, or paste your token."
         return _busy(parts, waits_s, then) if waits_s else form_page(parts, said, then, 403)
     await parts.audit.did(Act(act="login", actor=actor, credential="code", address=address or None))
-    return welcome(parts.access.sessions, actor, then)
+    return welcome(parts.access.sessions, actor, then, lines[0])
 
 
 @post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
@@ -60,7 +63,8 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
     then = form.get("next", [HOME])[0]
     address, now = address_of(request.scope), time.time()
     try:
-        actor = await parts.access.callers.bearer(form.get("token", [""])[0].strip().encode(), now, address)
+        token = form.get("token", [""])[0].strip().encode()
+        actor = await parts.access.callers.bearer(token, now, address)
     except NotAuthenticated as error:
         waits_s = await parts.access.refusals.note(address, now, "form")
         said = str(error)
@@ -70,7 +74,7 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
         said = "This token is for programs. Sign in with the one that you have from whoever runs this."
         return form_page(parts, said, then, 403)
     await parts.audit.did(parts.noting.act(request.scope, "login", actor=actor))
-    return welcome(parts.access.sessions, actor.name, then)
+    return welcome(parts.access.sessions, actor.name, then, line_of(token))
 
 
 @post("/logout", opt=asks(Action.ENTER), include_in_schema=False)
@@ -85,9 +89,9 @@ async def home() -> Response[str]:
     return Response("", status_code=303, headers={"location": HOME})
 
 
-def welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
-    """Begin a session, and lead to the page that was asked for."""
-    headers = {"location": own_page(then), "set-cookie": sessions.cookie(actor), "cache-control": "no-store"}
+def welcome(sessions: Sessions, actor: str, then: str, line: bytes | None = None) -> Response[str]:
+    """Begin a session, and lead to the page that was asked for; it ends with the `line` of the tokens file."""
+    headers = {"location": own_page(then), "set-cookie": sessions.cookie(actor, line), "cache-control": "no-store"}
     return Response("", status_code=303, headers=headers)
 
 
