@@ -32,12 +32,8 @@ async def log(house: House) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in rows]
 
 
-def look(run_id: str = "r1", actor: str = "root") -> tuple[str, str, str | None, str]:
-    return actor, "file", run_id, "run.read"
-
-
-def nowhere() -> str:
-    return "192.0.2.1"
+def look(run_id: str = "r1", actor: str = "root", address: str = "192.0.2.1") -> tuple[str, str, str | None, str, str]:
+    return actor, "file", run_id, "run.read", address
 
 
 async def test_what_changes_a_run_is_noted_with_it(house: House) -> None:
@@ -158,42 +154,55 @@ async def test_the_address_is_that_of_whom_our_proxy_speaks_for(house: House) ->
     assert [row.address for row in await house.rows("SELECT address FROM outputs.audit")] == ["203.0.113.9"]
 
 
+async def test_who_reads_from_two_addresses_is_noted_with_both(house: House) -> None:
+    await house.apply(ended())
+    house.app = app.build(house.parts, msgspec.structs.replace(house.rules, addresses=Addresses(["127.0.0.0/8"])))
+
+    for address in ("203.0.113.9", "203.0.113.9", "203.0.113.10"):
+        await house.get("/runs/r1", "root", **{"x-forwarded-for": address})
+    await log(house)
+
+    addresses = [row.address for row in await house.rows("SELECT address FROM outputs.audit ORDER BY entry")]
+    assert addresses == ["203.0.113.9", "203.0.113.10"]
+
+
 async def test_a_look_is_noted_again_after_ten_minutes(database: Database) -> None:
     seconds = [0.0]
     looks = Looks(database, clock=lambda: seconds[0])
 
     counts = []
     for seconds[0] in (0.0, 1.0, 599.0, 600.0, 700.0):
-        looks.note(look(), nowhere)
+        looks.note(look())
         counts.append(looks.waiting)
 
     assert counts == [1, 1, 1, 2, 2]
 
 
-async def test_each_reader_run_credential_and_kind_is_one_look(database: Database) -> None:
+async def test_each_reader_run_credential_kind_and_address_is_one_look(database: Database) -> None:
     looks = Looks(database)
 
     for one in (
         look(),
         look("r2"),
         look(actor="bob"),
-        ("root", "session", "r1", "run.read"),
-        ("root", "file", "r1", "x"),
+        ("root", "session", "r1", "run.read", "192.0.2.1"),
+        ("root", "file", "r1", "x", "192.0.2.1"),
+        look(address="192.0.2.2"),
     ):
-        looks.note(one, nowhere)
+        looks.note(one)
 
-    assert looks.waiting == 5
+    assert looks.waiting == 6
 
 
 async def test_what_finds_no_room_is_counted_said_and_noted_later(database: Database) -> None:
     looks = Looks(database, max_waiting=2)
 
     for run_id in ("r1", "r2", "r3", "r4"):
-        looks.note(look(run_id), nowhere)
+        looks.note(look(run_id))
     with capture_logs() as logs:
         await looks.flush()
-    looks.note(look("r3"), nowhere)
-    looks.note(look("r1"), nowhere)
+    looks.note(look("r3"))
+    looks.note(look("r1"))
 
     assert (looks.written, looks.dropped, looks.waiting) == (2, 2, 1)
     assert [(line["event"], line["dropped"]) for line in logs] == [("audit_looks_dropped", 2)]
@@ -203,9 +212,9 @@ async def test_how_much_is_remembered_is_bounded(database: Database) -> None:
     looks = Looks(database, max_remembered=3)
 
     for number in range(10):
-        looks.note(look(f"r{number}"), nowhere)
-    looks.note(look("r9"), nowhere)
-    looks.note(look("r0"), nowhere)
+        looks.note(look(f"r{number}"))
+    looks.note(look("r9"))
+    looks.note(look("r0"))
 
     assert looks.waiting == 11
 
@@ -213,12 +222,12 @@ async def test_how_much_is_remembered_is_bounded(database: Database) -> None:
 async def test_while_the_database_is_away_looks_wait_in_order(database: Database) -> None:
     away = Database(f"postgresql://nobody@127.0.0.1:{reserve_port()}/none")
     looks = Looks(away)
-    looks.note(look("r1"), nowhere)
-    looks.note(look("r2"), nowhere)
+    looks.note(look("r1"))
+    looks.note(look("r2"))
 
     with pytest.raises(DatabaseUnavailable):
         await looks.flush()
-    looks.note(look("r3"), nowhere)
+    looks.note(look("r3"))
     with capture_logs() as logs:
         await looks.close()
     looks._database = database
@@ -233,7 +242,7 @@ async def test_while_the_database_is_away_looks_wait_in_order(database: Database
 async def test_a_look_has_the_time_at_which_it_was_and_not_at_which_it_was_written(database: Database) -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     looks = Looks(database, now=lambda: at)
-    looks.note(look(), nowhere)
+    looks.note(look())
     await looks.flush()
 
     assert [entry.at for entry in (await Audit(database).read(Asked(), limit=1)).entries] == [at]

@@ -131,7 +131,7 @@ async def test_how_far_the_relay_is_behind_is_told(house: House) -> None:
 
 
 async def test_what_the_audit_log_waits_for_is_told(house: House) -> None:
-    house.looks.note(("root", "file", "r1", "run.read"), lambda: "")
+    house.looks.note(("root", "file", "r1", "run.read", ""))
     collector = AuditCollector(house.looks)
 
     def told() -> dict[str, float]:

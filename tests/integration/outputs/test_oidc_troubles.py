@@ -12,9 +12,11 @@ from joserfc.jwk import RSAKey
 from structlog.testing import capture_logs
 
 from scripthut_outputs import app
-from scripthut_outputs.access import oidc_kept
+from scripthut_outputs.access import oidc_kept, oidc_login
+from scripthut_outputs.access.addresses import Addresses
 from scripthut_outputs.access.oidc_login import CALLBACK, Logins
 from scripthut_outputs.access.policy import Oidc
+from scripthut_outputs.access.throttling import Buckets, Rate
 from tests.integration.outputs.house import KEY as KEY_OF_COOKIES
 from tests.integration.outputs.house import ORIGIN, House
 from tests.integration.outputs.logging_in import Begun, begin, come_back, session_of, use
@@ -116,6 +118,8 @@ async def test_what_is_said_besides_must_be_of_the_same_person(house: House, lia
     liar.says["/me"] = {"sub": "u2", "groups": ["wheel"]}
 
     assert "of somebody else" in (await finish(house, begun)).text
+    begun = await begin(house)
+    says(liar, begun)
     liar.says["/me"] = {"sub": "u1", "groups": ["lattice"], "preferred_username": "root"}
     assert session_of(house, await finish(house, begun)) is not None
     [row] = await house.rows("SELECT name, groups FROM outputs.identities")
@@ -210,8 +214,9 @@ async def test_keys_that_were_changed_are_found_while_people_log_in(
     says(liar, second, fresh, header(kid="two"))
 
     assert session_of(house, await finish(house, second)) is not None
-    says(liar, second)
-    assert "a key that its issuer does not have" in (await finish(house, second)).text
+    third = await begin(house)
+    says(liar, third)
+    assert "a key that its issuer does not have" in (await finish(house, third)).text
 
 
 async def test_behind_tls_the_attempt_is_bound_to_our_host_alone(house: House, liar: Lying) -> None:
@@ -262,3 +267,92 @@ async def test_a_certificate_counts_only_if_somebody_trusted_made_it(house: Hous
     assert "`ca_file` names further ones" in stranger.text
     assert f"nobody in {another} nor" in wrong.text
     assert trusted.status_code == 303
+
+
+async def test_one_attempt_asks_the_provider_once(house: House, liar: Lying) -> None:
+    begun = await begin(house)
+    liar.says["/token"] = (400, b'{"error": "invalid_grant"}')
+
+    answers = [await come_back(house, begun.answer(code=f"invented-{number}"), begun.cookie) for number in range(5)]
+
+    assert [answer.status_code for answer in answers] == [403] * 5
+    assert "was finished already" in answers[1].text
+    assert liar.count("/token") == 1
+
+
+async def test_how_many_attempts_are_remembered_is_bounded(
+    house: House, liar: Lying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc_login, "_REMEMBERED", 3)
+    logins = house.parts.access.logins
+
+    for number in range(10):
+        logins._use(f"state-{number}")
+    remembered = list(logins._used)
+    logins._clock = lambda: time.time() + 601
+    logins._use("later")
+
+    assert remembered == ["state-7", "state-8", "state-9"]
+    assert list(logins._used) == ["later"]
+
+
+async def test_wrong_answers_make_an_address_wait_and_are_written_as_long_as_there_are_few(
+    house: House, liar: Lying
+) -> None:
+    answers = [await come_back(house, f"{CALLBACK}?code=x&state={number}", "") for number in range(21)]
+
+    assert {answer.status_code for answer in answers[:20]} == {403}
+    assert answers[20].status_code == 429
+    assert int(answers[20].headers["retry-after"]) >= 1
+    rows = await house.rows("SELECT act, address, details FROM outputs.audit")
+    assert [(row.act, row.address, row.details["shown"]) for row in rows] == [
+        ("login.refused", "127.0.0.1", "oidc")
+    ] * 5
+    assert "not begun in this browser" in rows[0].details["reason"]
+    assert liar.count("/token") == 0
+
+
+async def test_who_must_wait_keeps_the_attempt_and_finishes_it_later(house: House, liar: Lying) -> None:
+    begun, refusals = await begin(house), house.parts.access.refusals
+    says(liar, begun)
+    for _ in range(20):
+        await refusals.note("127.0.0.1", time.time(), "oidc")
+
+    waiting = await finish(house, begun)
+    asked = liar.count("/token")
+    refusals._tried = Buckets(Rate(20, 3.0), Rate(200, 0.1))
+
+    assert (waiting.status_code, asked) == (429, 0)
+    assert "set-cookie" not in waiting.headers
+    assert session_of(house, await finish(house, begun)) is not None
+
+
+async def test_where_all_places_are_taken_a_login_waits_a_moment_and_may_be_tried_again(
+    house: House, liar: Lying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc_login, "_PATIENCE_S", 0.05)
+    begun, logins = await begin(house), house.parts.access.logins
+    says(liar, begun)
+    for _ in range(16):
+        await logins._places.acquire()
+
+    refused = await finish(house, begun)
+    logins._places.release()
+
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "too many people log in" in refused.text
+    assert "set-cookie" not in refused.headers
+    assert session_of(house, await finish(house, begun)) is not None
+
+
+async def test_a_login_stands_in_the_log_with_the_address_that_a_trusted_proxy_tells(house: House, liar: Lying) -> None:
+    house.app = app.build(house.parts, msgspec.structs.replace(house.rules, addresses=Addresses(["127.0.0.0/8"])))
+    begun = await begin(house)
+    says(liar, begun)
+
+    for _ in range(2):
+        await house.get(begun.answer(), None, cookie=begun.cookie, **{"x-forwarded-for": "203.0.113.9"})
+
+    rows = await house.rows("SELECT act, address FROM outputs.audit ORDER BY entry")
+    assert [tuple(row) for row in rows] == [("login", "203.0.113.9"), ("login.refused", "203.0.113.9")]

@@ -10,6 +10,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from scripthut_outputs import app
+from scripthut_outputs.access.addresses import Addresses
 from scripthut_outputs.access.policy import Oidc, Policy, Proxy
 from tests.integration.outputs.house import ORIGIN, TOKENS, House, ended
 from tests.testbed.oidc import Lying, lying
@@ -206,13 +208,37 @@ async def test_a_name_of_the_providers_is_not_the_proxys_unless_the_access_file_
         answer = await ask(house, GRACE)
         assert answer.status_code == 401
         assert "somebody else's here" in answer.json()["detail"]
-    assert [act.act for act in await house.rows("SELECT act FROM outputs.audit WHERE actor IS NOT NULL")] == [
-        "login.refused"
-    ]
+    told = await house.rows("SELECT act FROM outputs.audit WHERE credential = 'proxy'")
+    assert [act.act for act in told] == ["login.refused"]
 
     use(house, secret_file=secret_file, shares_names=True)
     assert (await ask(house, GRACE)).status_code == 200
     assert [row.subject for row in await house.rows("SELECT subject FROM outputs.identities")] == ["u1"]
+
+
+async def test_who_is_refused_stands_in_the_log_with_their_own_address(house: House, secret_file: str) -> None:
+    rules = msgspec.structs.replace(house.rules, addresses=Addresses(["127.0.0.0/8"]))
+    house.app = app.build(house.parts, rules)
+    row = "INSERT INTO outputs.identities (name, issuer, subject) VALUES ('grace', 'https://login.example.org', 'u1')"
+    await house.rows(f"{row} RETURNING name")
+
+    with capture_logs() as logs:
+        answer = await ask(house, [*GRACE, ("x-forwarded-for", "203.0.113.9")])
+
+    assert answer.status_code == 401
+    entries = await house.rows("SELECT credential, address FROM outputs.audit WHERE credential = 'proxy'")
+    assert [tuple(entry) for entry in entries] == [("proxy", "203.0.113.9")]
+    [line] = [line for line in logs if line["event"] == "proxy_refused"]
+    assert (line["address"], line["peer"]) == ("203.0.113.9", "127.0.0.1")
+
+
+async def test_whom_it_speaks_for_is_not_taken_for_the_proxy(house: House, secret_file: str) -> None:
+    rules = msgspec.structs.replace(house.rules, addresses=Addresses(["192.0.2.0/24"]))
+    house.app = app.build(house.parts, rules)
+
+    answer = await ask(house, [*GRACE, ("x-forwarded-for", "127.0.0.1")], peer="192.0.2.1")
+
+    assert answer.status_code == 401
 
 
 async def test_a_secret_that_was_changed_counts_within_a_second(

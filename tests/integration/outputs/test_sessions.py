@@ -103,3 +103,85 @@ async def test_who_comes_in_and_who_does_not_is_written(house: House) -> None:
     ]
     assert {one.address for one in acts} == {"127.0.0.1"}
     assert "a-wrong-one" not in str(acts)
+
+
+LEAKED, FRESH = TOKENS["ada"], "a-fresh-token-of-ada-0123456789"
+
+
+async def by_form(house: House, token: str) -> str:
+    async with house.client(None, origin=ORIGIN) as client:
+        answer = await client.post("/login", data={"token": token})
+    return answer.headers["set-cookie"].partition(";")[0]
+
+
+async def by_link(house: House, actor: str = "ada") -> str:
+    answer = await house.get(f"/login?code={await house.login_codes.issue(actor, minutes=5)}", None)
+    return answer.headers["set-cookie"].partition(";")[0]
+
+
+async def is_good(house: House, session: str) -> bool:
+    return (await house.get("/runs", None, cookie=session)).status_code == 200
+
+
+def write(house: House, *lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripthut_outputs.access.watched._LOOK_AGAIN_S", 0.0)
+    house.tokens_file.write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.mark.parametrize("begun", ["form", "link"])
+async def test_a_session_ends_when_the_token_that_began_it_is_replaced(
+    house: House, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    session = await (by_form(house, LEAKED) if begun == "form" else by_link(house))
+    other = await by_form(house, TOKENS["bob"])
+    assert await is_good(house, session)
+
+    write(house, f"bob user {TOKENS['bob']}", f"ada user {FRESH}", monkeypatch=monkeypatch)
+
+    assert not await is_good(house, session)
+    assert await is_good(house, other)
+    assert await is_good(house, await by_form(house, FRESH))
+    assert await is_good(house, await by_link(house))
+
+
+async def test_of_two_lines_of_one_person_each_ends_its_own_sessions(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(house, f"ada user {FRESH}", f"ada user {LEAKED}", monkeypatch=monkeypatch)
+    leaked, fresh = await by_form(house, LEAKED), await by_form(house, FRESH)
+    assert await is_good(house, leaked)
+
+    write(house, f"ada user {FRESH}", monkeypatch=monkeypatch)
+
+    assert not await is_good(house, leaked)
+    assert await is_good(house, fresh)
+
+
+async def test_a_line_with_another_role_and_the_same_token_keeps_its_sessions(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await by_form(house, LEAKED)
+
+    write(house, "# moved", f"ada admin {LEAKED}", monkeypatch=monkeypatch)
+
+    assert (await house.get("/metrics", None, cookie=session)).status_code == 200
+
+
+async def test_a_session_for_which_somebody_else_vouches_ends_with_no_line(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = cookie(house)
+
+    write(house, f"ada user {FRESH}", monkeypatch=monkeypatch)
+
+    assert await is_good(house, session)
+
+
+async def test_a_link_for_a_line_that_is_gone_begins_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = await house.login_codes.issue("ada", minutes=5)
+    write(house, f"bob user {TOKENS['bob']}", monkeypatch=monkeypatch)
+
+    answer = await house.get(f"/login?code={code}", None)
+
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers

@@ -223,6 +223,30 @@ async def test_who_is_logged_in_stays_who_they_are(house: House) -> None:
     assert "bob" in (await visit(house, "/ui/runs/r1", cookie)).text
 
 
+async def test_who_reads_by_a_link_alone_is_noted_with_it(house: House) -> None:
+    await house.apply(ended(), ended(run_id="r2"))
+    await put(house, "/runs/r2/visibility", {"visibility": "instance"})
+    links = [await share(house, run) for run in ("r1", "r2")]
+    cookie = None
+    for link in links:
+        opening = await visit(house, link["url"], cookie)
+        cookie = opening.headers["set-cookie"].partition(";")[0]
+
+    for also in ("", f"; {house.sessions.cookie('bob').partition(';')[0]}"):
+        for run in ("r1", "r2"):
+            assert (await visit(house, f"/runs/{run}", f"{cookie}{also}")).status_code == 200
+    await house.looks.flush()
+
+    rows = await house.rows("SELECT actor, run_id, credential FROM outputs.audit WHERE act = 'run.read' ORDER BY entry")
+    first, second = (f"share:{link['share_id']}" for link in links)
+    assert [tuple(row) for row in rows] == [
+        (second, "r1", first),
+        (second, "r2", second),
+        ("bob", "r1", first),
+        ("bob", "r2", "session"),
+    ]
+
+
 async def test_a_browser_keeps_several_links(house: House) -> None:
     await house.apply(ended(), ended(run_id="r2"), ended(run_id="r3"))
     first = await opened(house)

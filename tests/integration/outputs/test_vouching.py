@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, text
+from sqlalchemy.exc import DBAPIError
 
 from scripthut_common.clusters import Cluster, SchedulerKind
 from scripthut_common.errors import Conflict, NotFound
@@ -122,6 +123,10 @@ async def test_who_comes_in_gets_the_runs_that_waited_for_their_account(house: H
 
     assert [row.owner for row in before] == ["daint:gh12"]
     assert [row.owner for row in await house.rows("SELECT owner FROM outputs.runs")] == ["grace"]
+    assert await noted(house) == [
+        ("identity.changed", {"changed": ["account"]}),
+        ("run.owner", {"count": 1, "accounts": ["daint:gh12"]}),
+    ]
 
 
 async def test_a_name_that_was_unbound_keeps_nothing_of_whoever_had_it(house: House) -> None:
@@ -137,7 +142,8 @@ async def test_a_name_that_was_unbound_keeps_nothing_of_whoever_had_it(house: Ho
 
     assert await kept(house, "subject, groups, account") == [("u2", [], None)]
     assert await house.rows("SELECT 1 FROM outputs.access_tokens WHERE revoked_at IS NULL") == []
-    assert [row.act for row in await house.rows("SELECT act FROM outputs.audit")] == ["identity.unbound"]
+    written = await house.rows("SELECT act FROM outputs.audit ORDER BY entry")
+    assert [row.act for row in written] == ["identity.changed", "identity.unbound"]
     with pytest.raises(NotFound):
         await Identities(house.database, house.cache).unbind("nobody", act)
 
@@ -171,3 +177,38 @@ async def test_admins_are_those_whose_group_the_access_file_names_now(house: Hou
         (Role.USER, frozenset({"wheel"})),
         (Role.USER, frozenset()),
     ]
+
+
+async def noted(house: House) -> list[tuple[str, Any]]:
+    rows = await house.rows("SELECT act, actor, credential, details FROM outputs.audit ORDER BY entry")
+    assert {(row.actor, row.credential) for row in rows} <= {("grace", "oidc")}
+    return [(row.act, row.details) for row in rows]
+
+
+async def test_what_changes_of_somebody_is_written_and_what_does_not_is_not(house: House) -> None:
+    await vouch(house, word(), word(after_s=1))
+    assert await noted(house) == []
+
+    await vouch(house, word(groups=frozenset({"a"}), account="g", after_s=2))
+    await vouch(house, word(groups=frozenset({"a"}), account="g", after_s=3))
+    await vouch(house, word(groups=frozenset({"b"}), account="g", after_s=4))
+    await vouch(house, word(groups=frozenset({"a"}), after_s=1))
+
+    assert await noted(house) == [
+        ("identity.changed", {"changed": ["groups", "account"]}),
+        ("identity.changed", {"changed": ["groups"]}),
+    ]
+    rows = await house.rows("SELECT DISTINCT address FROM outputs.audit")
+    assert [row.address for row in rows] == ["192.0.2.1"]
+
+
+async def test_what_cannot_be_written_gives_nobody_rights(house: House) -> None:
+    async with house.database.transaction() as connection:
+        await connection.execute(text("ALTER TABLE outputs.audit ADD CONSTRAINT full_up CHECK (act = '')"))
+    try:
+        with pytest.raises(DBAPIError):
+            await vouch(house, word(groups=frozenset({"wheel"})))
+        assert await kept(house) == []
+    finally:
+        async with house.database.transaction() as connection:
+            await connection.execute(text("ALTER TABLE outputs.audit DROP CONSTRAINT full_up"))

@@ -90,7 +90,7 @@ def test_a_cookie_names_whom_it_was_made_for_until_it_is_too_old() -> None:
 
     read = ours.read(cookie, 0)
     assert read is not None
-    assert read[0] == "ada"
+    assert read.name == "ada"
     assert ours.read(cookie, 2**40) is None
 
 

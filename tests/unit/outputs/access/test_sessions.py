@@ -46,8 +46,8 @@ def test_a_session_knows_to_the_fraction_of_a_second_when_it_began() -> None:
     read = ours.read(cookie, before)
 
     assert read is not None
-    assert read[0] == "ada"
-    assert before <= read[1] <= time.time()
+    assert read.name == "ada"
+    assert before <= read.begun_at <= time.time()
 
 
 def test_a_cookie_under_our_name_signed_by_another_installation_names_nobody() -> None:
@@ -61,7 +61,9 @@ def test_a_cookie_under_our_name_signed_by_another_installation_names_nobody() -
     assert ours.cookie_in(theirs.cookie("ada").encode()) is None
 
 
-@pytest.mark.parametrize("said", ["ada", ["ada"], [1, 2.0], {"ada": 1}, ["ada", "x"], ["ada", 1.0, 2], None])
+@pytest.mark.parametrize(
+    "said", ["ada", ["ada"], [1, 2.0], {"ada": 1}, ["ada", "x"], ["ada", 1.0, 2], ["ada", 1.0], None]
+)
 def test_what_is_signed_and_is_no_session_names_nobody(said: object) -> None:
     signer = URLSafeTimedSerializer(b"key", salt="scripthut-session", signer_kwargs={"digest_method": hashlib.sha256})
 
@@ -77,3 +79,21 @@ def test_a_key_for_something_else_is_another_for_each_purpose() -> None:
     ours = sessions()
 
     assert len({ours.key_for(b"a"), ours.key_for(b"b"), sessions(b"other").key_for(b"a"), b"key"}) == 4
+
+
+def test_a_session_knows_with_which_line_it_began_and_its_cookie_does_not_tell() -> None:
+    ours, line = sessions(), b"\x01" * 32
+    cookie = value_of(ours.cookie("ada", line))
+
+    read, other = ours.read(cookie, time.time()), ours.read(value_of(ours.cookie("ada")), time.time())
+
+    assert read is not None
+    assert [ours.is_begun_with(read, lines) for lines in ([], [b"\x02" * 32], [b"\x02" * 32, line])] == [
+        False,
+        False,
+        True,
+    ]
+    assert other is not None
+    assert ours.is_begun_with(other, [])
+    theirs = sessions(b"other")
+    assert theirs.read(value_of(theirs.cookie("ada", line)), time.time()).mark != read.mark  # type: ignore[union-attr]

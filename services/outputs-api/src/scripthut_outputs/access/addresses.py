@@ -1,12 +1,15 @@
 """Where a request came from: the peer, or what proxies that we trust say of whom they speak for. Pure."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from scripthut_common.errors import SettingsError
 
 _MAX_HOPS = 20
+_REMEMBERED = 4096
+_MAX_REMEMBERED_BYTES = 256
 _FORWARDED_FOR = b"x-forwarded-for"
 
 
@@ -22,6 +25,8 @@ class Addresses:
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted = tuple(_network(network) for network in trusted)
+        # Asked for with every request: the same peer with the same words is looked up, not read.
+        self._known = lru_cache(_REMEMBERED)(self._find)
 
     def of(self, scope: Any) -> str:
         """Give the address of an ASGI request's sender; empty where there is none.
@@ -29,12 +34,19 @@ class Addresses:
         Every proxy adds at the right whom it had the request from: from there on, the first that is no proxy of ours
         is the sender, and whatever stands before it is their own claim.
         """
-        peer = scope.get("client")
-        sender = _address(peer[0]) if peer else None
+        client = scope.get("client")
+        if not client:
+            return ""
+        said = _said(scope["headers"]) if self._trusted else b""
+        find = self._known if len(said) <= _MAX_REMEMBERED_BYTES else self._find
+        return find(str(client[0]), said)
+
+    def _find(self, peer: str, said: bytes) -> str:
+        sender = _address(peer)
         if sender is None:
-            return "" if peer is None else str(peer[0])[:64]
-        if self._trusted and self._is_trusted(sender):
-            for hop in reversed(_hops(scope["headers"])):
+            return peer[:64]
+        if self._is_trusted(sender):
+            for hop in reversed(_hops(said)):
                 told = _address(hop)
                 if told is None:
                     break
@@ -47,9 +59,13 @@ class Addresses:
         return any(address in network for network in self._trusted)
 
 
-def _hops(headers: Iterable[tuple[bytes, bytes]]) -> Sequence[str]:
-    """The addresses of all such headers, in the order in which proxies added them; the last ones only."""
-    said = b",".join(value for name, value in headers if name == _FORWARDED_FOR)
+def _said(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What all such headers say, in the order in which proxies added them."""
+    return b",".join([value for name, value in headers if name == _FORWARDED_FOR])
+
+
+def _hops(said: bytes) -> Sequence[str]:
+    """The addresses in it; the last ones only."""
     return [hop.decode("latin-1").strip() for hop in said.rsplit(b",", _MAX_HOPS)[-_MAX_HOPS:]] if said else []
 
 

@@ -18,12 +18,14 @@ class Presented(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         headers: by lower-case name; of repeated ones the last.
         repeated: the names that stand there more than once.
-        address: of the peer, without its port; empty where there is none.
+        address: of the peer, without its port; empty where there is none. It tells whether a proxy is ours.
+        sender: where the request came from, past proxies that we trust; empty where nobody knows. For the audit log.
         now: epoch seconds.
     """
 
     headers: Mapping[bytes, bytes]
     address: str
+    sender: str
     now: float
     repeated: frozenset[bytes] = frozenset()
 
@@ -42,8 +44,13 @@ class Way(Protocol):
 class BearerWay(Protocol):
     """One kind of bearer token."""
 
-    async def bearer(self, token: bytes, now: float) -> Actor | None:
-        """Give whose a token is at `now`, in epoch seconds; `None` when it is not of this kind.
+    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:
+        """Give whose a token is; `None` when it is not of this kind.
+
+        Args:
+            token: as it was shown.
+            now: epoch seconds.
+            sender: as `Presented.sender`.
 
         Raises:
             NotAuthenticated: it is of this kind, and wrong, too old or taken back.
@@ -96,7 +103,7 @@ class Callers:
             scheme, _, token = authorization.partition(b" ")
             if scheme.lower() != b"bearer":
                 raise NotAuthenticated("say who you are as Authorization: Bearer <token>")
-            return await self.bearer(token.strip(), presented.now)
+            return await self.bearer(token.strip(), presented.now, presented.sender)
         actor = None
         for way in self._others:
             actor = await way.find(presented)
@@ -104,14 +111,14 @@ class Callers:
                 break
         return actor if self._adding is None else await self._adding.add(actor, presented)
 
-    async def bearer(self, token: bytes, now: float) -> Actor:
-        """Give whose a bearer token is.
+    async def bearer(self, token: bytes, now: float, sender: str) -> Actor:
+        """Give whose a bearer token is; see `BearerWay`.
 
         Raises:
             NotAuthenticated: it is nobody's.
         """
         for kind in self._bearers:
-            actor = await kind.bearer(token, now)
+            actor = await kind.bearer(token, now, sender)
             if actor is not None:
                 return actor
         raise NotAuthenticated(_UNKNOWN)

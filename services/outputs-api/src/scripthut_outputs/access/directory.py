@@ -92,7 +92,7 @@ class Listed:
         self._tokens = tokens
         self._directory = directory
 
-    async def bearer(self, token: bytes, now: float) -> Actor | None:  # noqa: ARG002  lines do not grow old
+    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:  # noqa: ARG002  good at all times
         """Give whose line has this token."""
         listed = self._tokens.actor_of(token)
         return None if listed is None else await self._directory.actor(listed.name, credential="file")

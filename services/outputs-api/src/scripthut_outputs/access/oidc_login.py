@@ -9,7 +9,9 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -30,6 +32,8 @@ CALLBACK = "/login/oidc/callback"
 MINUTES = 10
 _MAX_QUERY_BYTES = 8192
 _AT_ONCE = 16
+_PATIENCE_S = 2.0
+_REMEMBERED = 10_000
 _NOT_BEGUN = (
     f"This login was not begun in this browser, was finished already, or took longer than {MINUTES} minutes."
     " Begin again."
@@ -40,6 +44,10 @@ log = structlog.get_logger()
 
 class NotVouched(NotAllowed):
     """A login that ended before the provider vouched for anybody."""
+
+
+class NoPlace(TransientError):
+    """So many logins are asked of the provider just now that another one must wait."""
 
 
 class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +96,8 @@ class Logins:
         mark = hashlib.sha256(b"login cookie name " + key).hexdigest()[:8]
         self.cookie_name = f"{'__Host-' if self._is_secure else ''}scripthut_login_{mark}"
         self._places = asyncio.Semaphore(_AT_ONCE)
+        # Attempts whose exchange began, with the time of that: a code is asked of the provider once for each.
+        self._used: OrderedDict[str, float] = OrderedDict()
         self._clock = clock
 
     @property
@@ -141,6 +151,7 @@ class Logins:
         Raises:
             NotVouched: this login was not begun in this browser, or not finished at the provider; says why.
             NotAuthenticated: what the provider says names nobody who may come in, or is not the provider's word.
+            NoPlace: too many others log in just now; the same attempt counts a little later.
             TransientError: the provider is not to be had.
         """
         provider = self._provider()
@@ -155,11 +166,39 @@ class Logins:
             raise NotVouched(_refusal(answer))
         if not answer.get("code"):
             raise NotVouched("The provider sent this browser back without a code. Begin again.")
-        async with self._places:
+        async with self._place(attempt):
             tokens = await self._exchange(provider, metadata, attempt, answer["code"])
             claims = await self._claims(provider, metadata, attempt, tokens)
         who = vouched(provider.oidc, claims, at=self._clock(), is_login=True)
         return Finished(vouched=who, then=attempt.then)
+
+    @asynccontextmanager
+    async def _place(self, attempt: _Attempt) -> AsyncIterator[None]:
+        """Hold one of the places for one attempt, which gets one once.
+
+        Raises:
+            NotVouched: it had its own.
+            NoPlace: none is free.
+        """
+        self._use(attempt.state)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._places.acquire()
+        except TimeoutError as error:
+            self._used.pop(attempt.state, None)
+            raise NoPlace("too many people log in just now") from error
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def _use(self, state: str) -> None:
+        now = self._clock()
+        if state in self._used:
+            raise NotVouched(_NOT_BEGUN)
+        while self._used and (len(self._used) >= _REMEMBERED or now - next(iter(self._used.values())) > MINUTES * 60):
+            self._used.popitem(last=False)
+        self._used[state] = now
 
     def _provider(self) -> Provider:
         provider = self._providers.now()

@@ -39,7 +39,7 @@ class Programs:
         self._directory = directory
         self._seen: dict[bytes, _Seen] = {}
 
-    async def bearer(self, token: bytes, now: float) -> Actor | None:
+    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:
         """Give whose a JWT is.
 
         Raises:
@@ -58,7 +58,7 @@ class Programs:
         digest = hashlib.sha256(token).digest()
         seen = self._seen.get(digest)
         if seen is None or seen.keys is not keys:
-            seen = await self._look(provider, parts, keys, now)
+            seen = await self._look(provider, parts, keys, now, sender)
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()
             self._seen[digest] = seen
@@ -67,13 +67,13 @@ class Programs:
             raise NotAuthenticated("whoever this token is of may not come in, or ended all their sessions since")
         return actor
 
-    async def _look(self, provider: Provider, parts: jwts.Parts, keys: jwts.Keys, now: float) -> _Seen:
+    async def _look(self, provider: Provider, parts: jwts.Parts, keys: jwts.Keys, now: float, sender: str) -> _Seen:
         jwts.verify(parts, keys)
         made_at = jwts.made_at(parts.claims)
         # A clock of theirs that is ahead must not make a later login count as earlier.
         who = vouched(provider.oidc, parts.claims, at=min(made_at, now), is_login=False)
         try:
-            await self._identities.vouch(who, credential="jwt")
+            await self._identities.vouch(who, credential="jwt", address=sender or None)
         except Conflict as error:
             raise NotAuthenticated(str(error)) from error
         return _Seen(

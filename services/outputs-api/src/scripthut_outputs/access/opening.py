@@ -47,6 +47,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         policy: gives the access file as it is now.
+        tokens: the tokens file.
         directory: everybody, by name.
         sessions: makes and reads the cookies of browsers.
         session_ends: ends the sessions of one person everywhere.
@@ -59,6 +60,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     policy: Callable[[], Policy]
+    tokens: Tokens
     directory: Directory
     sessions: Sessions
     session_ends: SessionEnds
@@ -91,13 +93,14 @@ def open_access(
     bearers: list[BearerWay] = [Listed(tokens, directory), personal, shares, programs]
     return Access(
         policy=policy,
+        tokens=tokens,
         directory=directory,
         sessions=sessions,
         session_ends=SessionEnds(database, cache),
         personal=personal,
         refusals=Refusals(Audit(database)),
         shares=shares,
-        callers=Callers(bearers, [proxied, Cookies(sessions, directory)], shares, proxied.is_said),
+        callers=Callers(bearers, [proxied, Cookies(sessions, directory, tokens)], shares, proxied.is_said),
         logins=Logins(providers, sessions.key_for(b"logins"), own.url),
         identities=identities,
     )

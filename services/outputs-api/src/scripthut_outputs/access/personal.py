@@ -74,7 +74,7 @@ class Personal:
         """How long a token is good when nobody says how long."""
         return min(USUAL_DAYS, self.max_days)
 
-    async def bearer(self, token: bytes, now: float) -> Actor | None:
+    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:  # noqa: ARG002  good from everywhere
         """Give whose a token is, with the scopes that it has.
 
         Raises:

@@ -156,7 +156,7 @@ class Proxied:
             name = await trust.name(presented)
             await self._note(trust, presented, name)
         except (NotAuthenticated, Conflict) as error:
-            log.warning("proxy_refused", address=presented.address, reason=str(error))
+            log.warning("proxy_refused", address=presented.sender, peer=presented.address, reason=str(error))
             raise NotAuthenticated(str(error)) from error
         actor = await self._directory.actor(name, credential="proxy")
         if actor is None:
@@ -174,7 +174,7 @@ class Proxied:
         )
         known = await self._identities.find(name)
         if vouched.adds_to(known):
-            await self._identities.vouch(vouched, credential="proxy", address=presented.address)
+            await self._identities.vouch(vouched, credential="proxy", address=presented.sender or None)
 
     def _trusted(self, presented: Presented) -> _Trust | None:
         proxy = self._policy().proxy

@@ -37,19 +37,22 @@ class Refusals:
         """How long an address should wait before it tries again, in whole seconds; 0 when it need not."""
         return math.ceil(self._tried.wait_s(address, now))
 
-    async def note(self, address: str, now: float, shown: str) -> int:
+    async def note(self, address: str, now: float, shown: str, reason: str | None = None) -> int:
         """Count one refusal; gives how long to wait, as `wait_s` does.
 
         Args:
             address: from where.
             now: epoch seconds.
-            shown: what was wrong: `bearer`, `form` or `code`.
+            shown: what was wrong: `bearer`, `form`, `code` or `oidc`.
+            reason: why, where that is not the same for all of its kind.
         """
         waits_s = math.ceil(self._tried.take(address, now))
         if self._written.take(address, now):
             self._unwritten += 1
             return waits_s
-        details = {"shown": shown, "not_written_before": self._unwritten}
+        details: dict[str, object] = {"shown": shown, "not_written_before": self._unwritten}
+        if reason is not None:
+            details["reason"] = reason
         self._unwritten = 0
         log.warning("login_refused", address=address, **details)
         try:

@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -11,16 +13,22 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from . import Actor
 from .callers import Presented
 from .directory import Directory
+from .tokens import Tokens
 
 _REMEMBERED = 1024
+_MARK_BYTES = 9
 
 
-class _Session(msgspec.Struct, frozen=True):
-    """Whose it is, since when and until when, in epoch seconds."""
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose it is, since when and until when, in epoch seconds.
+
+    `mark` tells with which line of the tokens file it began; `None` where somebody else vouched for them.
+    """
 
     name: str
     begun_at: float
     until: float
+    mark: str | None
 
 
 class Sessions:
@@ -39,28 +47,30 @@ class Sessions:
         )
         self._max_age_s = int(days * 86400)
         self.is_secure = is_secure
-        self._remembered: dict[bytes, _Session] = {}
+        self._remembered: dict[bytes, Session] = {}
+        self._marking = self.key_for(b"lines of the tokens file")
         # Cookies know no ports: a name of its own keeps two installations on one host apart. No other host of our
         # domain can set a cookie whose name begins with `__Host-`, and browsers keep such a one from plain http.
         own = hashlib.sha256(b"cookie name " + key).hexdigest()[:8]
         self.cookie_name = f"__Host-scripthut_{own}" if is_secure else f"scripthut_{own}"
         self._prefix = f"{self.cookie_name}=".encode()
 
-    def cookie(self, actor: str) -> str:
-        """The `Set-Cookie` header that begins a session.
+    def cookie(self, actor: str, line: bytes | None = None) -> str:
+        """The `Set-Cookie` header that begins a session; `line` of the tokens file, with which it ends.
 
         Lax, not Strict: a login link opened from a mail or a terminal must arrive logged in.
         """
         # The signer's own time has whole seconds: a session begun right after all were ended would be one of them.
-        return self._header(str(self._signer.dumps([actor, time.time()])), self._max_age_s)
+        mark = None if line is None else self._mark(line)
+        return self._header(str(self._signer.dumps([actor, time.time(), mark])), self._max_age_s)
 
     @property
     def removal(self) -> str:
         """The `Set-Cookie` header that ends a session."""
         return self._header("", 0)
 
-    def read(self, cookie: bytes, now: float) -> tuple[str, float] | None:
-        """Whom a cookie names, and since when in epoch seconds; `None` when it is not ours or too old.
+    def read(self, cookie: bytes, now: float) -> Session | None:
+        """Give the session of a cookie; `None` when it is not ours, too old, or does not say with what it began.
 
         Args:
             cookie: the value of our cookie.
@@ -75,7 +85,11 @@ class Sessions:
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
             self._remembered[cookie] = known
-        return (known.name, known.begun_at) if now < known.until else None
+        return known if now < known.until else None
+
+    def is_begun_with(self, session: Session, lines: Iterable[bytes]) -> bool:
+        """Whether a session began with one of these lines of the tokens file, or with none at all."""
+        return session.mark is None or any(session.mark == self._mark(line) for line in lines)
 
     def cookie_in(self, cookies: bytes | None) -> bytes | None:
         """The value of our cookie in a `Cookie` header."""
@@ -88,9 +102,13 @@ class Sessions:
         """A key for something else, which says nothing of ours."""
         return hmac.digest(self._key, b"scripthut " + purpose, "sha256")
 
-    def _session(self, said: Any) -> _Session:
-        name, begun_at = msgspec.convert(said, tuple[str, float])
-        return _Session(name, begun_at, begun_at + self._max_age_s)
+    def _session(self, said: Any) -> Session:
+        name, begun_at, mark = msgspec.convert(said, tuple[str, float, str | None])
+        return Session(name=name, begun_at=begun_at, until=begun_at + self._max_age_s, mark=mark)
+
+    def _mark(self, line: bytes) -> str:
+        """What a cookie says of a line: nothing to those who do not have our key."""
+        return urlsafe_b64encode(hmac.digest(self._marking, line, "sha256")[:_MARK_BYTES]).decode()
 
     def _header(self, value: str, max_age_s: int) -> str:
         secure = "; Secure" if self.is_secure else ""
@@ -98,17 +116,23 @@ class Sessions:
 
 
 class Cookies:
-    """The way in by a session's cookie."""
+    """The way in by a session's cookie.
 
-    def __init__(self, sessions: Sessions, directory: Directory) -> None:
+    Args:
+        sessions: reads it.
+        directory: makes actors of names.
+        tokens: a session that began with a line of theirs ends with it.
+    """
+
+    def __init__(self, sessions: Sessions, directory: Directory, tokens: Tokens) -> None:
         self._sessions = sessions
         self._directory = directory
+        self._tokens = tokens
 
     async def find(self, presented: Presented) -> Actor | None:
         """Give whose session it is."""
         cookie = self._sessions.cookie_in(presented.headers.get(b"cookie"))
         found = None if cookie is None else self._sessions.read(cookie, presented.now)
-        if found is None:
+        if found is None or not self._sessions.is_begun_with(found, self._tokens.lines_of(found.name)):
             return None
-        name, begun_at = found
-        return await self._directory.actor(name, credential="session", begun_at=begun_at)
+        return await self._directory.actor(found.name, credential="session", begun_at=found.begun_at)

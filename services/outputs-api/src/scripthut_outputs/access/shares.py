@@ -52,7 +52,7 @@ class Shares:
         share_id = self._read_link(signed)
         return None if share_id is None else await self._good(share_id, now)
 
-    async def bearer(self, token: bytes, now: float) -> Actor | None:
+    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:  # noqa: ARG002  good from everywhere
         """Give whoever shows a link as a token: a guest; of a link that opens nothing, one who may see nothing."""
         share_id = self._read_link(token.decode("latin-1"))
         return None if share_id is None else await self._guest([share_id], now)

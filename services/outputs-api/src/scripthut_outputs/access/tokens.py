@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ _MIN_TOKEN_CHARACTERS = 20
 class _Known(msgspec.Struct, frozen=True, kw_only=True):
     by_name: dict[str, Actor]
     by_token: dict[bytes, Actor]
+    lines: dict[str, list[bytes]]
 
 
 class Tokens:
@@ -37,16 +39,25 @@ class Tokens:
 
     def actor_of(self, token: bytes) -> Actor | None:
         """The bearer of a token. Tokens are compared by hash: timing tells nothing about them."""
-        return self._file.now().by_token.get(hashlib.sha256(token).digest())
+        return self._file.now().by_token.get(line_of(token))
 
     def actor_named(self, name: str) -> Actor | None:
         """The actor of that name; `None` once it is no longer in the file."""
         return self._file.now().by_name.get(name)
 
+    def lines_of(self, name: str) -> Sequence[bytes]:
+        """The lines of that name, as `line_of` has them, in the order of the file."""
+        return self._file.now().lines.get(name, ())
+
     @property
     def first(self) -> Actor:
         """Whom the first line names: who set this up."""
         return next(iter(self._file.now().by_name.values()))
+
+
+def line_of(token: bytes) -> bytes:
+    """What tells a line from others: the hash of its token."""
+    return hashlib.sha256(token).digest()
 
 
 def read_key(path: Path) -> bytes:
@@ -82,7 +93,10 @@ def _read(path: Path) -> _Known:
         by_token[hashlib.sha256(words[2].encode()).digest()] = actor
     if not by_name:
         raise SettingsError(f"{path}: names nobody; remove it to have it made anew")
-    return _Known(by_name=by_name, by_token=by_token)
+    of_names: dict[str, list[bytes]] = {}
+    for digest, actor in by_token.items():
+        of_names.setdefault(actor.name, []).append(digest)
+    return _Known(by_name=by_name, by_token=by_token, lines=of_names)
 
 
 def _make(path: Path) -> None:

@@ -90,6 +90,8 @@ _RESERVED = (
     " it takes the line away, or sets `trusts_listed_names` in the access file"
 )
 _UNSAID: dict[str, Any] = {"groups": [], "account": None}
+# What somebody may by what is said of them, and what it is before anything is said.
+_NONE = {"groups": frozenset[str](), "account": None}
 _COLUMNS = tuple(IDENTITIES.c[name] for name in Identity.__struct_fields__)
 
 
@@ -143,17 +145,14 @@ class Identities:
         if refusal is not None and time.monotonic() - refused_at < _REFUSED_S:
             raise Conflict(refusal)
         async with self._database.transaction() as connection:
+            act = Act(act="identity.changed", actor=vouched.name, credential=credential, address=address)
             if self._is_reserved(vouched.name):
                 refusal = _RESERVED.format(name=vouched.name)
             else:
-                refusal = await self._note(connection, vouched)
+                refusal = await self._note(connection, vouched, act)
             if refusal is not None:
                 details = {"reason": refusal, "issuer": vouched.issuer, "subject": vouched.subject}
-                act = "login.refused"
-                await write(
-                    connection,
-                    Act(act=act, actor=vouched.name, credential=credential, address=address, details=details),
-                )
+                await write(connection, msgspec.structs.replace(act, act="login.refused", details=details))
         if refusal is not None:
             if len(self._refused) >= _REMEMBERED:
                 self._refused.clear()
@@ -184,13 +183,13 @@ class Identities:
             await touch_access(connection)
         self._cache.drop(ACCESS)
 
-    async def _note(self, connection: AsyncConnection, vouched: Vouched) -> str | None:
+    async def _note(self, connection: AsyncConnection, vouched: Vouched, act: Act) -> str | None:
         """Write it; give why it may not be."""
         bound = {"name": vouched.name, "issuer": vouched.issuer, "subject": vouched.subject}
         fresh = {**bound, **vouched.told, "seen_at": vouched.at}
         added = insert(IDENTITIES).values(fresh).on_conflict_do_nothing().returning(IDENTITIES.c.name)
         if (await connection.execute(added)).one_or_none() is not None:
-            await self._tell(connection, vouched)
+            await self._tell(connection, vouched, None, act)
             return None
         is_meant = IDENTITIES.c.name == vouched.name
         if vouched.subject is not None:
@@ -209,14 +208,18 @@ class Identities:
             changed["issuer"] = vouched.issuer
         await connection.execute(update(IDENTITIES).where(IDENTITIES.c.name == vouched.name).values(changed))
         if vouched.adds_to(known[0]):
-            await self._tell(connection, vouched)
+            await self._tell(connection, vouched, known[0], act)
         return None
 
-    async def _tell(self, connection: AsyncConnection, vouched: Vouched) -> None:
-        """Tell every process that somebody may more or less, and give them what has waited for them."""
+    async def _tell(self, connection: AsyncConnection, vouched: Vouched, before: Identity | None, act: Act) -> None:
+        """Tell every process that somebody may more or less, write it, and give them what has waited for them."""
         await touch_access(connection)
-        account = await connection.scalar(select(IDENTITIES.c.account).where(IDENTITIES.c.name == vouched.name))
-        await give_runs(connection, self._clusters, vouched.name, account)
+        about = select(*_COLUMNS).where(IDENTITIES.c.name == vouched.name)
+        after = _identity((await connection.execute(about)).one())
+        changed = [name for name, none in _NONE.items() if getattr(after, name) != getattr(before, name, none)]
+        if changed:
+            await write(connection, msgspec.structs.replace(act, details={"changed": changed}))
+        await give_runs(connection, self._clusters, vouched.name, after.account, act)
 
 
 def _refusal(vouched: Vouched, known: Sequence[Identity]) -> str | None:

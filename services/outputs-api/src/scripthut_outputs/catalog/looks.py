@@ -1,4 +1,4 @@
-"""Who looked at what: noted in memory, once for each reader, run and kind in ten minutes, and written every second.
+"""Who looked at what: noted in memory once in ten minutes for each reader, run, kind and address, written every second.
 
 Nobody who reads waits for this, and nobody is refused because of it: while the database is away, what was noted waits,
 so much of it; what finds no room is counted and said.
@@ -18,8 +18,8 @@ from scripthut_common.supervision import Loop
 from .auditing import Act, write_at
 
 log = structlog.get_logger()
-Look = tuple[str, str, str | None, str]
-"""Who, by which credential, which run, what of it."""
+Look = tuple[str, str, str | None, str, str]
+"""Who, by which credential, which run, what of it, from where."""
 
 _EVERY_S = 600.0
 _MAX_REMEMBERED = 100_000
@@ -73,8 +73,8 @@ class Looks:
         """Writes what waits."""
         return Loop(name="outputs.audit", step=self.flush, interval_s=_FLUSH_S)
 
-    def note(self, look: Look, address: Callable[[], str]) -> None:
-        """Note a look, unless the same was noted a short while ago; `address` is asked for only then."""
+    def note(self, look: Look) -> None:
+        """Note a look, unless the same was noted a short while ago."""
         now = self._clock()
         noted_at = self._noted.get(look)
         if noted_at is not None and now - noted_at < _EVERY_S:
@@ -87,8 +87,8 @@ class Looks:
         self._noted[look] = now
         self._noted.move_to_end(look)
         self._forget(now)
-        actor, credential, run_id, kind = look
-        act = Act(act=kind, actor=actor, credential=credential, address=address(), run_id=run_id)
+        actor, credential, run_id, kind, address = look
+        act = Act(act=kind, actor=actor, credential=credential, address=address or None, run_id=run_id)
         self._waiting.append((self._now(), act))
 
     async def flush(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import msgspec
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,6 +12,7 @@ from scripthut_common.clusters import Cluster
 from scripthut_common.events import ItemEvent
 from scripthut_outputs.tables import IDENTITIES, RUNS
 
+from .auditing import Act, write
 from .changes import CHANNEL, touch_access
 
 Clusters = Mapping[str, Cluster]
@@ -29,7 +31,9 @@ async def of_item(connection: AsyncConnection, item: ItemEvent, clusters: Cluste
     return {"owner": owner, "told_owner": None if owner == item.owner else item.owner}
 
 
-async def give_runs(connection: AsyncConnection, clusters: Clusters, identity: str, claimed: str | None) -> int:
+async def give_runs(
+    connection: AsyncConnection, clusters: Clusters, identity: str, claimed: str | None, act: Act | None = None
+) -> int:
     """Give somebody the runs of their accounts that were nobody's so far, in the caller's transaction; tell how many.
 
     Args:
@@ -37,6 +41,7 @@ async def give_runs(connection: AsyncConnection, clusters: Clusters, identity: s
         clusters: by name.
         identity: who has come in.
         claimed: which account is theirs on clusters whose `accounts` is `claim`.
+        act: who they are, for the audit log; what they did is filled in.
     """
     theirs = [
         f"{cluster.name}:{account}"
@@ -51,6 +56,8 @@ async def give_runs(connection: AsyncConnection, clusters: Clusters, identity: s
     count = len((await connection.execute(select(func.pg_notify(CHANNEL, moved.c.run_id)))).all())
     if count:
         await touch_access(connection)
+        told = {"count": count, "accounts": theirs}
+        await write(connection, act and msgspec.structs.replace(act, act="run.owner", details=told))
     return count
 
 

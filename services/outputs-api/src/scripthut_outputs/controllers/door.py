@@ -145,7 +145,13 @@ def _presented(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Presented:
     repeated = frozenset[bytes]()
     if len(headers) != len(listed := [name for name, _ in scope["headers"]]):
         repeated = frozenset(name for name in headers if listed.count(name) > 1)
-    return Presented(headers=headers, address=peer[0] if peer else "", now=time.time(), repeated=repeated)
+    return Presented(
+        headers=headers,
+        address=peer[0] if peer else "",
+        sender=address_of(scope),
+        now=time.time(),
+        repeated=repeated,
+    )
 
 
 async def actor_now(scope: HTTPScope) -> Actor | None:

@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from scripthut_common.errors import NotAuthenticated
 from scripthut_outputs.access import Action, Actor
 from scripthut_outputs.access.sessions import Sessions
+from scripthut_outputs.access.tokens import line_of
 from scripthut_outputs.catalog.auditing import Act
 
 from .door import address_of
@@ -39,14 +40,16 @@ async def enter(
     # A code is asked of the database: while too many wrong ones come, none is.
     waits_s = parts.access.refusals.wait_s(address, now)
     if waits_s:
-        return _busy(parts, waits_s, then)
+        return busy(parts, waits_s, then)
     actor = await parts.login_codes.use(code)
-    if actor is None:
+    # A link was made for whoever has a line, and its session ends with that.
+    lines = [] if actor is None else parts.access.tokens.lines_of(actor)
+    if actor is None or not lines:
         waits_s = await parts.access.refusals.note(address, now, "code")
         said = "This link was used already, or is too old. Ask for a new one, or paste your token."
-        return _busy(parts, waits_s, then) if waits_s else form_page(parts, said, then, 403)
+        return busy(parts, waits_s, then) if waits_s else form_page(parts, said, then, 403)
     await parts.audit.did(Act(act="login", actor=actor, credential="code", address=address or None))
-    return welcome(parts.access.sessions, actor, then)
+    return welcome(parts.access.sessions, actor, then, lines[0])
 
 
 @post("/login", opt=asks(Action.ENTER), include_in_schema=False, request_max_body_size=_MAX_FORM_BYTES)
@@ -60,17 +63,18 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
     then = form.get("next", [HOME])[0]
     address, now = address_of(request.scope), time.time()
     try:
-        actor = await parts.access.callers.bearer(form.get("token", [""])[0].strip().encode(), now)
+        token = form.get("token", [""])[0].strip().encode()
+        actor = await parts.access.callers.bearer(token, now, address)
     except NotAuthenticated as error:
         waits_s = await parts.access.refusals.note(address, now, "form")
         said = str(error)
         said = f"{said[:1].upper()}{said[1:]}."
-        return _busy(parts, waits_s, then) if waits_s else form_page(parts, said, then, 403)
+        return busy(parts, waits_s, then) if waits_s else form_page(parts, said, then, 403)
     if actor.credential != _FILE:
         said = "This token is for programs. Sign in with the one that you have from whoever runs this."
         return form_page(parts, said, then, 403)
     await parts.audit.did(parts.noting.act(request.scope, "login", actor=actor))
-    return welcome(parts.access.sessions, actor.name, then)
+    return welcome(parts.access.sessions, actor.name, then, line_of(token))
 
 
 @post("/logout", opt=asks(Action.ENTER), include_in_schema=False)
@@ -85,14 +89,18 @@ async def home() -> Response[str]:
     return Response("", status_code=303, headers={"location": HOME})
 
 
-def welcome(sessions: Sessions, actor: str, then: str) -> Response[str]:
-    """Begin a session, and lead to the page that was asked for."""
-    headers = {"location": own_page(then), "set-cookie": sessions.cookie(actor), "cache-control": "no-store"}
+def welcome(sessions: Sessions, actor: str, then: str, line: bytes | None = None) -> Response[str]:
+    """Begin a session, and lead to the page that was asked for; it ends with the `line` of the tokens file."""
+    headers = {"location": own_page(then), "set-cookie": sessions.cookie(actor, line), "cache-control": "no-store"}
     return Response("", status_code=303, headers=headers)
 
 
-def _busy(parts: Parts, waits_s: int, then: str) -> Response[Any]:
-    said = f"Too many wrong tokens or links came from your address. A right token works at once, a link in {waits_s} s."
+def busy(parts: Parts, waits_s: int, then: str) -> Response[Any]:
+    """Answer an address from which too much came that was wrong."""
+    said = (
+        "Too many wrong tokens, links or logins came from your address. A right token works at once, everything else in"
+        f" {waits_s} s."
+    )
     answer = form_page(parts, said, then, 429)
     answer.headers["retry-after"] = str(waits_s)
     return answer

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 from litestar.types import Scope
 
 from scripthut_outputs.access import Action, Actor, Role
-from scripthut_outputs.access.may import Owned
+from scripthut_outputs.access.may import Owned, may
 from scripthut_outputs.catalog.auditing import Act
 from scripthut_outputs.catalog.looks import Looks
 
@@ -43,13 +44,21 @@ class Noting:
         """Note that somebody looked at a run; its owner is left out."""
         actor: Actor = scope["user"]
         if actor.name != run.owner or actor.role is Role.GUEST or self._has_own:
-            self._note(scope, actor, run.run_id, kind)
+            self._note(scope, actor, _credential(actor, run), run.run_id, kind)
 
     def saw_others(self, scope: Scope, action: Action) -> None:
         """Note that an admin looked at everybody's: what others see in lists is open to them."""
         actor: Actor | None = scope.get("user")
         if actor is not None and actor.role is Role.ADMIN and action in _OF_NO_RUN:
-            self._note(scope, actor, None, _OF_NO_RUN[action])
+            self._note(scope, actor, actor.credential, None, _OF_NO_RUN[action])
 
-    def _note(self, scope: Scope, actor: Actor, run_id: str | None, kind: str) -> None:
-        self._looks.note((actor.name, actor.credential, run_id, kind), lambda: address_of(scope))
+    def _note(self, scope: Scope, actor: Actor, credential: str, run_id: str | None, kind: str) -> None:
+        self._looks.note((actor.name, credential, run_id, kind, address_of(scope)))
+
+
+def _credential(actor: Actor, run: Owned) -> str:
+    """Say by what somebody reads a run: by a link, where nothing else opens it for them."""
+    share_id = actor.shared.get(run.run_id)
+    if share_id is None or may(msgspec.structs.replace(actor, shared={}), Action.READ_RUN, run):
+        return actor.credential
+    return f"share:{share_id}"

@@ -1,5 +1,6 @@
 """Login of browsers at the OpenID provider: out to it, and back with its answer."""
 
+import time
 from typing import Annotated, Any
 
 import structlog
@@ -10,16 +11,18 @@ from litestar.params import QueryParameter
 from scripthut_common import text
 from scripthut_common.errors import Conflict, NotAllowed, NotAuthenticated, TransientError
 from scripthut_outputs.access import Action, Actor
-from scripthut_outputs.access.oidc_login import CALLBACK, NotVouched
+from scripthut_outputs.access.oidc_login import CALLBACK, NoPlace, NotVouched
 from scripthut_outputs.catalog.auditing import Act
 from scripthut_outputs.catalog.identities import Vouched
 
-from .login import HOME, form_page, own_page, welcome
+from .door import address_of
+from .login import HOME, busy, form_page, own_page, welcome
 from .parts import Parts
 from .routing import asks
 
 _Next = Annotated[str, QueryParameter(name="next", max_length=2000)]
 _CREDENTIAL = "oidc"
+_AGAIN_S = 5
 _NO_PROVIDER = "The provider where people log in cannot be asked just now. Try again in a minute."
 
 log = structlog.get_logger()
@@ -41,35 +44,46 @@ async def begin(parts: NamedDependency[Parts], then: _Next = HOME) -> Response[s
 @get(CALLBACK, opt=asks(Action.ENTER), include_in_schema=False)
 async def come_back(request: Request[Actor, Any, Any], parts: NamedDependency[Parts]) -> Response[str]:
     """Take a browser that the provider sent back; begin a session for whom it vouches for."""
-    scope = request.scope
-    address = scope["client"][0] if scope["client"] else None
+    scope, logins, refusals = request.scope, parts.access.logins, parts.access.refusals
+    address, now = address_of(scope), time.time()
+    # Each answer is asked of the provider: while too many wrong ones come, none is, and an attempt stays as it is.
+    waits_s = refusals.wait_s(address, now)
+    if waits_s:
+        return busy(parts, waits_s, HOME)
     cookies = dict(scope["headers"]).get(b"cookie")
-    logins = parts.access.logins
     try:
         found = await logins.finish(scope["query_string"], cookies)
         name = await _let_in(parts, found.vouched, address)
+    except NoPlace as error:
+        # Nothing was asked yet: the same page, loaded again, goes on with this attempt.
+        return _unavailable(parts, error, HOME)
     except TransientError as error:
         answer = _unavailable(parts, error, HOME)
-    except (Conflict, NotVouched) as error:
-        # What is wrong with a name stands in the audit log already; what anybody can bring about does not belong there.
+    except Conflict as error:
+        # What is wrong with a name stands in the audit log already.
         log.warning("login_refused", reason=str(error), address=address)
         answer = form_page(parts, _sentence(str(error)), HOME, 403)
-    except (NotAllowed, NotAuthenticated) as error:
+    except (NotVouched, NotAuthenticated) as error:
+        # Anybody can bring these about: they are counted, and written as long as there are few.
+        waits_s = await refusals.note(address, now, _CREDENTIAL, str(error)[:500])
+        answer = busy(parts, waits_s, HOME) if waits_s else form_page(parts, _sentence(str(error)), HOME, 403)
+    except NotAllowed as error:
         log.warning("login_refused", reason=str(error), address=address)
+        details = {"reason": str(error)[:500]}
         await parts.audit.did(
-            Act(act="login.refused", credential=_CREDENTIAL, address=address, details={"reason": str(error)[:500]})
+            Act(act="login.refused", credential=_CREDENTIAL, address=address or None, details=details)
         )
         answer = form_page(parts, _sentence(str(error)), HOME, 403)
     else:
-        await parts.audit.did(Act(act="login", actor=name, credential=_CREDENTIAL, address=address))
+        await parts.audit.did(Act(act="login", actor=name, credential=_CREDENTIAL, address=address or None))
         answer = welcome(parts.access.sessions, name, found.then)
     answer.headers["cache-control"] = "no-store"
     return _without_attempt(answer, logins.cookie_name)
 
 
-async def _let_in(parts: Parts, who: Vouched, address: str | None) -> str:
+async def _let_in(parts: Parts, who: Vouched, address: str) -> str:
     """Take note of somebody; give their name."""
-    await parts.access.identities.vouch(who, credential=_CREDENTIAL, address=address)
+    await parts.access.identities.vouch(who, credential=_CREDENTIAL, address=address or None)
     if await parts.access.directory.actor(who.name, credential=_CREDENTIAL) is None:
         raise NotAllowed(f"{who.name!r} may not come in here any more: ask whoever runs this service.")
     return who.name
@@ -77,7 +91,9 @@ async def _let_in(parts: Parts, who: Vouched, address: str | None) -> str:
 
 def _unavailable(parts: Parts, error: TransientError, then: str) -> Response[str]:
     log.warning("openid_provider_unavailable", error=str(error))
-    return form_page(parts, f"{_NO_PROVIDER} ({text.line(str(error))})", then, 503)
+    answer = form_page(parts, f"{_NO_PROVIDER} ({text.line(str(error))})", then, 503)
+    answer.headers["retry-after"] = str(_AGAIN_S)
+    return answer
 
 
 def _without_attempt(answer: Response[str], name: str) -> Response[str]:
