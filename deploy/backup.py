@@ -6,6 +6,8 @@ SCRIPTHUT_OUTPUTS_BLOBS_URL, a folder or a bucket. FOLDER may hold an earlier ba
 The order is what makes a backup whole. The poller's database comes first: a service that is told again what it knows
 does not mind, one that is never told would. The outputs service's comes next, blobs last: a blob is stored before the
 row that names it, and never changes. That none is removed in between is seen to: meanwhile nothing is swept.
+
+What it writes is for its own account alone, whatever the mask of whoever starts it.
 """
 
 import argparse
@@ -18,13 +20,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from psycopg import conninfo
+from psycopg import ProgrammingError, conninfo, pq
 
 import scripthut_outputs.settings
 import scripthut_poller.settings
 from scripthut_common import settings
 from scripthut_common.database import Database
-from scripthut_common.errors import Conflict, Error, NotFound, StoreUnavailable
+from scripthut_common.errors import Conflict, Error, NotFound, SettingsError, StoreUnavailable
 from scripthut_outputs.blobs import open_store
 from scripthut_outputs.blobs.ports import Batch, BlobStore, StoredBlob
 from scripthut_outputs.catalog.retention import Retained
@@ -34,7 +36,8 @@ from scripthut_poller.settings import DatabaseSettings
 SCHEMAS = ("poller", "outputs")
 _PORTION_BYTES = 256 * 2**20
 _WAIT_S = 5.0
-_LIBPQ = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+# How libpq marks what must not be shown.
+_SECRET = b"*"
 
 
 class Place:
@@ -53,6 +56,7 @@ async def save(place: Place, folder: Path, programs: Path | None) -> int:
     async with _nothing_swept(place.database_urls["outputs"]):
         for schema, url in place.database_urls.items():
             dump, unfinished = folder / f"{schema}.dump", folder / f"{schema}.dump.unfinished"
+            unfinished.unlink(missing_ok=True)  # one that is there would keep its mode
             await _run(["pg_dump", "--format=custom", f"--schema={schema}", f"--file={unfinished}"], url, programs)
             unfinished.replace(dump)
             print(f"{dump}: {dump.stat().st_size} bytes")
@@ -69,8 +73,7 @@ async def restore(place: Place, folder: Path, programs: Path | None) -> int:
     copied = await copy(open_store(str(folder / "blobs")), place.blobs)
     for schema, url in place.database_urls.items():
         words = ["pg_restore", "--exit-on-error", "--single-transaction", "--no-owner"]
-        name = conninfo.conninfo_to_dict(url).get("dbname") or "postgres"
-        await _run([*words, f"--dbname={name}", str(folder / f"{schema}.dump")], url, programs)
+        await _run([*words, str(folder / f"{schema}.dump")], url, programs)
     return copied
 
 
@@ -138,20 +141,39 @@ async def _is_there(url: str, schema: str) -> bool:
 
 
 async def _run(words: Sequence[str], url: str, programs: Path | None) -> None:
-    """Run a program of PostgreSQL; its environment, not its arguments, tells of the database and the password."""
+    """Run a program of PostgreSQL on a database; secrets stand in its environment, which others cannot see."""
     program = str(programs / words[0]) if programs else shutil.which(words[0])
     if program is None:
         raise NotFound(
             f"{words[0]} is not installed; it comes with PostgreSQL's client, of the server's version or newer"
         )
-    known = conninfo.conninfo_to_dict(url)
-    told = {variable: str(known[name]) for name, variable in _LIBPQ.items() if known.get(name)}
-    argv = [program, *words[1:]]
+    shown, hidden = reached_by(url)
+    argv = [program, f"--dbname={shown}", *words[1:]]
     done = await asyncio.to_thread(
-        subprocess.run, argv, env={**os.environ, **told}, capture_output=True, text=True, check=False
+        subprocess.run, argv, env={**os.environ, **hidden}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise StoreUnavailable(f"{words[0]} failed: {done.stderr.strip()[-2000:]}")
+
+
+def reached_by(url: str) -> tuple[str, dict[str, str]]:
+    """How libpq reaches a database: every parameter of its URL as a connection string, secrets as variables.
+
+    Raises:
+        SettingsError: it cannot be read, or has a secret for which libpq knows no variable, as `sslpassword`.
+    """
+    try:
+        known = conninfo.conninfo_to_dict(url)
+    except ProgrammingError:
+        raise SettingsError("the database's URL cannot be read") from None
+    hidden = {}
+    for option in pq.Conninfo.get_defaults():
+        name = option.keyword.decode()
+        if option.dispchar == _SECRET and (secret := known.pop(name, None)):
+            if option.envvar is None:
+                raise SettingsError(f"`{name}` of the database's URL would be seen by others: use a key without one")
+            hidden[option.envvar.decode()] = str(secret)
+    return conninfo.make_conninfo("", **known), hidden
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -161,6 +183,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--programs", type=Path, metavar="FOLDER", help="where pg_dump and pg_restore are")
     asked = parser.parse_args(arguments)
+    os.umask(0o077)
     doing = save if asked.act == "save" else restore
     try:
         copied = asyncio.run(doing(Place(os.environ), asked.folder, asked.programs))

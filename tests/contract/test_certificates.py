@@ -98,6 +98,18 @@ async def test_a_ca_that_the_cluster_does_not_trust_is_told_with_what_to_do(clus
     assert f"it does not take our certificate for {BOB}. Its sshd must trust our CA (`TrustedUserCAKeys`)" in said
 
 
+async def test_nobody_is_the_services_own_account(cluster: Cluster) -> None:
+    async with opened(cluster) as shells:
+        with pytest.raises(AccountRefused, match=f"no job runs as {ALICE}, the service's own account"):
+            await shells.of(ALICE).run(WHO)
+        with pytest.raises(AccountRefused, match="the service's own account"):
+            async with shells.of(ALICE).stream(WHO):
+                pass
+
+        assert shells.commands_run == 0
+        assert (await shells.of(None).run(WHO)).stdout == f"{ALICE}\n".encode()
+
+
 async def test_an_account_that_the_cluster_lacks_is_told(cluster: Cluster) -> None:
     assert "The cluster has no such account" in await refusal(cluster, "nobody-here")
 

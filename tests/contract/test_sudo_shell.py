@@ -71,6 +71,18 @@ async def test_an_account_outside_the_group_is_refused_and_the_other_is_not(clus
         assert (await shells.of(None).run(WHO)).stdout == f"{ALICE}\n".encode()
 
 
+async def test_nobody_is_the_services_own_account(cluster: Cluster) -> None:
+    async with opened(cluster) as shells:
+        with pytest.raises(AccountRefused, match=f"no job runs as {ALICE}, the service's own account"):
+            await shells.of(ALICE).run(WHO)
+        with pytest.raises(AccountRefused, match="the service's own account"):
+            async with shells.of(ALICE).stream(WHO):
+                pass
+
+        assert shells.commands_run == 0
+        assert (await shells.of(None).run(WHO)).stdout == f"{ALICE}\n".encode()
+
+
 async def test_an_account_that_the_cluster_lacks_is_named(cluster: Cluster) -> None:
     assert "the cluster has no account nobody-here" in await refusal(cluster, "nobody-here")
 

@@ -4,7 +4,9 @@ import os
 import re
 import shutil
 import subprocess
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -41,10 +43,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _config(folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _config(folder: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     plain = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     return subprocess.run(
-        [*_compose(), "config"],
+        [*_compose(), "config", *words],
         env=plain | environment,
         cwd=folder,
         capture_output=True,
@@ -52,6 +54,20 @@ def _config(folder: Path, environment: dict[str, str]) -> subprocess.CompletedPr
         check=False,
         timeout=60,
     )
+
+
+def _shape(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """What Compose makes of the file."""
+    answer = _config(folder, environment)
+    assert answer.returncode == 0, answer.stderr
+    shape: dict[str, Any] = msgspec.yaml.decode(answer.stdout)
+    return shape
+
+
+def _told(shape: dict[str, Any], variable: str) -> dict[str, str | None]:
+    """The variable's value in each service that has it."""
+    told = {name: service.get("environment", {}) for name, service in shape["services"].items()}
+    return {name: environment[variable] for name, environment in told.items() if variable in environment}
 
 
 def test_compose_reads_it_when_everything_is_filled_in(folder: Path) -> None:
@@ -96,6 +112,36 @@ def test_each_part_is_given_its_own_secrets_alone(folder: Path) -> None:
 
     assert "poller-amqp-url" not in named["outputs-api"] | named["collector"] | named["proxy"]
     assert named["proxy"] == {"tls-certificate", "tls-key"}
+
+
+def test_what_nginx_says_of_its_clients_is_believed_of_the_inside_network_alone(folder: Path) -> None:
+    shape = _shape(folder, FILLED | {"SCRIPTHUT_INSIDE_SUBNET": "10.9.8.0/24"})
+
+    assert shape["networks"]["inside"]["ipam"]["config"] == [{"subnet": "10.9.8.0/24"}]
+    assert _told(shape, "SCRIPTHUT_OUTPUTS_TRUSTED_PROXIES") == {"outputs-api": "10.9.8.0/24"}
+    assert all(set(service["networks"]) == {"inside"} for service in shape["services"].values())
+    overwritten = "proxy_set_header X-Forwarded-For $remote_addr;"
+    assert overwritten in (ROOT / "deploy" / "nginx.conf.example").read_text()
+
+
+def test_the_network_that_is_believed_is_the_one_that_is_made(folder: Path) -> None:
+    shape = _shape(folder, FILLED)
+
+    subnet = shape["networks"]["inside"]["ipam"]["config"][0]["subnet"]
+    assert _told(shape, "SCRIPTHUT_OUTPUTS_TRUSTED_PROXIES") == {"outputs-api": subnet}
+    assert ip_network(subnet).is_private
+    assert f"\nSCRIPTHUT_INSIDE_SUBNET={subnet}\n" in (ROOT / "deploy" / "production.env.example").read_text()
+
+
+def test_api_and_collectors_are_told_of_the_access_file_where_there_is_one(folder: Path) -> None:
+    file = "/etc/scripthut/access.toml"
+
+    named = _shape(folder, FILLED | {"SCRIPTHUT_ACCESS_FILE": file})
+    without = _shape(folder, FILLED)
+
+    assert _told(named, "SCRIPTHUT_OUTPUTS_ACCESS_FILE") == {"collector": file, "outputs-api": file}
+    # An empty variable is as good as none.
+    assert not any(_told(without, "SCRIPTHUT_OUTPUTS_ACCESS_FILE").values())
 
 
 def test_there_are_three_to_answer_and_two_to_collect(folder: Path) -> None:

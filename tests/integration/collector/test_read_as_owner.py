@@ -13,7 +13,7 @@ from scripthut_common.clusters import AsWhom
 from scripthut_common.database import Database
 from scripthut_outputs.reader import installed as reader
 from tests.integration.collector.department import Department, cluster_at
-from tests.testbed.accounts import ACCOUNTS, ALICE, BOB, SERVICE
+from tests.testbed.accounts import ACCOUNTS, ALICE, BOB, SERVICE, another_account
 from tests.testbed.processes import ServerError, run
 from tests.testbed.sshd import Sshd
 
@@ -137,6 +137,15 @@ async def test_nobody_but_a_person_of_another_account_is_read_as(own_sshd: Sshd,
 
     with pytest.raises(ServerError):
         own_sshd.run(SERVICE, f"sudo -n -u {account} -- {site.program} list 60 1000")
+
+
+@pytest.mark.parametrize("shell", ["/usr/sbin/nologin", "/bin/false"])
+async def test_an_account_that_is_closed_is_not_read_as(own_sshd: Sshd, site: Site, shell: str) -> None:
+    with another_account(shell) as closed:
+        site.allow(closed)
+
+        with pytest.raises(ServerError, match=f"the account {closed} is closed: its login shell is {shell}"):
+            own_sshd.run(SERVICE, f"sudo -n -u {closed} -- {site.program} list 60 1000")
 
 
 async def test_a_reader_that_others_could_have_written_is_not_run(own_sshd: Sshd, site: Site) -> None:

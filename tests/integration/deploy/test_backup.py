@@ -1,15 +1,19 @@
 """A backup made while tasks run and events arrive is whole: restored elsewhere, every stored file is there."""
 
 import hashlib
+import json
 import os
+import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
 from tests.e2e import running
 from tests.testbed.clients import Client
@@ -35,15 +39,31 @@ def pair(amqp_uri: str, database_uri: str, tmp_path: Path) -> Iterator[Pair]:
         yield pair
 
 
-def backup(act: str, folder: Path, database_uri: str, blobs: Path) -> subprocess.CompletedProcess[str]:
-    """Run the program."""
+def backup(
+    act: str, folder: Path, database_uri: str, blobs: Path, programs: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the program, as somebody who lets others read what they write."""
     told = {
         "SCRIPTHUT_POLLER_DATABASE_URL": database_uri,
         "SCRIPTHUT_OUTPUTS_DATABASE_URL": database_uri,
         "SCRIPTHUT_OUTPUTS_BLOBS_URL": str(blobs),
     }
-    argv: list[str | Path] = [sys.executable, PROGRAM, act, folder, "--programs", installed_programs()]
-    return subprocess.run(argv, env={**os.environ, **told}, capture_output=True, text=True, check=False, timeout=120)
+    argv: list[str | Path] = [sys.executable, PROGRAM, act, folder, "--programs", programs or installed_programs()]
+    return subprocess.run(
+        argv, env={**os.environ, **told}, capture_output=True, text=True, check=False, timeout=120, umask=0o022
+    )
+
+
+def with_more(uri: str, **parameters: str) -> str:
+    """A database's URL that says more."""
+    return f"{uri}{'&' if '?' in uri else '?'}{urlencode(parameters, quote_via=quote)}"
+
+
+def assert_private(folder: Path) -> None:
+    """Nobody else may enter a folder or read a file of a backup."""
+    found = [folder, *folder.rglob("*")]
+    assert {"poller.dump", "outputs.dump", "blobs"} <= {path.name for path in found}
+    assert [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
 def stored(database_uri: str) -> list[tuple[str, str, bytes, str]]:
@@ -100,6 +120,7 @@ def test_what_was_saved_while_events_arrived_is_whole_elsewhere(
 
         again = backup("restore", folder, uri, elsewhere)
         assert again.returncode == 1
+        assert_private(folder)
         assert "the database has a schema 'poller' already: restore into an empty one" in again.stderr
     finally:
         databases.drop(uri)
@@ -134,3 +155,55 @@ def test_what_cannot_be_dumped_leaves_the_last_backup_as_it_was(database_uri: st
     assert done.returncode == 1
     assert "pg_dump failed: pg_dump: error: no matching schemas were found" in done.stderr
     assert (tmp_path / "poller.dump").read_text() == "the last one"
+
+
+# A stand-in for pg_dump and pg_restore: it notes what it is told, and that is the dump.
+NOTES = """#!{python}
+import json, os, sys
+told = {{"argv": sys.argv, "password": os.environ.get("PGPASSWORD")}}
+with open({said!r}, "a") as notes:
+    print(json.dumps(told), file=notes)
+for word in sys.argv:
+    if word.startswith("--file="):
+        open(word.removeprefix("--file="), "w").close()
+"""
+
+
+def test_everything_that_the_url_says_reaches_the_programs_and_the_password_is_in_no_command_line(
+    database_uri: str, databases: Databases, tmp_path: Path
+) -> None:
+    said, programs, folder = tmp_path / "said", tmp_path / "programs", tmp_path / "backup"
+    programs.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        (programs / name).write_text(NOTES.format(python=sys.executable, said=str(said)))
+        (programs / name).chmod(0o755)
+    more = {"sslmode": "disable", "sslrootcert": "/etc/a b/ca.pem", "connect_timeout": "7", "password": "open'sesame"}
+    empty = databases.create()
+    try:
+        urls = [with_more(uri, **more) for uri in (database_uri, empty)]
+        done = [
+            backup(act, folder, url, tmp_path / "blobs", programs)
+            for act, url in zip(("save", "restore"), urls, strict=True)
+        ]
+    finally:
+        databases.drop(empty)
+
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    notes = [json.loads(line) for line in said.read_text().splitlines()]
+    assert [Path(note["argv"][0]).name for note in notes] == ["pg_dump"] * 2 + ["pg_restore"] * 2
+    for note, uri in zip(notes, [database_uri] * 2 + [empty] * 2, strict=True):
+        (connection,) = [word for word in note["argv"] if word.startswith("--dbname=")]
+        expected = {**conninfo.conninfo_to_dict(uri), **more}
+        assert note["password"] == expected.pop("password")
+        assert conninfo.conninfo_to_dict(connection.removeprefix("--dbname=")) == expected
+        assert "sesame" not in " ".join(note["argv"])
+
+
+def test_a_secret_that_would_be_seen_is_refused(database_uri: str, tmp_path: Path) -> None:
+    url = with_more(database_uri, sslmode="disable", sslpassword="sesame")
+
+    done = backup("save", tmp_path / "backup", url, tmp_path / "blobs")
+
+    assert done.returncode == 1
+    assert "`sslpassword` of the database's URL would be seen by others" in done.stderr
+    assert "sesame" not in done.stderr

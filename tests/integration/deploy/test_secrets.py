@@ -1,6 +1,7 @@
 """The secrets that `make secrets` makes fit each other: a real broker boots with them, and the accounts are let in."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -62,6 +63,33 @@ def test_every_secret_that_compose_names_is_made_or_said_to_be_brought(tmp_path:
     assert named - {file.name for file in tmp_path.iterdir()} == brought
     assert all(name in (ROOT / "deploy" / "production.env.example").read_text() for name in brought)
     assert json.loads((tmp_path / "rabbitmq-definitions.json").read_text())["users"]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o777])
+def test_a_folder_that_others_may_enter_is_refused_and_stays_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int
+) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    folder.chmod(mode)
+
+    assert make_secrets.main([str(folder)]) == 1
+
+    assert f"(mode {mode:04o})" in (said := capsys.readouterr().err)
+    assert f"chmod 700 {folder}" in said
+    assert list(folder.iterdir()) == []
+    folder.chmod(0o700)
+    assert make_secrets.main([str(folder)]) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give a folder away")
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 4321, -1)
+
+    assert make_secrets.main([str(folder)]) == 1
+    assert "belongs to uid 4321, not to you" in capsys.readouterr().err
 
 
 def test_where_nothing_can_be_written_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:

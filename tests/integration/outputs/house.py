@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import unquote_to_bytes
 
 import httpx
@@ -58,10 +58,14 @@ from scripthut_outputs.tables import DOCUMENTS, FILES
 TOKENS = {"ada": "token-of-ada-0123456789", "bob": "token-of-bob-0123456789", "root": "token-of-root-0123456789"}
 KEY = b"key of the tests"
 # Those whose jobs run as their owners, by each way to know who has which account.
+_ACCOUNTS: dict[str, tuple[AsWhom, Literal["same", "claim"] | Mapping[str, str]]] = {
+    "same": (AsWhom.SUDO, "same"),
+    "table": (AsWhom.SUDO, {"ada": "lovelace", "root": "outputs"}),
+    "claim": (AsWhom.CERTIFICATE, "claim"),
+}
 CLUSTERS = {
-    "same": Cluster(name="same", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.SUDO),
-    "table": Cluster(name="table", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.SUDO, accounts={"ada": "lovelace"}),
-    "claim": Cluster(name="claim", scheduler=SchedulerKind.SLURM, as_whom=AsWhom.CERTIFICATE, accounts="claim"),
+    name: Cluster(name=name, scheduler=SchedulerKind.SLURM, as_whom=as_whom, accounts=accounts, user="outputs")
+    for name, (as_whom, accounts) in _ACCOUNTS.items()
 }
 ORIGIN = "http://localhost:8080"
 
@@ -88,6 +92,7 @@ class House:
         self.login_codes = LoginCodes(database)
         self.applying = Applying(database)
         self.reading = Reading(database, self.cache, renderer=RENDERER)
+        self.pulse = Pulse()
         self.creating = Creating(database, self.cache, CLUSTERS)
         self.dead_letters: Mapping[str, int] = {}
         self.registry = CollectorRegistry()
@@ -122,7 +127,7 @@ class House:
             requests=Requests(self.registry),
             budgets={"daint": 60},
             noting=Noting(self.looks),
-            health=Health(Pulse(), {}, CollectorRegistry()),
+            health=Health(self.pulse, {}, CollectorRegistry()),
             max_inline=MaxInline(size_bytes=2 * 1024 * 1024),
             bus_fault=lambda: None,
             bounds=Bounds(),

@@ -41,8 +41,9 @@ class Running:
         self.stop = asyncio.Event()
         self.shells: list[RemoteShell] = []
 
-    def client(self, actor: str = "ada") -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {TOKENS[actor]}"}, timeout=30)
+    def client(self, actor: str | None = "ada") -> httpx.AsyncClient:
+        headers = {} if actor is None else {"authorization": f"Bearer {TOKENS[actor]}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30)
 
     def open_shell(self, cluster: Cluster) -> RemoteShell:
         shell = LocalShell(cluster.name)

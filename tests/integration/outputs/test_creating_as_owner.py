@@ -67,3 +67,14 @@ async def test_a_claim_that_is_no_account_of_a_person_is_refused(house: House, c
 
     assert answer.status_code == 403
     assert await accounts(house) == []
+
+
+@pytest.mark.parametrize(("who", "cluster"), [("root", "table"), ("ada", "claim")])
+async def test_whose_account_would_be_the_services_own_is_refused(house: House, who: str, cluster: str) -> None:
+    await vouch(house, "ada", "outputs")
+
+    answer = await house.post("/runs", document(run_id="r1", cluster=cluster), who)
+
+    assert answer.status_code == 403
+    assert "outputs is the service's own, as which nobody's jobs run" in answer.json()["detail"]
+    assert await accounts(house) == []

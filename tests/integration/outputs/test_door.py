@@ -293,6 +293,19 @@ async def test_health_is_told_to_everybody(house: House) -> None:
     assert (await house.get("/health/ready", None)).status_code == 200
 
 
+@pytest.mark.parametrize("who", [None, "ada", "root"])
+async def test_what_is_wrong_is_told_to_admins_in_words_and_to_others_by_name(house: House, who: str | None) -> None:
+    told = "connection to server at 10.0.0.7, port 5432 failed: user scripthut"
+    house.pulse.faults["outputs.intake"] = told
+
+    answer = await house.get("/health/ready", who)
+
+    assert answer.status_code == 503
+    fault = {"name": "outputs.intake", "fault": told} if who == "root" else {"name": "outputs.intake"}
+    assert answer.json() == {"status": "not ready", "faults": [fault]}
+    assert answer.headers["cache-control"] == "no-store"
+
+
 async def test_the_schema_names_the_endpoints(house: House) -> None:
     schema = (await house.get("/schema/openapi.json")).json()
 

@@ -23,11 +23,11 @@ _SHORTEST_SILENCE_S = 60.0
 _JSON = "application/json"
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that does not work: the name of its loop or check, and what is wrong in words."""
+class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that does not work: the name of its loop or check, and what is wrong in words; empty: not told."""
 
     name: str
-    fault: str
+    fault: str = ""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +35,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     status: str
     faults: tuple[Fault, ...] = ()
+
+    def without_words(self) -> "Report":
+        """The same for those who may not know what is wrong, as where the database is: names alone."""
+        return Report(status=self.status, faults=tuple(Fault(name=fault.name) for fault in self.faults))
 
 
 class Health:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from scripthut_common.accounts import is_account
+from scripthut_common.accounts import is_account, is_services_own
 from scripthut_common.clusters import AsWhom, Cluster
 from scripthut_common.errors import AccountRefused
 
@@ -46,13 +46,19 @@ class AccountShells:
         """The shell of an account; `None`, and every account where `as_whom` is `service`, stand for the service's own.
 
         It connects when it is first used, and raises then what a `RemoteShell` raises; `AccountRefused` where the
-        cluster does not let us be this account, or where no job runs as it.
+        cluster does not let us be this account, or where no job runs as it: the service's own account, named as an
+        owner's, among them.
         """
         owner = self.whose(account)
         if owner is None:
             return self._service
         if not is_account(owner):
             return _Refused(f"cluster '{self._cluster.name}': no job runs as {owner[:80]!r}")
+        if is_services_own(self._cluster, owner):
+            return _Refused(
+                f"cluster '{self._cluster.name}': no job runs as {owner}, the service's own account; jobs run as their "
+                "owners there"
+            )
         if owner not in self._owners:
             self._owners[owner] = self._open(owner)
         return self._owners[owner]

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scripthut_common import events
-from scripthut_common.accounts import account_of
+from scripthut_common.accounts import account_of, is_account, is_services_own, told_account
 from scripthut_common.clusters import AsWhom, Cluster
 from scripthut_common.database import Database, now
 from scripthut_common.errors import Conflict, NotAllowed
@@ -116,9 +116,8 @@ class Creating:
         claimed = await connection.scalar(select(IDENTITIES.c.account).where(IDENTITIES.c.name == owner))
         account = account_of(cluster, owner, claimed=claimed)
         if account is None:
-            raise NotAllowed(
-                f"jobs on {name} run as their owners, and you have no account there: {_MISSING[_kind_of(cluster)]}"
-            )
+            why = _why_none(cluster, told_account(cluster, owner, claimed=claimed))
+            raise NotAllowed(f"jobs on {name} run as their owners, and you have no account there: {why}")
         return account
 
     async def cancel(self, run_id: str, *, requested_by: str, act: Act | None = None) -> None:
@@ -174,8 +173,10 @@ _MISSING = {
 }
 
 
-def _kind_of(cluster: Cluster) -> str:
-    return cluster.accounts if isinstance(cluster.accounts, str) else "table"
+def _why_none(cluster: Cluster, told: str | None) -> str:
+    if told is not None and is_account(told) and is_services_own(cluster, told):
+        return f"{told} is the service's own, as which nobody's jobs run; ask the operator for another"
+    return _MISSING[cluster.accounts if isinstance(cluster.accounts, str) else "table"]
 
 
 def new_run_id() -> str:

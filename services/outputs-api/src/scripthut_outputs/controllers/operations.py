@@ -3,12 +3,13 @@
 from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from scripthut_common.health import Report
-from scripthut_outputs.access import Action
+from scripthut_outputs.access import Action, Actor
+from scripthut_outputs.access.may import may
 
 from .answers import JSON
 from .parts import Parts
@@ -26,10 +27,12 @@ async def live(parts: NamedDependency[Parts]) -> Response[Report]:
 
 
 @get("/health/ready", opt=asks(Action.ENTER), tags=["operations"], summary="Can it work just now")
-async def ready(parts: NamedDependency[Parts]) -> Response[Report]:
-    """503 with everything that does not work just now."""
+async def ready(request: Request[Actor, Any, Any], parts: NamedDependency[Parts]) -> Response[Report]:
+    """503 with the names of what does not work just now; admins are told in words what is wrong."""
     status, report = await parts.health.ready()
-    return _report(status, report)
+    # Words name hosts, ports and accounts. Strangers are nobody: the scope has no user.
+    is_admin = may(request.scope.get("user"), Action.READ_METRICS)
+    return _report(status, report if is_admin else report.without_words())
 
 
 @get("/metrics", media_type=_PLAIN, opt=asks(Action.READ_METRICS), tags=["operations"], summary="What it counted")
