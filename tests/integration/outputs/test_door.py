@@ -3,10 +3,15 @@
 import re
 
 import httpx
+import msgspec
 import pytest
 
+from scripthut_common.errors import DatabaseUnavailable
+from scripthut_outputs import app
 from scripthut_outputs.access import Action
+from scripthut_outputs.access.callers import Callers
 from scripthut_outputs.controllers import files
+from scripthut_outputs.controllers.pages import assets
 from scripthut_outputs.controllers.routing import Guard, action_of
 from tests.integration.outputs.house import ORIGIN, TOKENS, House, document, ended, item
 from tests.integration.outputs.walking import routes
@@ -339,3 +344,20 @@ async def test_every_answer_says_that_it_is_not_to_be_guessed_at(house: House) -
         headers = (await house.get(path)).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert "content-security-policy" in headers or headers["content-type"] == "application/problem+json"
+
+
+class Away:
+    """A way in that cannot be looked up just now."""
+
+    async def bearer(self, token: bytes, now: float, sender: str = "") -> None:  # noqa: ARG002  nobody's
+        raise DatabaseUnavailable("PostgreSQL: connection refused")
+
+
+async def test_while_nobody_can_be_looked_up_health_and_the_looks_of_pages_are_there(house: House) -> None:
+    access = msgspec.structs.replace(house.parts.access, callers=Callers([Away()], []))
+    house.parts = msgspec.structs.replace(house.parts, access=access)
+    house.app = app.build(house.parts, house.rules)
+
+    answers = [await house.get(path) for path in ("/health/live", assets.url("page.css"), "/runs", "/ui/runs/r1")]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 503, 503]

@@ -25,6 +25,7 @@ from .addressed import require_no_token
 from .problems import send_problem
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_FOR_ANYBODY = ("/health/", "/ui/static/")
 _ASKS_AGAIN = "scripthut.asks_again"
 _ADDRESSES = "scripthut.addresses"
 # What a browser says of who made it send a request, where that was a page of ours or a person.
@@ -111,6 +112,11 @@ class Door:
                 detail = f"too many wrong tokens came from your address; of this one: {error}"
                 raise TooManyWrong(detail=detail, headers={"retry-after": str(waits_s)}) from error
             raise
+        except TransientError:
+            # How we are, and how a page looks that says so, is told to anybody, whoever they may be.
+            if not scope["path"].startswith(_FOR_ANYBODY):
+                raise
+            scope["user"] = None
         cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, presented)
         if scope["method"] not in _SAFE_METHODS:
             self._check_sender(presented, is_known=bool(scope["user"]))
