@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 
-from scripthut_common import events
+from scripthut_common import events, layout
 from scripthut_common.clusters import AsWhom, Cluster, SchedulerKind
 from scripthut_common.database import Database
 from scripthut_common.events import CloudEvent, ClusterObserved, ItemEvent, ItemState, Outcome, Type
@@ -240,6 +240,17 @@ def item(task_id: str = "t0", run_id: str = "r1", **changes: Any) -> ItemEvent:
         "job_id": "42",
     }
     return ItemEvent(**(values | changes))
+
+
+def paths(log_dir: Path, task_id: str = "t0", run_id: str = "r1") -> dict[str, str]:
+    """Where we lay what a task of a run leaves, as fields of an item: nothing else of our own account is read."""
+    here = (str(log_dir), run_id, task_id)
+    return {
+        "output_dir": layout.output_dir(*here),
+        "run_summary_path": layout.run_summary_path(*here),
+        "stdout_path": layout.stdout_path(*here),
+        "stderr_path": layout.stderr_path(*here),
+    }
 
 
 def ended(task_id: str = "t0", run_id: str = "r1", **changes: Any) -> ItemEvent:

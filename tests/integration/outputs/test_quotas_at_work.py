@@ -5,17 +5,15 @@ from pathlib import Path
 
 import httpx
 
-from scripthut_common import layout
-from tests.integration.outputs.house import House, ended
+from tests.integration.outputs.house import House, ended, paths
 from tests.integration.outputs.running import Running
 
 
-def _folder(below: Path) -> Path:
+def _leave(below: Path) -> None:
     """What a task has left on the cluster."""
-    folder = Path(layout.output_dir(str(below / "logs"), "r1", "t0"))
+    folder = Path(paths(below / "logs")["output_dir"])
     folder.mkdir(parents=True)
     (folder / "a.dat").write_bytes(b"a" * 1000)
-    return folder
 
 
 async def _file(client: httpx.AsyncClient, state: str) -> dict[str, str]:
@@ -32,7 +30,8 @@ async def _file(client: httpx.AsyncClient, state: str) -> dict[str, str]:
 
 
 async def test_quotas_of_the_access_file_are_kept_and_told(house: House, migrated_uri: str, tmp_path: Path) -> None:
-    folder, access_file = _folder(tmp_path), tmp_path / "access.toml"
+    access_file = tmp_path / "access.toml"
+    _leave(tmp_path)
     access_file.write_text("[quotas]\ndefault_bytes = 10\n[quotas.bytes_of]\nbob = 1\n")
 
     async with (
@@ -40,7 +39,7 @@ async def test_quotas_of_the_access_file_are_kept_and_told(house: House, migrate
         running.client() as ada,
         running.client("root") as root,
     ):
-        await house.apply(ended(output_dir=str(folder), run_summary_path=None))
+        await house.apply(ended(**paths(tmp_path / "logs")))
         left_out = await _file(ada, "over_quota")
         page = (await root.get("/ui/runs/r1/tasks/t0")).text
         bytes_of_it = await ada.get("/runs/r1/tasks/t0/outputs/file/a.dat")

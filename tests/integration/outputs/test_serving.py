@@ -12,7 +12,7 @@ from scripthut_common.database import Database
 from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs import wiring
 from scripthut_outputs.ledger import Place
-from tests.integration.outputs.house import TOKENS, House, document, ended, item
+from tests.integration.outputs.house import TOKENS, House, document, ended, item, paths
 from tests.integration.outputs.running import Running
 
 LARGE = bytes(number % 251 for number in range(1_500_000))
@@ -125,12 +125,13 @@ async def test_reading_starts_no_command_on_any_cluster(house: House, running: R
 async def test_an_end_is_collected_by_the_same_process_and_shown(
     house: House, running: Running, tmp_path: Path
 ) -> None:
+    where = paths(tmp_path)
     folder = tmp_path / "outputs" / "r1" / "t0"
     folder.mkdir(parents=True)
     (folder / "task-summary.md").write_text("# Done\n\n![plot](plot.png)\n")
     (folder / "plot.png").write_bytes(b"\x89PNG")
 
-    await house.apply(ended(output_dir=str(folder), run_summary_path=str(tmp_path / "outputs/r1/_run/t0.md")))
+    await house.apply(ended(**where))
 
     async with running.client() as client, asyncio.timeout(60):
         while True:

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from scripthut_common import bus as buses
+from scripthut_common import migrating
 from scripthut_common.bus.amqp import AmqpBus
 from scripthut_common.clusters import Cluster
+from scripthut_common.database import Database
 from scripthut_common.events import ItemEvent, Outcome, Type
 from scripthut_common.tasks import TaskSpec
+from scripthut_poller.migrations import MIGRATIONS
 from tests.integration.poller.house import Ear, write_clusters
 from tests.integration.poller.processes import Process
 from tests.integration.poller.told import part_of_run, request
@@ -69,7 +72,8 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(
     assert process.end(signal.SIGTERM) == 0
 
 
-async def test_without_its_schema_it_says_which_command_helps(process: Process) -> None:
+async def test_without_its_schema_it_says_which_command_helps(process: Process, database: Database) -> None:
+    await migrating.downgrade(database, MIGRATIONS)
     process.start()
 
     report = json.loads(await process.wait_answer(503))

@@ -118,6 +118,16 @@ async def touch_access(connection: AsyncConnection) -> None:
     await connection.execute(_TOUCH_ACCESS)
 
 
+class _Turn:
+    """Those who want the same: one of them reads it."""
+
+    __slots__ = ("lock", "waiting")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+
+
 class _Entry:
     """What was read of one run since it last changed. Its identity is the run's generation."""
 
@@ -125,7 +135,7 @@ class _Entry:
 
     def __init__(self) -> None:
         self.values: dict[object, Any] = {}
-        self.turns: dict[object, asyncio.Lock] = {}
+        self.turns: dict[object, _Turn] = {}
         self.size_bytes = _ASSUMED_BYTES
 
 
@@ -157,14 +167,16 @@ class Cache:
             self._entries.move_to_end(run_id)
             kept: T = entry.values[key]
             return kept
-        async with entry.turns.setdefault(key, asyncio.Lock()):
-            if key not in entry.values:
-                try:
-                    value = await load()
-                except BaseException:
-                    self._let_go(run_id, entry, key)
-                    raise
-                self._keep(run_id, entry, key, value)
+        turn = entry.turns.setdefault(key, _Turn())
+        turn.waiting += 1
+        try:
+            async with turn.lock:
+                if key not in entry.values:
+                    self._keep(run_id, entry, key, await load())
+        finally:
+            turn.waiting -= 1
+            if not turn.waiting:
+                self._let_go(run_id, entry, key)
         loaded: T = entry.values[key]
         return loaded
 
@@ -199,14 +211,13 @@ class Cache:
         self._size_bytes = 0
 
     def _let_go(self, run_id: str, entry: _Entry, key: object) -> None:
-        """Leave nothing behind of what could not be read: ids that somebody guesses take no room from others."""
+        """Leave nothing behind of what nobody waits for: ids that somebody guesses take no room from others."""
         entry.turns.pop(key, None)
         if not entry.values and not entry.turns and self._entries.get(run_id) is entry:
             self.drop(run_id)
 
     def _keep(self, run_id: str, entry: _Entry, key: object, value: object) -> None:
         entry.values[key] = value
-        entry.turns.pop(key, None)
         if self._entries.get(run_id) is not entry:
             return
         size_bytes = _ASSUMED_BYTES + (len(value) if isinstance(value, bytes) else 0)
