@@ -358,3 +358,17 @@ async def test_check_says_nothing_when_the_bus_works(bench: Bench) -> None:
         await bus.publish(message(1))
 
         assert await bus.check() is None
+
+
+async def test_a_consumer_that_is_cancelled_at_any_moment_ends(bench: Bench) -> None:
+    for place in range(40):
+        bus = bench.bus()
+        tasks = [asyncio.create_task(_consume(bus, queue, Taken().take)) for queue in QUEUES]
+        await asyncio.sleep(0.002 * place)
+
+        for task in tasks:
+            task.cancel()
+        _, going_on = await asyncio.wait(tasks, timeout=20)
+        await bus.close()
+
+        assert not going_on, f"cancelled after {2 * place} ms"

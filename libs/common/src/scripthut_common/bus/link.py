@@ -53,8 +53,12 @@ class Link:
                     link = cls(connection, channel, refused)
                     await link.declare(queues)
                 except BaseException:
-                    await connection.close()
+                    # A broker that no longer answers does not say good-bye either.
+                    with suppress(Exception):
+                        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                            await connection.close()
                     raise
+        _end_if_cancelled()
         return link
 
     @property
@@ -141,6 +145,7 @@ class Link:
         with fence():
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._start(queue, arriving)
+        _end_if_cancelled()
         return arriving
 
     async def _start(self, queue: Queue, arriving: "Arriving") -> None:
@@ -181,5 +186,13 @@ def fence() -> Iterator[None]:
     except TimeoutError as error:
         raise BusUnavailable("RabbitMQ did not answer in time") from error
     except Exception as error:
+        _end_if_cancelled()
         words = " ".join(str(word) for word in error.args) or type(error).__name__
         raise BusUnavailable(f"RabbitMQ: {words}") from error
+
+
+def _end_if_cancelled() -> None:
+    """Let whoever was cancelled end: aio-pika answers a cancelled call with a fault of its own, or not at all."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
