@@ -37,7 +37,7 @@ async def place(
     address = f"http://localhost:{port}"
     provider = oidc_providers(f"{address}{CALLBACK}")
     house = House(database, tmp_path, url=address)
-    house.policy = Policy(oidc=provider.settings(admin_groups=("wheel",)))
+    house.policy = Policy(oidc=provider.settings(admin_groups=("wheel",)), trusts_listed_names=True)
     async with serving(house, port):
         yield Place(address=address, house=house, provider=provider)
     house.previewer.close()
