@@ -11,6 +11,11 @@ ALICE = "sh-alice"
 BOB = "sh-bob"
 CAROL = "sh-carol"
 ACCOUNTS = (ALICE, BOB, CAROL)
+# Those whose homes one test file alone closes and changes, while others run jobs of the accounts above.
+DORA = "sh-dora"
+EMIL = "sh-emil"
+FAY = "sh-fay"
+USERS = (*ACCOUNTS, DORA, EMIL, FAY)
 SERVICE = "sh-service"
 
 
@@ -20,7 +25,7 @@ def ensure_accounts() -> None:
     Raises:
         RuntimeError: useradd refused.
     """
-    for name in (*ACCOUNTS, SERVICE):
+    for name in (*USERS, SERVICE):
         deadline = time.monotonic() + 30
         while not exists(name):
             # `*` is no password but, unlike useradd's default `!`, does not lock the account for sshd.

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.testbed import ports
-from tests.testbed.accounts import ACCOUNTS, ensure_accounts
+from tests.testbed.accounts import ACCOUNTS, USERS, ensure_accounts
 from tests.testbed.processes import Daemon, ServerError, run, wait_until
 from tests.testbed.slurm_files import MARIADB_OPTIONS, write_slurm_files
 from tests.testbed.workspaces import Server
@@ -126,7 +126,7 @@ class SlurmCluster(Server):
 
     def _start(self) -> None:
         ensure_accounts()
-        for user in ACCOUNTS:
+        for user in USERS:
             own = self._workspace.directory(f"users/{user}", 0o700)
             os.chown(own, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
         for name in ("munge", "state", "spool"):

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.testbed import ports
-from tests.testbed.accounts import ACCOUNTS, SERVICE, ensure_accounts
+from tests.testbed.accounts import SERVICE, USERS, ensure_accounts
 from tests.testbed.processes import Daemon, run
 from tests.testbed.workspaces import Server
 
@@ -102,11 +102,11 @@ class Sshd(Server):
         self.known_hosts = self.directory / "known_hosts"
         self._make_key(self.directory / "host_key")
         self.trust_host_key()
-        for user in (*ACCOUNTS, SERVICE):
+        for user in (*USERS, SERVICE):
             self._make_key(self.key(user))
             public = self.key(user).with_name(f"key.{user}.pub").read_text()
             self._workspace.write(f"authorized_keys.{user}", public)
-        text = _SSHD_CONFIG.format(port=self.port, directory=self.directory, users=" ".join((*ACCOUNTS, SERVICE)))
+        text = _SSHD_CONFIG.format(port=self.port, directory=self.directory, users=" ".join((*USERS, SERVICE)))
         pairs = " ".join(f'"{name}={setting}"' for name, setting in self._environment.items())
         text += (f"SetEnv {pairs}\n" if pairs else "") + self._extra
         config = self._workspace.write("sshd_config", text)

@@ -30,7 +30,7 @@ from tests.integration.poller.faulty import FaultyShell
 from tests.integration.poller.house import House, running, write_clusters
 from tests.integration.poller.told import cancellation, part_of_run, request, rows
 from tests.testbed import sudoers
-from tests.testbed.accounts import ALICE, BOB, CAROL, SERVICE
+from tests.testbed.accounts import DORA, EMIL, FAY, SERVICE
 from tests.testbed.slurm import SlurmCluster
 from tests.testbed.sshd import Sshd
 from tests.testbed.sudoers import Installed
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("with_sudo")
 @pytest.fixture
 def installed(slurm: SlurmCluster) -> Iterator[Installed]:
     """Our program, which the service may run as Alice and Bob, and not as Carol."""
-    with sudoers.installed(SERVICE, [ALICE, BOB]) as there:
+    with sudoers.installed(SERVICE, [DORA, EMIL]) as there:
         there.set_environment(**slurm.environment)
         yield there
 
@@ -132,7 +132,7 @@ def ends(house: House, run_id: str) -> dict[str, ItemEvent]:
 async def test_each_owners_job_runs_as_them_in_a_home_that_nobody_else_enters(
     database: Database, database_uri: str, clusters_file: Path, run_id: str
 ) -> None:
-    owners = {f"{run_id}a": ALICE, f"{run_id}b": BOB}
+    owners = {f"{run_id}a": DORA, f"{run_id}b": EMIL}
     for account in owners.values():
         home_of(account).chmod(0o700)
 
@@ -153,12 +153,12 @@ async def test_a_job_is_cancelled_and_its_dependent_released_as_their_owner(
     database: Database, database_uri: str, clusters_file: Path, run_id: str
 ) -> None:
     async with running(database_uri, clusters_file) as house:
-        await ask(house, run_id, BOB, TaskSpec(id="a", command="sleep 600"))
+        await ask(house, run_id, EMIL, TaskSpec(id="a", command="sleep 600"))
         await house.until(lambda told: told.type is Type.ITEM_STARTED)
         await house.bus.publish(cancellation(run_id))
         await house.until(end_of(run_id))
         await ask(
-            house, f"{run_id}x", BOB, TaskSpec(id="c", command="true"), TaskSpec(id="d", command="true", deps=("c",))
+            house, f"{run_id}x", EMIL, TaskSpec(id="c", command="true"), TaskSpec(id="d", command="true", deps=("c",))
         )
         await house.until(end_of(f"{run_id}x"))
 
@@ -170,16 +170,16 @@ async def test_an_account_that_is_refused_waits_and_stops_nobody_else(
     database: Database, database_uri: str, clusters_file: Path, installed: Installed, run_id: str
 ) -> None:
     async with running(database_uri, clusters_file) as house:
-        await ask(house, f"{run_id}c", CAROL, TaskSpec(id="t", command="true"))
-        said = await house.until_it_says(f"sudo does not let {SERVICE} run", CAROL, "deploy/sudoers.example")
-        await ask(house, f"{run_id}a", ALICE, *(TaskSpec(id=f"t{n}", command="true") for n in range(3)))
+        await ask(house, f"{run_id}c", FAY, TaskSpec(id="t", command="true"))
+        said = await house.until_it_says(f"sudo does not let {SERVICE} run", FAY, "deploy/sudoers.example")
+        await ask(house, f"{run_id}a", DORA, *(TaskSpec(id=f"t{n}", command="true") for n in range(3)))
         await house.until(end_of(f"{run_id}a"))
 
-        assert ALICE not in said
+        assert DORA not in said
         assert {end.outcome for end in ends(house, f"{run_id}a").values()} == {Outcome.SUCCEEDED}
         assert ends(house, f"{run_id}c") == {}
 
-        installed.add(CAROL)
+        installed.add(FAY)
         await house.until(end_of(f"{run_id}c"), within_s=150)
         assert ends(house, f"{run_id}c")["t"].outcome is Outcome.SUCCEEDED
 
@@ -201,30 +201,30 @@ async def test_what_is_no_account_of_a_person_is_refused_for_good(
 async def test_a_generated_list_in_a_closed_home_is_read_as_its_owner(
     database: Database, database_uri: str, clusters_file: Path, run_id: str
 ) -> None:
-    home_of(BOB).chmod(0o700)
+    home_of(EMIL).chmod(0o700)
     listed = '[{"id": "child", "command": "id -un > \\"$SCRIPTHUT_OUTPUT_DIR/who\\""}]'
     parent = TaskSpec(
         id="parent", command=f"printf '%s' '{listed}' > ~/{run_id}.json", generates_source=f"~/{run_id}.json"
     )
 
     async with running(database_uri, clusters_file) as house:
-        await ask(house, run_id, BOB, parent)
+        await ask(house, run_id, EMIL, parent)
         await house.until(end_of(run_id))
 
         end = ends(house, run_id)["child"]
-        assert (end.account, end.outcome) == (BOB, Outcome.SUCCEEDED)
-        assert seen_of(Path(end.output_dir, "who"))[:2] == (f"{BOB}\n", BOB)
+        assert (end.account, end.outcome) == (EMIL, Outcome.SUCCEEDED)
+        assert seen_of(Path(end.output_dir, "who"))[:2] == (f"{EMIL}\n", EMIL)
 
 
 async def test_a_log_dir_that_leads_into_somebody_elses_home_is_refused_by_the_cluster(
     database: Database, database_uri: str, clusters_file: Path, run_id: str
 ) -> None:
-    home_of(ALICE).chmod(0o700)
-    lure = home_of(BOB) / run_id
-    lure.symlink_to(home_of(ALICE))
+    home_of(DORA).chmod(0o700)
+    lure = home_of(EMIL) / run_id
+    lure.symlink_to(home_of(DORA))
 
     async with running(database_uri, clusters_file) as house:
-        part = part_of_run([TaskSpec(id="t", command="true")], run_id=run_id, account=BOB, log_dir=f"~/{run_id}/x")
+        part = part_of_run([TaskSpec(id="t", command="true")], run_id=run_id, account=EMIL, log_dir=f"~/{run_id}/x")
         await house.bus.publish(request(part))
         await house.until(end_of(run_id))
 
@@ -237,18 +237,18 @@ async def test_a_log_dir_that_leads_into_somebody_elses_home_is_refused_by_the_c
 async def test_what_owners_have_in_their_profiles_does_not_matter(
     database: Database, database_uri: str, clusters_file: Path, run_id: str, profile: str
 ) -> None:
-    kept = {name: (home_of(BOB) / name).read_text() for name in (".bashrc", ".profile")}
+    kept = {name: (home_of(EMIL) / name).read_text() for name in (".bashrc", ".profile")}
     for name in kept:
-        (home_of(BOB) / name).write_text(profile)
+        (home_of(EMIL) / name).write_text(profile)
     try:
         async with running(database_uri, clusters_file) as house:
-            await ask(house, run_id, BOB, TaskSpec(id="t", command="true"))
+            await ask(house, run_id, EMIL, TaskSpec(id="t", command="true"))
             await house.until(end_of(run_id))
 
             assert ends(house, run_id)["t"].outcome is Outcome.SUCCEEDED
     finally:
         for name, text in kept.items():
-            (home_of(BOB) / name).write_text(text)
+            (home_of(EMIL) / name).write_text(text)
 
 
 async def test_what_was_submitted_unheard_is_found_as_its_owner_and_not_submitted_again(
@@ -260,7 +260,7 @@ async def test_what_was_submitted_unheard_is_found_as_its_owner_and_not_submitte
     unheard = Unheard(shells, "slurm-submit")
     wanted = [TaskSpec(id="t", command="true")]
     await requests.store(
-        database, part_of_run(wanted, run_id=run_id, account=BOB, log_dir=None), Terms(log_dir=there.log_dir)
+        database, part_of_run(wanted, run_id=run_id, account=EMIL, log_dir=None), Terms(log_dir=there.log_dir)
     )
 
     for ways in (unheard, shells):
@@ -270,13 +270,13 @@ async def test_what_was_submitted_unheard_is_found_as_its_owner_and_not_submitte
 
     (row,) = (await rows(database, run_id)).values()
     jobs = slurm.run("squeue", "-h", "-t", "all", "-o", "%i %u %k").splitlines()
-    assert [line for line in jobs if f"scripthut:{run_id}/t" in line] == [f"{row.job_id} {BOB} scripthut:{run_id}/t"]
+    assert [line for line in jobs if f"scripthut:{run_id}/t" in line] == [f"{row.job_id} {EMIL} scripthut:{run_id}/t"]
 
 
 async def test_by_certificate_jobs_run_as_their_owners_too(
     database: Database, database_uri: str, there: Cluster, slurm: SlurmCluster, tmp_path: Path, run_id: str
 ) -> None:
-    home_of(BOB).chmod(0o700)
+    home_of(EMIL).chmod(0o700)
     with Sshd(slurm.environment) as login:
         by_certificate = msgspec.structs.replace(
             there,
@@ -286,18 +286,18 @@ async def test_by_certificate_jobs_run_as_their_owners_too(
             as_whom=AsWhom.CERTIFICATE,
             certificates=Certificates(ca_key_file=str(login.make_authority())),
         )
-        login.key(BOB).unlink()
+        login.key(EMIL).unlink()
         async with running(database_uri, write_clusters(tmp_path / "clusters.toml", by_certificate)) as house:
-            await ask(house, run_id, BOB, TaskSpec(id="t", command='id -un > "$SCRIPTHUT_OUTPUT_DIR/who"; exit 3'))
+            await ask(house, run_id, EMIL, TaskSpec(id="t", command='id -un > "$SCRIPTHUT_OUTPUT_DIR/who"; exit 3'))
             await house.until(end_of(run_id))
-            await ask(house, f"{run_id}x", BOB, TaskSpec(id="t", command="sleep 600"))
+            await ask(house, f"{run_id}x", EMIL, TaskSpec(id="t", command="sleep 600"))
             await house.until(lambda told: told.type is Type.ITEM_STARTED and _is_of(told, f"{run_id}x"))
             await house.bus.publish(cancellation(f"{run_id}x"))
             await house.until(end_of(f"{run_id}x"))
 
             end = ends(house, run_id)["t"]
-            assert (end.account, end.outcome, end.exit_code) == (BOB, Outcome.FAILED, 3)
-            assert seen_of(Path(end.output_dir, "who")) == (f"{BOB}\n", BOB, BOB)
+            assert (end.account, end.outcome, end.exit_code) == (EMIL, Outcome.FAILED, 3)
+            assert seen_of(Path(end.output_dir, "who")) == (f"{EMIL}\n", EMIL, EMIL)
             assert ends(house, f"{run_id}x")["t"].outcome is Outcome.CANCELLED
             assert await house.faults() == {}
 
@@ -305,19 +305,19 @@ async def test_by_certificate_jobs_run_as_their_owners_too(
 async def test_the_record_of_an_adopted_job_in_a_closed_home_is_read_as_its_owner(
     database: Database, database_uri: str, there: Cluster, slurm: SlurmCluster, tmp_path: Path, run_id: str
 ) -> None:
-    home, log_dir = home_of(BOB), f"~/{tmp_path.name}-adopted"
+    home, log_dir = home_of(EMIL), f"~/{tmp_path.name}-adopted"
     home.chmod(0o700)
-    adopting = msgspec.structs.replace(there, adopt=(BOB,), adopt_log_dir=log_dir, adopt_interval_s=1.0)
+    adopting = msgspec.structs.replace(there, adopt=(EMIL,), adopt_log_dir=log_dir, adopt_interval_s=1.0)
     env_script = (Path(__file__).parents[3] / "deploy/scripthut-env.sh").read_text()
     head = f"export SCRIPTHUT_LOG_DIR={log_dir.replace('~', str(home))}\n"
 
     async with running(database_uri, write_clusters(tmp_path / "clusters.toml", adopting)) as house:
         job = slurm.submit(
-            f"#!/bin/bash\n{head}{env_script}\nsleep 5\nexit 130\n", f"--comment=scripthut:{run_id}/t", user=BOB
+            f"#!/bin/bash\n{head}{env_script}\nsleep 5\nexit 130\n", f"--comment=scripthut:{run_id}/t", user=EMIL
         )
         await house.until(end_of(run_id), within_s=120)
 
         end = ends(house, run_id)["t"]
-        assert (end.job_id, end.account, end.owner) == (job, BOB, BOB)
+        assert (end.job_id, end.account, end.owner) == (job, EMIL, EMIL)
         # Accounting cannot tell 130 from 2: the record can.
         assert (end.outcome, end.exit_code) == (Outcome.FAILED, 130)
