@@ -9,9 +9,13 @@ import httpx
 import pytest
 from sqlalchemy import insert, text
 
+from scripthut_common.errors import DatabaseUnavailable
 from scripthut_common.events import ItemState
+from scripthut_outputs.access import Actor
+from scripthut_outputs.access.callers import Callers, Presented
 from scripthut_outputs.catalog.changes import touch
 from scripthut_outputs.tables import RUNS
+from tests.eventually import eventually
 from tests.integration.outputs.house import TOKENS, House, ended, item, raw_ask
 from tests.integration.outputs.running import Running
 from tests.integration.outputs.streams import Stream, Told, opened
@@ -240,6 +244,32 @@ async def test_whose_token_is_taken_away_hears_no_more(
 
         assert await stream.rest() == []
         assert (await client.get("/runs/r1/events")).status_code == 401
+
+
+async def test_a_stream_outlives_that_nobody_can_be_looked_up(
+    house: House, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.apply(item("t0"))
+    find, is_away, failed = Callers.find, True, 0
+
+    async def looking(callers: Callers, presented: Presented) -> Actor | None:
+        nonlocal failed
+        if is_away:
+            failed += 1
+            raise DatabaseUnavailable("it does not answer")
+        return await find(callers, presented)
+
+    async with running.client() as client, opened(client) as stream:
+        await stream.next()
+        monkeypatch.setattr(Callers, "find", looking)
+        await stream.comment()
+        await house.apply(item("t0", sequence=2, state=ItemState.RUNNING))
+        before = failed
+        await eventually(lambda: failed >= before + 3)
+        is_away = False
+        told = await stream.until("run")
+
+    assert names(told) == ["item", "run"]
 
 
 async def test_who_lost_the_run_hears_no_more_of_it(house: House, running: Running) -> None:

@@ -200,6 +200,17 @@ async def test_held_jobs_are_released_when_the_whole_run_is_in(database: Databas
     assert await submissions.releasable(database, "here", limit=100) == []
 
 
+async def test_children_are_cancelled_before_what_they_wait_for(database: Database) -> None:
+    await _asked(database, [*tasks("child", deps=("parent",)), *tasks("parent"), *tasks("last", deps=("child",))])
+    await _hand_over(database, await _claim(database))
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE poller.runs SET cancel_requested_at = now()"))
+
+    due = await cancellations.due(database, "here", limit=100)
+
+    assert [job.job_id for job in due] == ["j-last", "j-child", "j-parent"]
+
+
 async def test_submitted_jobs_of_a_cancelled_run_are_cancelled_once(database: Database) -> None:
     await _asked(database, tasks("a", "b"))
     await _hand_over(database, await _claim(database, limit=1))

@@ -1,5 +1,6 @@
 """What changes of a run, told while it happens: plain ASGI, since the answer has no end of its own."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,7 +14,7 @@ from litestar.types import HTTPScope, Message, Receive, Send
 
 from scripthut_common.errors import NotAuthenticated, NotFound, TransientError
 from scripthut_outputs.access import Action
-from scripthut_outputs.live import RETRY, Hub
+from scripthut_outputs.live import RETRY, Batch, Hub
 
 from .door import actor_now
 from .noting import STREAM_OPENED
@@ -28,6 +29,7 @@ _ROUTE = re.compile(rb"/runs/([A-Za-z0-9._-]+)/events")
 _METHODS = frozenset({"GET", "HEAD"})
 _VERSION = re.compile(r"[0-9]{1,18}")
 _NO_VERSION = -1
+_LOOKS_AGAIN_AFTER_S = 0.5
 # What cannot be the id of a run is as unknown as any that nobody has.
 _NO_ID = "."
 _LastEventId = Annotated[str | None, HeaderParameter(name="last-event-id")]
@@ -126,7 +128,7 @@ class Live:
         async with aclosing(self._hub.view(run_id, since, was_away=was_away)) as batches:
             try:
                 async for batch in batches:
-                    self._guard.ask_of(await actor_now(scope), ACTION, batch.run)
+                    await self._ask_again(scope, batch, waits=not is_first)
                     for piece in (RETRY, *batch.pieces) if is_first else batch.pieces:
                         yield piece
                     is_first = False
@@ -134,6 +136,29 @@ class Live:
                 # Gone, no longer theirs, or not to be read just now: the browser asks again and is told which.
                 if is_first:
                     raise
+
+    async def _ask_again(self, scope: HTTPScope, batch: Batch, *, waits: bool) -> None:
+        """Ask whether the caller may hear this; where it `waits`, for as long as nobody can be looked up.
+
+        A heartbeat says nothing, so it need not wait.
+
+        Raises:
+            NotFound: the run is not theirs any more.
+            NotAuthenticated: the token is no longer known.
+            TransientError: nobody can be looked up, and it does not wait, or every stream is at its end.
+        """
+        while True:
+            try:
+                actor = await actor_now(scope)
+            except TransientError:
+                if waits and batch.is_silent:
+                    return
+                if not waits or self._hub.is_closed:
+                    raise
+                await asyncio.sleep(_LOOKS_AGAIN_AFTER_S)
+            else:
+                self._guard.ask_of(actor, ACTION, batch.run)
+                return
 
 
 def _since(scope: HTTPScope) -> tuple[int | None, bool]:

@@ -33,6 +33,7 @@ class Hub:
 
     Attributes:
         opened: set whenever a run is opened that nobody had open.
+        is_closed: whether every stream is at its end.
     """
 
     def __init__(self, source: Source, clusters: Clusters, voice: Voice, tempo: Tempo, metrics: Metrics) -> None:
@@ -46,7 +47,7 @@ class Hub:
         self._due: asyncio.Queue[Channel] = asyncio.Queue()
         self._clusters_changed = asyncio.Event()
         self._access_changed = asyncio.Event()
-        self._is_closed = False
+        self.is_closed = False
 
     def open_runs(self) -> list[str]:
         """The runs that somebody has open."""
@@ -78,7 +79,7 @@ class Hub:
 
     async def step(self) -> None:
         """Tell until cancelled; then every stream ends."""
-        self._is_closed = False
+        self.is_closed = False
         for channel in self._channels.values():
             channel.is_called = False
         self.begin()
@@ -89,7 +90,7 @@ class Hub:
                 group.create_task(self._watch_clusters())
                 group.create_task(self._watch_access())
         finally:
-            self._is_closed = True
+            self.is_closed = True
             for channel in list(self._channels.values()):
                 self._close(channel)
 
@@ -122,7 +123,7 @@ class Hub:
                         yield batch
                 version = reached
             with channel.attached() as viewer:
-                while not (viewer.is_over or self._is_closed):
+                while not (viewer.is_over or self.is_closed):
                     came = await viewer.take(self._tempo.heartbeat_s)
                     if came is not None:
                         yield came

@@ -8,6 +8,8 @@ import msgspec
 from scripthut_outputs.catalog.updates import Mark, Update
 from scripthut_outputs.catalog.views import ClusterView, Item, RunOverview
 
+from .framing import HEARTBEAT
+
 
 class Batch(msgspec.Struct, frozen=True):
     """Events that belong together, and the run as it was then, which decides who may hear them."""
@@ -19,6 +21,11 @@ class Batch(msgspec.Struct, frozen=True):
     def size_bytes(self) -> int:
         """How much it is."""
         return sum(map(len, self.pieces))
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it says nothing of the run: a heartbeat, or less."""
+        return all(piece == HEARTBEAT for piece in self.pieces)
 
 
 class Source(Protocol):

@@ -14,7 +14,10 @@ from .leases import Term
 
 
 async def due(database: Database, cluster: str, *, limit: int, refused: Collection[str] = ()) -> list[Job]:
-    """Say which jobs are to be cancelled, besides those of accounts that refuse us."""
+    """Say which jobs are to be cancelled, besides those of accounts that refuse us.
+
+    Children come before parents: a job may see what it waits for end before it is cancelled itself.
+    """
     wanted = (
         select(*JOB)
         .join_from(ITEMS, RUNS, ITEMS.c.run_id == RUNS.c.run_id)
@@ -28,7 +31,7 @@ async def due(database: Database, cluster: str, *, limit: int, refused: Collecti
         )
     )
     async with database.transaction() as connection:
-        return jobs(await connection.execute(wanted.limit(limit)))
+        return jobs(await connection.execute(wanted.order_by(ITEMS.c.run_id, ITEMS.c.turn.desc()).limit(limit)))
 
 
 async def sent(database: Database, term: Term, keys: Collection[Key]) -> None:
