@@ -56,6 +56,11 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     credential: str = "file"
     shared: Mapping[str, str] = {}
 
+    @property
+    def is_guest(self) -> bool:
+        """Whether they have a share link and nothing else."""
+        return self.role is Role.GUEST
+
 
 class Action(StrEnum):
     """What a route does; every route names one. `ENTER` alone needs nobody: health, login, the look of pages."""

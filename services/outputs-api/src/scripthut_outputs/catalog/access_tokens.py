@@ -66,13 +66,13 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenList(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of one person's tokens, newest first."""
+    """A page of tokens, and the cursor of the next."""
 
     tokens: tuple[Token, ...]
     next: str | None
 
 
-_COLUMNS = tuple(TABLE.c[name] for name in Token.__struct_fields__)
+COLUMNS = tuple(TABLE.c[name] for name in Token.__struct_fields__)
 
 
 class AccessTokens:
@@ -100,7 +100,7 @@ class AccessTokens:
         made = insert(TABLE).values(**row, expires_at=func.now() + timedelta(days=new.days)).on_conflict_do_nothing()
         async with self._database.transaction() as connection:
             await self._require_room(connection, new.owner)
-            found = (await connection.execute(made.returning(*_COLUMNS))).one_or_none()
+            found = (await connection.execute(made.returning(*COLUMNS))).one_or_none()
             if found is None:
                 raise Conflict(
                     "this token was made already, and is shown once alone: make another, and revoke this one"
@@ -108,16 +108,16 @@ class AccessTokens:
             await auditing.write(connection, act)
             await touch_access(connection)
         self._cache.drop(ACCESS)
-        return _token(found)
+        return token(found)
 
     async def find(self, sha256: bytes) -> Token | None:
         """Give the token with this hash, as it was when it last changed; `used_at` may be older than it is."""
 
         async def read() -> Token | None:
-            query = select(*_COLUMNS).where(TABLE.c.token_sha256 == sha256)
+            query = select(*COLUMNS).where(TABLE.c.token_sha256 == sha256)
             async with self._database.transaction() as connection:
                 row = (await connection.execute(query)).one_or_none()
-            return None if row is None else _token(row)
+            return None if row is None else token(row)
 
         return await self._cache.get(ACCESS, ("token", sha256), read)
 
@@ -128,8 +128,8 @@ class AccessTokens:
             NotFound: there is none.
         """
         async with self._database.transaction() as connection:
-            row = (await connection.execute(select(*_COLUMNS).where(TABLE.c.token_id == token_id))).one_or_none()
-        return _token(_found(row))
+            row = (await connection.execute(select(*COLUMNS).where(TABLE.c.token_id == token_id))).one_or_none()
+        return token(_found(row))
 
     async def of(self, owner: str, *, limit: int, cursor: str | None = None) -> TokenList:
         """List one person's tokens, good or not, newest first.
@@ -138,14 +138,14 @@ class AccessTokens:
             InvalidInput: the cursor is of another list.
         """
         age = tuple_(TABLE.c.created_at, TABLE.c.token_id)
-        query = select(*_COLUMNS).where(TABLE.c.owner == owner)
+        query = select(*COLUMNS).where(TABLE.c.owner == owner)
         if cursor is not None:
             micros, token_id = cursors.read(cursor, tuple[_Age, str])
             query = query.where(age < (_EPOCH + micros * _MICROSECOND, token_id))
         newest_first = (TABLE.c.created_at.desc(), TABLE.c.token_id.desc())
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query.order_by(*newest_first).limit(limit + 1))).all()
-        tokens = tuple(map(_token, rows[:limit]))
+        tokens = tuple(map(token, rows[:limit]))
         more = None
         if len(rows) > limit:
             more = cursors.write(int((tokens[-1].created_at - _EPOCH) // _MICROSECOND), tokens[-1].token_id)
@@ -163,10 +163,10 @@ class AccessTokens:
             if changed.rowcount:
                 await auditing.write(connection, act)
                 await touch_access(connection)
-            query = select(*_COLUMNS).where(TABLE.c.token_id == token_id)
+            query = select(*COLUMNS).where(TABLE.c.token_id == token_id)
             row = (await connection.execute(query)).one_or_none()
         self._cache.drop(ACCESS)
-        return _token(_found(row))
+        return token(_found(row))
 
     async def used(self, token_id: str) -> None:
         """Note that a token was used, once a minute; nobody is told of it."""
@@ -192,5 +192,6 @@ def _found(row: Row[*tuple[Any, ...]] | None) -> Row[*tuple[Any, ...]]:
     return row
 
 
-def _token(row: Row[*tuple[Any, ...]]) -> Token:
+def token(row: Row[*tuple[Any, ...]]) -> Token:
+    """Read a row of `COLUMNS`."""
     return Token(**{**row._mapping, "scopes": tuple(row.scopes)})  # noqa: SLF001  SQLAlchemy's name

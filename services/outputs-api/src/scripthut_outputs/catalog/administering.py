@@ -11,6 +11,7 @@ from scripthut_common.database import Database
 from scripthut_outputs.tables import ACCESS_TOKENS, COLLECTIONS, DEAD_LETTERS, HAS_FAILED_OUTPUTS, ITEMS, RUNS
 
 from . import cursors
+from .access_tokens import COLUMNS, TokenList, token
 
 _LATE_S = 600.0
 
@@ -40,26 +41,6 @@ class StuckPage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """A token that somebody made; what it is itself is known to them alone."""
-
-    token_id: str
-    owner: str
-    label: str
-    scopes: tuple[str, ...]
-    created_at: datetime
-    expires_at: datetime
-    revoked_at: datetime | None
-    used_at: datetime | None
-
-
-class TokenPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of them, by owner, newest first, and the cursor of the next."""
-
-    tokens: tuple[Token, ...]
-    next: str | None
-
-
 class Administering:
     """The catalog, for those who run this installation."""
 
@@ -75,18 +56,17 @@ class Administering:
         last = (found[-1].run_id, found[-1].task_id) if len(rows) > limit else None
         return StuckPage(collections=found, next=last and cursors.write(*last))
 
-    async def tokens(self, *, limit: int, cursor: str | None = None) -> TokenPage:
-        """List everybody's tokens that were not taken back."""
-        columns = [ACCESS_TOKENS.c[name] for name in Token.__struct_fields__]
+    async def tokens(self, *, limit: int, cursor: str | None = None) -> TokenList:
+        """List everybody's tokens that were not taken back, by owner."""
         key = (ACCESS_TOKENS.c.owner, ACCESS_TOKENS.c.token_id)
-        query = select(*columns).where(ACCESS_TOKENS.c.revoked_at.is_(None)).order_by(*key).limit(limit + 1)
+        query = select(*COLUMNS).where(ACCESS_TOKENS.c.revoked_at.is_(None)).order_by(*key).limit(limit + 1)
         if cursor is not None:
             query = query.where(tuple_(*key) > cursors.read(cursor, tuple[str, str]))
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).all()
-        found = tuple(_token(row) for row in rows[:limit])
+        found = tuple(map(token, rows[:limit]))
         last = (found[-1].owner, found[-1].token_id) if len(rows) > limit else None
-        return TokenPage(tokens=found, next=last and cursors.write(*last))
+        return TokenList(tokens=found, next=last and cursors.write(*last))
 
     async def count_buried(self) -> dict[str, int]:
         """Count by queue the dead letters that lie in this database: those of an installation without a broker."""
@@ -94,10 +74,6 @@ class Administering:
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).all()
         return dict.fromkeys((queue.name for queue in QUEUES), 0) | {row.queue: row.letters for row in rows}
-
-
-def _token(row: Any) -> Token:
-    return Token(**{**row._mapping, "scopes": tuple(row.scopes)})  # noqa: SLF001  SQLAlchemy's public name for it
 
 
 def _stuck(after: tuple[str, str] | None, limit: int) -> Select[*tuple[Any, ...]]:

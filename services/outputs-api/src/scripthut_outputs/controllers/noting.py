@@ -43,7 +43,7 @@ class Noting:
     def saw(self, scope: Scope, kind: str, run: Owned) -> None:
         """Note that somebody looked at a run; its owner is left out."""
         actor: Actor = scope["user"]
-        if actor.name != run.owner or actor.role is Role.GUEST or self._has_own:
+        if actor.name != run.owner or actor.is_guest or self._has_own:
             self._note(scope, actor, _credential(actor, run), run.run_id, kind)
 
     def saw_others(self, scope: Scope, action: Action) -> None:

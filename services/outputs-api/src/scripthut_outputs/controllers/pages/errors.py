@@ -6,7 +6,7 @@ from urllib.parse import quote
 from litestar import Request, Response
 
 from scripthut_common.errors import NotAllowed, NotAuthenticated
-from scripthut_outputs.access import Actor, Role
+from scripthut_outputs.access import Actor
 from scripthut_outputs.controllers import problems
 
 from . import templating
@@ -28,7 +28,7 @@ _TITLES = {
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer an error of a page; who has no session is led to where one begins, guests where they need one."""
     actor: Actor | None = request.scope.get("user")
-    is_guest = actor is not None and actor.role is Role.GUEST
+    is_guest = actor is not None and actor.is_guest
     if isinstance(error, NotAuthenticated) or (is_guest and isinstance(error, NotAllowed)):
         return Response("", status_code=303, headers={"location": f"/login?next={quote(_address(request), safe='/')}"})
     problem = problems.noted(error, request.url.path)

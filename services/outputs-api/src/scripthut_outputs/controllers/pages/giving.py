@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import Request, Response
 
-from scripthut_outputs.access import Actor, Role
+from scripthut_outputs.access import Actor
 from scripthut_outputs.catalog.reading import Reading
 from scripthut_outputs.catalog.views import RunHead, RunOverview
 from scripthut_outputs.controllers.parts import Parts
@@ -40,15 +40,10 @@ def frame(request: PageRequest, head: RunHead, since: str | None) -> dict[str, A
 
     Those are the same for all who are known here, and for all guests.
     """
-    shown = {"version": head.version, "events": f"/runs/{head.run_id}/events", "is_guest": is_guest(request)}
+    shown = {"version": head.version, "events": f"/runs/{head.run_id}/events", "is_guest": request.user.is_guest}
     if since is not None:
         return {"layout": "changes.html", "viewer": None, **shown}
     return {"layout": "base.html", **shown, **reader(request.user)}
-
-
-def is_guest(request: PageRequest) -> bool:
-    """Answer whether the reader has a share link and nothing else."""
-    return request.user.role is Role.GUEST
 
 
 def read_since(text: str | None, version: int) -> int:
