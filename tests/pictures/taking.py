@@ -89,6 +89,8 @@ async def _take(exhibition: Exhibition, shot: Shot, path: Path) -> None:
         await visit.page.emulate_media(media="print" if shot.is_paper else "screen")
         await visit.page.goto(exhibition.address + shot.path)
         await visit.page.wait_for_load_state("load")
+        # Its scripts show it when they have begun.
+        await visit.page.wait_for_function("document.querySelector('#show-keys')?.hidden !== true")
         if shot.pressed:
             await visit.page.locator(shot.pressed).first.click()
             await visit.page.locator("dialog[open]").wait_for()

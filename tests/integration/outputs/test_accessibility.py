@@ -213,6 +213,16 @@ async def test_nothing_is_wider_than_the_screen_or_cut(exhibition: Exhibition, e
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+async def test_facts_of_a_task_stand_beside_each_other(exhibition: Exhibition) -> None:
+    async with exhibition.visit() as visit:
+        await visit.page.goto(f"{exhibition.address}/ui/runs/wake/tasks/re-400")
+        facts = visit.page.locator(".properties > div")
+        tops = await facts.evaluate_all("(facts) => facts.map((fact) => fact.getBoundingClientRect().top)")
+
+    assert len(tops) > 5
+    assert len(set(tops)) <= 2
+
+
 @every_page()
 async def test_headings_and_landmarks_tell_the_order_of_a_page(exhibition: Exhibition, exhibit: Exhibit) -> None:
     async with exhibition.visit(actor=exhibit.actor, is_signed_in=exhibit.is_signed_in) as visit:
