@@ -69,6 +69,7 @@ SHOTS = (
     _file("binary", "field.h5", height=640),
     _file("phone", "profiles.csv", width=_PHONE_WIDTH, height=844),
     Shot(name="sign-in", path="/login", height=560, is_signed_in=False),
+    Shot(name="tokens", path="/ui/tokens"),
     Shot(name="not-found", path="/ui/runs/nowhere", height=480),
 )
 
