@@ -8,6 +8,7 @@ TESTERS ?= 3
 SEED ?=
 ITEMS ?=
 MINUTES ?=
+EXAMPLES ?=
 DIR ?= secrets
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -63,6 +64,10 @@ chaos: $(VENV)/.dev ## break everything at random while tasks run, SEED=… repe
 	@sh tests/testbed/install.sh
 	@$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ITEMS),--items $(ITEMS)) $(if $(MINUTES),--minutes $(MINUTES))
 
+fuzz: $(VENV)/.dev ## ask for everything as everybody, EXAMPLES=… SEED=… MINUTES=…; prints what was answered
+	@sh tests/testbed/install.sh
+	@$(PY) -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
 pictures: $(VENV)/.dev ## take the pictures of the documentation anew, into docs/images
 	@sh tests/testbed/install.sh
 	@PYTHONPATH=.:deploy:deploy/examples/heat $(PY) -m tests.pictures
@@ -86,4 +91,4 @@ migrate: $(VENV)/.runtime ## bring both services' schemas to the newest version
 lock: $(VENV)/.dev ## choose versions anew and write the requirement locks
 	@for name in runtime dev; do $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements/$$name.lock requirements/$$name.in; done
 
-.PHONY: help venv demo run check test bench truth chaos pictures asyncapi secrets up down migrate lock
+.PHONY: help venv demo run check test bench truth chaos fuzz pictures asyncapi secrets up down migrate lock

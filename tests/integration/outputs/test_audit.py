@@ -312,7 +312,10 @@ async def test_it_is_filtered(house: House) -> None:
     assert await found(f"since={tomorrow}") == []
 
 
-@pytest.mark.parametrize("query", ["cursor=nonsense", "since=yesterday", "limit=0"])
+FAR = ("since=0001-01-01T00:00:00%2B14:00", "since=9999-12-31T23:59:59-14:00")
+
+
+@pytest.mark.parametrize("query", ["cursor=nonsense", "since=yesterday", "limit=0", "run=%00", "actor=a%00", *FAR])
 async def test_what_cannot_be_asked_is_told(house: House, query: str) -> None:
     assert (await house.get(f"/admin/audit?{query}", "root")).status_code in {400, 422}
 

@@ -49,8 +49,16 @@ NO_IDS = [
     "a" * 129,
     "*",
 ]
-OF_A_TASK = ("", "/outputs", "/outputs/file/a.txt", "/detail/output", "/detail/error", "/detail/outputs")
-OF_A_RUN = ("", "/summary", "/events", *(f"/tasks/t0{rest}" for rest in OF_A_TASK))
+OF_A_TASK = (
+    "",
+    "/outputs",
+    "/outputs/archive",
+    "/outputs/file/a.txt",
+    "/detail/output",
+    "/detail/error",
+    "/detail/outputs",
+)
+OF_A_RUN = ("", "/summary", "/events", "/archive", *(f"/tasks/t0{rest}" for rest in OF_A_TASK))
 
 
 @pytest.fixture
@@ -77,6 +85,16 @@ async def test_a_tricky_run_is_as_unknown_as_any(house: House) -> None:
 
         for trick in TRICKS:
             assert await raw_get(house, b"/runs/" + trick + rest.encode()) == unknown, (trick, rest)
+
+
+async def test_the_head_of_what_nobody_has_is_as_unknown_as_the_rest(house: House) -> None:
+    nothing = {"type": "http.request", "body": b"", "more_body": False}
+    for rest in ("archive", "events", "tasks/t0/outputs/archive", "tasks/t0/outputs/file/a.txt"):
+        unknown = await raw_ask(house, "HEAD", b"/runs/none/" + rest.encode(), nothing)
+        assert unknown.status_code == 404
+
+        for trick in TRICKS:
+            assert await raw_ask(house, "HEAD", b"/runs/%s/%s" % (trick, rest.encode()), nothing) == unknown, trick
 
 
 async def test_nothing_is_cancelled_or_collected_under_a_tricky_id(house: House) -> None:

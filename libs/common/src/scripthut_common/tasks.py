@@ -6,6 +6,7 @@ Pure. The outputs service checks run documents with it, the poller generated tas
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import Annotated
 
 import msgspec
 
@@ -18,22 +19,43 @@ MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 MAX_NAME_CHARACTERS = 1024
 
 
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MEMORY = re.compile(r"[1-9][0-9]{0,11}[KMGT]?")
+_TIME_LIMIT = re.compile(r"[0-9]{1,6}|([0-9]{1,4}-)?[0-9]{1,4}(:[0-9]{2}){1,2}|[0-9]{1,4}-[0-9]{1,2}")
+_GRES = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:,=-]{0,127}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
+_MAX_CPUS = 1_000_000
+
+
+def told(**schema: object) -> msgspec.Meta:
+    """What JSON Schemas say of a field; it is checked with all others at once, so that every fault is named."""
+    return msgspec.Meta(extra_json_schema=schema)
+
+
+def matching(pattern: re.Pattern[str]) -> msgspec.Meta:
+    """What JSON Schemas say of a text that matches this as a whole."""
+    return told(pattern=f"^({pattern.pattern})$")
+
+
+Id = Annotated[str, matching(layout.ID_PATTERN)]
+
+
 class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One task as its author wrote it: plain bash in `command`, resources as the scheduler spells them."""
 
-    id: str
-    command: str
-    name: str | None = None
-    working_dir: str | None = None
-    env: dict[str, str] = {}
+    id: Id
+    command: Annotated[str, told(minLength=1)]
+    name: Annotated[str, told(maxLength=MAX_NAME_CHARACTERS)] | None = None
+    working_dir: Annotated[str, told(pattern="^(~$|~?/)")] | None = None
+    env: Annotated[dict[str, str], told(propertyNames={"pattern": f"^{_ENV_NAME.pattern}$"})] = {}
     init: tuple[str, ...] = ()
-    partition: str | None = None
-    account: str | None = None
-    cpus: int | None = None
-    memory: str | None = None
-    time_limit: str | None = None
-    gres: str | None = None
-    deps: tuple[str, ...] = ()
+    partition: Annotated[str, matching(_WORD)] | None = None
+    account: Annotated[str, matching(_WORD)] | None = None
+    cpus: Annotated[int, told(minimum=1, maximum=_MAX_CPUS)] | None = None
+    memory: Annotated[str, matching(_MEMORY)] | None = None
+    time_limit: Annotated[str, matching(_TIME_LIMIT)] | None = None
+    gres: Annotated[str, matching(_GRES)] | None = None
+    deps: tuple[Id, ...] = ()
     generates_source: str | None = None
 
     @property
@@ -42,18 +64,13 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.name or self.id
 
 
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEADER_RULES: Mapping[str, tuple[re.Pattern[str], str]] = {
     "partition": (_WORD, "must be up to 64 of letters, digits, . _ -"),
     "account": (_WORD, "must be up to 64 of letters, digits, . _ -"),
-    "memory": (re.compile(r"[1-9][0-9]{0,11}[KMGT]?"), "must be a number with K, M, G or T, as 4G"),
-    "time_limit": (
-        re.compile(r"[0-9]{1,6}|([0-9]{1,4}-)?[0-9]{1,4}(:[0-9]{2}){1,2}|[0-9]{1,4}-[0-9]{1,2}"),
-        "must be minutes, HH:MM:SS or D-HH:MM:SS",
-    ),
-    "gres": (re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:,=-]{0,127}"), "must be as gpu:2 or gpu:a100:1"),
+    "memory": (_MEMORY, "must be a number with K, M, G or T, as 4G"),
+    "time_limit": (_TIME_LIMIT, "must be minutes, HH:MM:SS or D-HH:MM:SS"),
+    "gres": (_GRES, "must be as gpu:2 or gpu:a100:1"),
 }
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 RESERVED_ENV_PREFIX = "SCRIPTHUT_"
 
 
@@ -118,7 +135,7 @@ def _judge(task: TaskSpec) -> Iterable[tuple[str, bool, str]]:
     yield "name", too_long, f"must have at most {MAX_NAME_CHARACTERS} characters"
     yield "name", "\0" in (task.name or ""), "must have no NUL"
     yield "generates_source", "\0" in (task.generates_source or ""), "must have no NUL"
-    yield "cpus", task.cpus is not None and not 1 <= task.cpus <= 1_000_000, "must be from 1 to 1000000"
+    yield "cpus", task.cpus is not None and not 1 <= task.cpus <= _MAX_CPUS, f"must be from 1 to {_MAX_CPUS}"
     yield "command", "\0" in task.command, "must have no NUL"
     yield "init", any("\0" in line for line in task.init), "must have no NUL"
     yield "env", any("\0" in value for value in task.env.values()), "must have no NUL"

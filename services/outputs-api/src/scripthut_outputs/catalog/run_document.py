@@ -8,7 +8,7 @@ import msgspec
 
 from scripthut_common import layout, tasks
 from scripthut_common.errors import InvalidInput, Problem
-from scripthut_common.tasks import TaskSpec
+from scripthut_common.tasks import Id, TaskSpec, told
 
 _MAX_PROBLEMS = 1000
 _STAND_IN = "stand-in"
@@ -33,9 +33,9 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=tasks.MAX_NAME_CHARACTERS)]
     cluster: str
-    tasks: tuple[TaskSpec, ...]
-    run_id: str | None = None
-    log_dir: str | None = None
+    tasks: Annotated[tuple[TaskSpec, ...], told(minItems=1, maxItems=tasks.MAX_TASKS)]
+    run_id: Id | None = None
+    log_dir: Annotated[str, told(pattern="^(~$|~?/)")] | None = None
     follow: bool = False
     visibility: Readers | None = None
     group: GroupName | None = None

@@ -8,18 +8,20 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from scripthut_common.errors import InvalidInput, Problem
 from scripthut_outputs.access import Action
 from scripthut_outputs.catalog.administering import StuckPage
 from scripthut_outputs.catalog.auditing import Asked, Page
 from scripthut_outputs.catalog.views import ClusterView
 
 from .answers import Cursor, Limit, encoded
+from .asking import TEXT
 from .parts import Parts
 from .routing import asks
 from .shapes import ClusterJson, cluster_json
 
-OfRun = Annotated[str, QueryParameter(name="run", description="of this run alone", max_length=200)]
-ByActor = Annotated[str, QueryParameter(name="actor", description="of this person alone", max_length=200)]
+OfRun = Annotated[str, QueryParameter(name="run", **TEXT, description="of this run alone")]
+ByActor = Annotated[str, QueryParameter(name="actor", **TEXT, description="of this person alone")]
 Since = Annotated[datetime | None, QueryParameter(description="not before; UTC unless it says so")]
 
 
@@ -94,10 +96,21 @@ class Administration(Controller):
         limit: Limit = 100,
     ) -> Response[Page]:
         """Read the audit log; owners who look at what is theirs are not in it."""
-        if since is not None and since.tzinfo is None:
-            since = since.replace(tzinfo=UTC)
-        asked = Asked(run_id=run, actor=actor, since=since)
+        asked = Asked(run_id=run, actor=actor, since=since and _utc(since))
         return encoded(await parts.audit.read(asked, limit=limit, cursor=cursor))
+
+
+def _utc(since: datetime) -> datetime:
+    """Give a time in UTC; one that says of no zone is taken for UTC.
+
+    Raises:
+        InvalidInput: it is before the first or after the last year there.
+    """
+    try:
+        return since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
+    except OverflowError as error:
+        problem = Problem(field="since", message="must lie in the years 1 to 9999, in UTC")
+        raise InvalidInput("the address has a wrong parameter", [problem]) from error
 
 
 async def clusters_now(parts: Parts) -> tuple[RunClusterJson, ...]:

@@ -13,7 +13,12 @@ T = TypeVar("T")
 JSON = "application/json"
 MAX_LIMIT = 10_000
 
-Cursor = Annotated[str | None, QueryParameter(description="the `next` of the page before", max_length=1024)]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(
+        description="the `next` of the page before", max_length=1024, schema_extra={"pattern": "^[A-Za-z0-9_-]+$"}
+    ),
+]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="how many rows at most")]
 
 

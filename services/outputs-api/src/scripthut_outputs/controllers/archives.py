@@ -36,6 +36,9 @@ log = structlog.get_logger()
 ACTION = Action.READ_RUN
 ASK_AGAIN_S = 1.0
 _ROUTE = re.compile(rb"/runs/([A-Za-z0-9._-]+)(?:/tasks/([A-Za-z0-9._-]+)/outputs)?/archive")
+_SHAPE = re.compile(rb"/runs/[^/]+(?:/tasks/[^/]+/outputs)?/archive")
+# What cannot be the id of a run is as unknown as any that nobody has.
+_NO_ID = "."
 _METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -57,8 +60,8 @@ class Archived(Controller):
 
 
 def is_archive(raw_path: bytes) -> bool:
-    """Tell addresses of archives from others."""
-    return raw_path.endswith(b"/archive") and _ROUTE.fullmatch(raw_path) is not None
+    """Tell addresses of archives from others; what is none after all, for its ids, is not found."""
+    return raw_path.endswith(b"/archive") and _SHAPE.fullmatch(raw_path) is not None
 
 
 class Archives:
@@ -115,10 +118,8 @@ class Archives:
     async def _find(self, scope: HTTPScope) -> tuple[dict[str, Any], Members]:
         """Give the start of the answer and what is to be packed; nothing is read of files yet."""
         found = _ROUTE.fullmatch(scope["raw_path"])
-        if found is None:
-            raise NotFound("there is no such archive")
-        run_id = found[1].decode("ascii")
-        task_id = None if found[2] is None else found[2].decode("ascii")
+        run_id = found[1].decode("ascii") if found else _NO_ID
+        task_id = found[2].decode("ascii") if found and found[2] else None
         await self._guard.ask_to_read(scope, ARCHIVE_READ, run_id)
         require_ids(task_id)
         if scope["method"] not in _METHODS:

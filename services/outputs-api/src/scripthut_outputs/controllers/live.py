@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from litestar import Controller, Response, get
 from litestar.exceptions import MethodNotAllowedException
-from litestar.params import FromPath, FromQuery, HeaderParameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.types import HTTPScope, Message, Receive, Send
 
 from scripthut_common.errors import NotAuthenticated, NotFound, TransientError
@@ -32,7 +32,18 @@ _NO_VERSION = -1
 _LOOKS_AGAIN_AFTER_S = 0.5
 # What cannot be the id of a run is as unknown as any that nobody has.
 _NO_ID = "."
-_LastEventId = Annotated[str | None, HeaderParameter(name="last-event-id")]
+_Since = Annotated[
+    str | None,
+    QueryParameter(description="the version that the caller holds", schema_extra={"pattern": f"^{_VERSION.pattern}$"}),
+]
+_LastEventId = Annotated[
+    str | None,
+    HeaderParameter(
+        name="last-event-id",
+        description="the `id` of the last event that came, of a stream that was lost; goes before `since`",
+        schema_extra={"pattern": f"^{_VERSION.pattern}$"},
+    ),
+]
 _START = {
     "type": "http.response.start",
     "status": 200,
@@ -59,7 +70,7 @@ class Streamed(Controller):
     async def events(
         self,
         run_id: FromPath[str],  # noqa: ARG002  for the schema
-        since: FromQuery[str | None] = None,  # noqa: ARG002  for the schema
+        since: _Since = None,  # noqa: ARG002  for the schema
         last_event_id: _LastEventId = None,  # noqa: ARG002  for the schema
     ) -> Response[bytes]:
         """Everything after the version `since`, or after the header `Last-Event-ID`; without either, from now on."""

@@ -33,6 +33,14 @@ from .shapes import (
     task_json,
 )
 
+_EncodedPath = Annotated[
+    str,
+    QueryParameter(
+        name="path",
+        description="`path_b64` of the file, in the letters of URL-safe base64",
+        schema_extra={"pattern": "^[A-Za-z0-9_-]+={0,2}$"},
+    ),
+]
 # More than the rows that a ledger may have: named ones, and as many that are stored from earlier attempts.
 _WHOLE_LEDGER = 25_000
 
@@ -86,7 +94,7 @@ class Outputs(Controller):
         run_id: FromPath[str],
         task_id: FromPath[str],
         parts: NamedDependency[Parts],
-        path_b64: Annotated[str, QueryParameter(name="path")],
+        path_b64: _EncodedPath,
     ) -> Response[RenderedJson]:
         """Show the document that an answer was too small to hold."""
         path = decode_path(path_b64)

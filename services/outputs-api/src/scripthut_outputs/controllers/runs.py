@@ -28,7 +28,14 @@ from .standing import UNKNOWN, is_stale
 
 _MAX_KEY_CHARACTERS = 255
 _IN_THE_LOOP_BYTES = 64 * 1024
-_IdempotencyKey = Annotated[str | None, HeaderParameter(name="idempotency-key")]
+_IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="idempotency-key",
+        description="the same key with the same document is the same run",
+        schema_extra={"pattern": f"^[ -~]{{1,{_MAX_KEY_CHARACTERS}}}$"},
+    ),
+]
 
 
 class Runs(Controller):

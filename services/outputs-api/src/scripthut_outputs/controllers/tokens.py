@@ -9,8 +9,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from scripthut_common.errors import InvalidInput, Problem
+from scripthut_common.tasks import told
 from scripthut_outputs.access import Action, Actor, Scope
-from scripthut_outputs.access.personal import Wish, new_id
+from scripthut_outputs.access.personal import MAX_LABEL_CHARACTERS, Wish, new_id
 from scripthut_outputs.catalog.access_tokens import State, Token
 
 from .answers import Cursor, Limit, encoded
@@ -52,9 +53,9 @@ class TokenListJson(msgspec.Struct, frozen=True, kw_only=True):
 class TokenDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A token as asked for. `days`: how long it is good; the installation says how long at most."""
 
-    label: str
-    scopes: tuple[Scope, ...]
-    days: float | None = None
+    label: Annotated[str, told(minLength=1, maxLength=MAX_LABEL_CHARACTERS)]
+    scopes: Annotated[tuple[Scope, ...], told(minItems=1)]
+    days: Annotated[float, told(exclusiveMinimum=0)] | None = None
 
 
 class AccessTokens(Controller):
