@@ -44,18 +44,22 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return re.sub(r"\{(\w+)\}", lambda found: told[found[1]], self.path)
 
     def ask(self, client: httpx.Client, address: str, method: str, headers: Mapping[str, str]) -> httpx.Response:
-        """Ask as its page or a program would."""
+        """Ask as its page or a program would; of an answer without an end only the head is given."""
         word = self.path.rpartition("/")[2]
         body = _BODIES.get(word, {}) if method in {"POST", "PUT"} else None
         is_form = body is not None and self.path.startswith("/ui/")
-        return client.request(
+        with client.stream(
             method,
             address,
             headers=dict(headers),
             params=_QUERIES.get(word),
             json=None if is_form else body,
             data=body if is_form else None,
-        )
+        ) as answer:
+            if self.is_stream and answer.is_success:
+                return httpx.Response(answer.status_code, headers=answer.headers)
+            answer.read()
+        return answer
 
 
 def routes() -> list[Route]:
