@@ -184,10 +184,15 @@ def s3_server(shared_daemons: list[Daemon]) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Headless Chromium; `async with browser.visit() as visit` opens a page in a new profile."""
+@pytest.fixture(scope="session")
+def with_browser() -> None:
+    """Say that a test opens pages in Chromium."""
     _require(needs.lacking_for_browser())
+
+
+@pytest.fixture
+async def browser(with_browser: None) -> AsyncIterator[Browser]:
+    """Headless Chromium; `async with browser.visit() as visit` opens a page in a new profile."""
     async with open_browser() as chromium:
         yield chromium
 

@@ -15,7 +15,11 @@ ACCOUNTS = (ALICE, BOB, CAROL)
 DORA = "sh-dora"
 EMIL = "sh-emil"
 FAY = "sh-fay"
-USERS = (*ACCOUNTS, DORA, EMIL, FAY)
+# The same, of those whose runs nobody else may see.
+GINA = "sh-gina"
+HUGO = "sh-hugo"
+INES = "sh-ines"
+USERS = (*ACCOUNTS, DORA, EMIL, FAY, GINA, HUGO, INES)
 SERVICE = "sh-service"
 
 

@@ -62,6 +62,7 @@ class Pair(Server):
         environment: Mapping[str, str] = _NOTHING,
         collectors: int = 1,
         of_collectors: Mapping[str, str] = _NOTHING,
+        api_port: int | None = None,
     ) -> None:
         """Bring the schemas up and start the processes; return when all are ready.
 
@@ -73,12 +74,14 @@ class Pair(Server):
             environment: more variables for every process, as `SCRIPTHUT_OUTPUTS_MAX_INLINE_HTML_BYTES`.
             collectors: how many; the second is called `collector-2`.
             of_collectors: variables that are other for these.
+            api_port: where the API and the pages are, if somebody has to know before; reserved for it.
         """
         self._servers = (database_uri, amqp_uri)
         self._clusters = clusters
         self._given_blobs_dir = blobs_dir
         self._more = environment
         self._of_collectors = of_collectors
+        self._api_port = api_port
         self._collector_names = ["collector", *(f"collector-{number}" for number in range(2, collectors + 1))]
         super().__init__("pair")
 
@@ -104,13 +107,16 @@ class Pair(Server):
 
     def login_url(self) -> str:
         """Have a link made that logs one browser in, once."""
-        argv = [sys.executable, "-m", "scripthut_outputs", "login-url"]
-        return run(argv, environment=self._environment).split()[-1]
+        return self.command("scripthut_outputs", "login-url").split()[-1]
+
+    def command(self, package: str, *words: str) -> str:
+        """Run a service's command with the settings of its processes and give what it prints."""
+        return run([sys.executable, "-m", package, *words], environment=self._environment)
 
     def migrate(self) -> None:
         """Bring both schemas to the newest version."""
         for package in ("scripthut_poller", "scripthut_outputs"):
-            run([sys.executable, "-m", package, "migrate"], environment=self._environment)
+            self.command(package, "migrate")
 
     def report(self, name: str) -> dict[str, str]:
         """Ask a process whether it is ready: what is wrong, by the name of loop or check; empty when it is ready.
@@ -130,6 +136,7 @@ class Pair(Server):
 
     def _start(self) -> None:
         self._ports = {name: ports.reserve_port() for name in (*_NAMES, *self._collector_names, "api's health")}
+        self._ports["api"] = self._api_port or self._ports["api"]
         blobs_dir = self._given_blobs_dir
         self.blobs_dir = self._workspace.directory("blobs", 0o700) if blobs_dir is None else blobs_dir
         self._environment = self._settings()

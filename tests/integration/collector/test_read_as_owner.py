@@ -1,12 +1,10 @@
 """The program for sites that let us read as owners and do nothing else: `deploy/read-as-owner`, installed for real."""
 
-import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from scripthut_common.clusters import AsWhom
@@ -14,51 +12,20 @@ from scripthut_common.database import Database
 from scripthut_outputs.reader import installed as reader
 from tests.integration.collector.department import Department, cluster_at
 from tests.testbed.accounts import ACCOUNTS, ALICE, BOB, SERVICE, another_account
-from tests.testbed.processes import ServerError, run
+from tests.testbed.processes import ServerError
 from tests.testbed.sshd import Sshd
-
-_DEPLOY = Path(__file__).parents[3] / "deploy"
-
-
-class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """What a site has installed: the program, and the rule that lets the service's account run it."""
-
-    program: Path
-    rule: Path
-
-    def allow(self, *accounts: str) -> None:
-        """Write the example's rule for these accounts."""
-        text = (_DEPLOY / "sudoers-read.example").read_text()
-        text = text.replace("/usr/local/libexec/scripthut", str(self.program.parent))
-        text = text.replace("\noutputs ", f"\n{SERVICE} ").replace("%scripthut-users", ", ".join(accounts))
-        text = text.replace("SCRIPTHUT_READ", f"SCRIPTHUT_{self.rule.name[-8:].upper()}")
-        fresh = self.rule.with_name(f"{self.rule.name}.new")
-        fresh.write_text(text)
-        fresh.chmod(0o440)
-        run(["/usr/sbin/visudo", "-cf", str(fresh)])
-        fresh.replace(self.rule)
+from tests.testbed.sudoers import Reading, installed_to_read
 
 
 @pytest.fixture
-def site(with_sudo: None) -> Iterator[Site]:
+def site(with_sudo: None) -> Iterator[Reading]:
     """The program on this machine."""
-    name = f"scripthut-read-{secrets.token_hex(4)}"
-    folder = Path("/usr/local/libexec", name)
-    found = Site(program=folder / "read-as-owner", rule=Path("/etc/sudoers.d", name))
-    folder.mkdir(mode=0o755, parents=True)
-    try:
-        shutil.copyfile(_DEPLOY / "read-as-owner", found.program)
-        found.program.chmod(0o755)
-        (folder / "reader.py").write_text(reader.installed_text())
-        found.allow(*ACCOUNTS)
+    with installed_to_read(SERVICE, ACCOUNTS) as found:
         yield found
-    finally:
-        found.rule.unlink(missing_ok=True)
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
-async def department(database: Database, own_sshd: Sshd, site: Site) -> AsyncIterator[Department]:
+async def department(database: Database, own_sshd: Sshd, site: Reading) -> AsyncIterator[Department]:
     """Three owners at a site that lets us read as them, and no more."""
     cluster = cluster_at(own_sshd, as_whom=AsWhom.SUDO, sudo_program="/nowhere", sudo_reader=str(site.program))
     found = Department(database, own_sshd, cluster)
@@ -79,7 +46,7 @@ async def test_each_owner_s_outputs_are_collected_and_followed(department: Depar
     assert await department.of(ALICE).stored("t2", run_id=f"r-{ALICE}") == {b"now": b"x"}
 
 
-async def test_a_reader_of_another_version_is_refused_with_what_helps(department: Department, site: Site) -> None:
+async def test_a_reader_of_another_version_is_refused_with_what_helps(department: Department, site: Reading) -> None:
     alice = department.of(ALICE)
     await alice.task("t1", {b"a": b"x"}, run_id="r1")
     other = reader.installed_text().replace(reader.version(), "0123456789ab")
@@ -94,7 +61,7 @@ async def test_a_reader_of_another_version_is_refused_with_what_helps(department
     assert await alice.stored("t1") == {}
 
 
-async def test_an_owner_whom_the_rule_does_not_name_fails_alone(department: Department, site: Site) -> None:
+async def test_an_owner_whom_the_rule_does_not_name_fails_alone(department: Department, site: Reading) -> None:
     site.allow(BOB)
     for account in (ALICE, BOB):
         await department.of(account).task("t1", {b"a": b"x"}, run_id=f"r-{account}")
@@ -124,7 +91,7 @@ async def test_an_owner_whom_the_rule_does_not_name_fails_alone(department: Depa
         "{folder}/reader.py list 60 1000",
     ],
 )
-async def test_the_service_may_do_nothing_else(own_sshd: Sshd, site: Site, words: str) -> None:
+async def test_the_service_may_do_nothing_else(own_sshd: Sshd, site: Reading, words: str) -> None:
     asked = words.format(program=site.program, folder=site.program.parent)
 
     with pytest.raises(ServerError):
@@ -132,7 +99,7 @@ async def test_the_service_may_do_nothing_else(own_sshd: Sshd, site: Site, words
 
 
 @pytest.mark.parametrize("account", ["root", SERVICE, "daemon", "nobody"])
-async def test_nobody_but_a_person_of_another_account_is_read_as(own_sshd: Sshd, site: Site, account: str) -> None:
+async def test_nobody_but_a_person_of_another_account_is_read_as(own_sshd: Sshd, site: Reading, account: str) -> None:
     site.allow("ALL")
 
     with pytest.raises(ServerError):
@@ -140,7 +107,7 @@ async def test_nobody_but_a_person_of_another_account_is_read_as(own_sshd: Sshd,
 
 
 @pytest.mark.parametrize("shell", ["/usr/sbin/nologin", "/bin/false"])
-async def test_an_account_that_is_closed_is_not_read_as(own_sshd: Sshd, site: Site, shell: str) -> None:
+async def test_an_account_that_is_closed_is_not_read_as(own_sshd: Sshd, site: Reading, shell: str) -> None:
     with another_account(shell) as closed:
         site.allow(closed)
 
@@ -148,7 +115,7 @@ async def test_an_account_that_is_closed_is_not_read_as(own_sshd: Sshd, site: Si
             own_sshd.run(SERVICE, f"sudo -n -u {closed} -- {site.program} list 60 1000")
 
 
-async def test_a_reader_that_others_could_have_written_is_not_run(own_sshd: Sshd, site: Site) -> None:
+async def test_a_reader_that_others_could_have_written_is_not_run(own_sshd: Sshd, site: Reading) -> None:
     command = f"sudo -n -u {ALICE} -- {site.program} list 60 1000"
     text = site.program.with_name("reader.py")
 
@@ -159,7 +126,7 @@ async def test_a_reader_that_others_could_have_written_is_not_run(own_sshd: Sshd
             own_sshd.run(SERVICE, command)
 
 
-async def test_nothing_of_the_caller_s_environment_reaches_the_reader(own_sshd: Sshd, site: Site) -> None:
+async def test_nothing_of_the_caller_s_environment_reaches_the_reader(own_sshd: Sshd, site: Reading) -> None:
     site.program.with_name("reader.py").write_text("import os\nprint(sorted(os.environ))\n")
 
     said = own_sshd.run(SERVICE, f"PYTHONPATH=/tmp ENV=/tmp/x sudo -n -u {ALICE} -- {site.program} list 60 1000")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.testbed import ports
+from tests.testbed import examples, ports
 from tests.testbed.processes import Daemon
 from tests.testbed.workspaces import Server
 
@@ -66,7 +66,6 @@ class Front(Server):
         ).start()
 
     def _nginx(self, key: Path) -> list[str | Path]:
-        text = (ROOT / "deploy" / "nginx.conf.example").read_text()
         told = {
             "/run/secrets/tls-certificate": str(self.ca_file),
             "/run/secrets/tls-key": str(key),
@@ -74,16 +73,15 @@ class Front(Server):
             "listen 80 default_server": f"listen 127.0.0.1:{self._plain_port} default_server",
             "listen 443 ssl": f"listen 127.0.0.1:{self._port} ssl",
         }
-        self._workspace.write("scripthut.conf", _exchanged(text, told))
+        self._workspace.write("scripthut.conf", examples.filled("nginx.conf.example", told))
         config = self._workspace.write("nginx.conf", _NGINX.format(directory=self.directory))
         return [NGINX, "-c", config, "-p", self.directory]
 
     def _caddy(self, key: Path) -> list[str | Path]:
-        text = (ROOT / "deploy" / "Caddyfile.example").read_text()
         site = f"https://localhost:{self._port} {{\n\tbind 127.0.0.1\n\ttls {self.ca_file} {key}\n"
         told = {"outputs.example.org {\n": site, "reverse_proxy 127.0.0.1:8080": f"reverse_proxy {self._behind}"}
         globally = f"{{\n\tadmin off\n\tauto_https disable_redirects\n\thttp_port {self._plain_port}\n}}\n"
-        config = self._workspace.write("Caddyfile", globally + _exchanged(text, told))
+        config = self._workspace.write("Caddyfile", globally + examples.filled("Caddyfile.example", told))
         return [CADDY, "run", "--config", config, "--adapter", "caddyfile"]
 
     def _certificate(self) -> tuple[Path, Path]:
@@ -92,13 +90,6 @@ class Front(Server):
         names = ["-addext", "subjectAltName=DNS:localhost"]
         subprocess.run([*making, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
         return certificate, key
-
-
-def _exchanged(text: str, told: dict[str, str]) -> str:
-    for name, other in told.items():
-        assert text.count(name) == 1, name
-        text = text.replace(name, other)
-    return text
 
 
 class Behind:

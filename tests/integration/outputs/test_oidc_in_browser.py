@@ -15,9 +15,8 @@ from tests.integration.outputs.house import House, ended
 from tests.integration.outputs.serving_pages import serving
 from tests.testbed.browser import Browser
 from tests.testbed.oidc import OidcProvider
+from tests.testbed.oidc.browsing import BUTTON, log_in
 from tests.testbed.ports import reserve_port
-
-BUTTON = "Log in with your institution"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,15 +40,6 @@ async def place(
     async with serving(house, port):
         yield Place(address=address, house=house, provider=provider)
     house.previewer.close()
-
-
-async def log_in(page: Page, name: str = "ada") -> None:
-    """From our login page to the provider, where nobody has a session yet, and back."""
-    await page.get_by_role("link", name=BUTTON).click()
-    await page.get_by_placeholder("Enter any login").fill(name)
-    await page.get_by_placeholder("and password").fill("anything")
-    await page.get_by_role("button", name="Sign-in").click()
-    await page.get_by_role("button", name="Continue").click()
 
 
 async def sign_out(page: Page) -> None:

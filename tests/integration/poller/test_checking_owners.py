@@ -24,8 +24,13 @@ def installed(slurm: SlurmCluster, with_sudo: None) -> Iterator[Installed]:
 
 @pytest.fixture
 def checks(tmp_path: Path, sshd: Sshd, installed: Installed) -> Checks:
+    return described(tmp_path, sshd, installed)
+
+
+def described(tmp_path: Path, sshd: Sshd, installed: Installed, **settings: object) -> Checks:
     account = {"user": SERVICE, "key_file": str(sshd.key(SERVICE))}
-    return Checks(tmp_path).add_slurm(sshd, **account, as_whom="sudo", sudo_program=str(installed.program))
+    program = {"as_whom": "sudo", "sudo_program": str(installed.program)}
+    return Checks(tmp_path).add_slurm(sshd, **account, **program, **settings)
 
 
 def test_it_says_as_whom_jobs_can_run(checks: Checks, installed: Installed) -> None:
@@ -37,6 +42,17 @@ def test_it_says_as_whom_jobs_can_run(checks: Checks, installed: Installed) -> N
     assert f"runs as {BOB} (uid " in checked.text
     assert f"/home/{BOB}/scripthut: not there yet, can be made in /home/{BOB}" in checked.text
     assert checked.exit_status == 0
+
+
+def test_closed_homes_of_those_whose_jobs_are_adopted_are_no_fault(
+    tmp_path: Path, sshd: Sshd, installed: Installed, slurm: SlurmCluster
+) -> None:
+    closed = str(slurm.directory_of(BOB))
+
+    checked = described(tmp_path, sshd, installed, adopt=[BOB, "nobody-here"], adopt_log_dir=closed).run("bed")
+
+    assert f"warn  adoption     {BOB}: {closed}: our account may not read it" in checked.text
+    assert "FAIL  adoption     nobody-here: the cluster knows no such account" in checked.text
 
 
 def test_without_an_account_it_says_how_to_try_one(checks: Checks) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from scripthut_common.clusters import AsWhom, Certificates, Cluster, SchedulerKind
 from scripthut_common.database import Database
-from scripthut_common.events import CloudEvent, ItemEvent, Outcome, Type
+from scripthut_common.events import CloudEvent, ItemEvent, ItemState, Outcome, Type
 from scripthut_common.shell import RemoteShell
 from scripthut_common.shell.accounts import AccountShells
 from scripthut_common.tasks import TaskSpec
@@ -182,6 +183,33 @@ async def test_an_account_that_is_refused_waits_and_stops_nobody_else(
         installed.add(FAY)
         await house.until(end_of(f"{run_id}c"), within_s=150)
         assert ends(house, f"{run_id}c")["t"].outcome is Outcome.SUCCEEDED
+
+
+async def test_what_waits_for_an_account_that_is_refused_says_why_and_since_when_and_can_be_cancelled(
+    database: Database, database_uri: str, clusters_file: Path, installed: Installed, run_id: str
+) -> None:
+    def waits(told: CloudEvent) -> bool:
+        item = told.data
+        return isinstance(item, ItemEvent) and item.run_id == run_id and item.state is ItemState.PENDING
+
+    async with running(database_uri, clusters_file) as house:
+        for run in (run_id, f"{run_id}x"):
+            await ask(house, run, FAY, TaskSpec(id="t", command="true"))
+        await house.until(waits)
+        waiting = (await rows(database, run_id))["t"]
+        assert waiting.state == ItemState.PENDING
+        assert re.match(r"waiting since 20\d\d-\d\d-\d\d \d\d:\d\d UTC: .*sudo does not let", waiting.reason)
+        assert FAY in waiting.reason
+
+        await house.bus.publish(cancellation(f"{run_id}x"))
+        await house.until(end_of(f"{run_id}x"))
+        assert ends(house, f"{run_id}x")["t"].outcome is Outcome.CANCELLED
+
+        installed.add(FAY)
+        await house.until(end_of(run_id), within_s=150)
+        assert ends(house, run_id)["t"].reason is None
+        # Nobody is told anew with each attempt.
+        assert len([told for told in house.told if waits(told)]) == 1
 
 
 @pytest.mark.parametrize("account", ["root", "-u", "a;b", "ada\nroot", "slurm", None])

@@ -222,6 +222,17 @@ def _scarcity(said: dict[str, str]) -> str:
     return ""
 
 
+def readable_as_owner(user: str, reply: Reply) -> Finding:
+    """Judge the same where outputs and exit records are read as this user, and announcements alone as ourselves."""
+    word, _, path = reply.stdout.strip().partition(" ")
+    if word != "closed":
+        return readable(user, reply)
+    return warning(
+        f"{user}: {path}: our account may not read it",
+        "nothing to do for jobs with a tag, which are read as their owner; those without one are not found",
+    )
+
+
 def readable(whose: str, reply: Reply) -> Finding:
     """Judge `ok PATH`, `missing PATH`, `closed PATH` or `nobody` of `probes.READABLE`."""
     word, _, path = reply.stdout.strip().partition(" ")

@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from scripthut_common.clusters import Cluster
+from scripthut_common.clusters import AsWhom, Cluster
 from scripthut_common.shell import MIB, Program
 
 from . import answers
@@ -179,11 +179,17 @@ def of_machine(cluster: Cluster) -> tuple[Probe, ...]:
     return (
         *_SOFTWARE,
         *(Probe(step=step, program=DIRECTORY, argv=(path,), judge=answers.directory) for step, path in own),
-        *(_readable("adoption", user, cluster.adopt_log_dir) for user in cluster.adopted_users),
-        *(_readable("announced", "", root) for root in cluster.announced_roots),
+        *(_adopted(cluster, user) for user in cluster.adopted_users),
+        *(_announced(root) for root in cluster.announced_roots),
         _CLOCK,
     )
 
 
-def _readable(step: str, user: str, path: str) -> Probe:
-    return Probe(step=step, program=READABLE, argv=(user, path), judge=partial(answers.readable, user))
+def _adopted(cluster: Cluster, user: str) -> Probe:
+    is_service = cluster.as_whom is AsWhom.SERVICE
+    judge = partial(answers.readable if is_service else answers.readable_as_owner, user)
+    return Probe(step="adoption", program=READABLE, argv=(user, cluster.adopt_log_dir), judge=judge)
+
+
+def _announced(root: str) -> Probe:
+    return Probe(step="announced", program=READABLE, argv=("", root), judge=partial(answers.readable, ""))

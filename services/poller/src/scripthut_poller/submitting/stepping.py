@@ -9,7 +9,7 @@ import structlog
 
 from scripthut_common.clusters import AsWhom
 from scripthut_common.database import Database
-from scripthut_common.errors import NoConnection, PermanentError, TimedOut, TransientError, Unreachable
+from scripthut_common.errors import AccountRefused, NoConnection, PermanentError, TimedOut, TransientError, Unreachable
 from scripthut_poller.homes import Homes, expand
 from scripthut_poller.schedulers import MAX_IDS, MAX_SUBMISSIONS
 from scripthut_poller.schedulers.job import Action, Fate, Receipt, Submission
@@ -97,6 +97,7 @@ class Submitting:
         accounts = [account for account in await self._waiting() if account not in resting]
         self._lanes.keep([*due, *accounts])
         served = await self._lanes.each([*due, *accounts], lambda lane: self._serve(term, lane, due))
+        await self._note_refusals(term, accounts)
         await self._release(term)
         faults = [fault for fault, _ in served if fault is not None]
         if faults:
@@ -108,6 +109,13 @@ class Submitting:
         if self._site.cluster.as_whom is AsWhom.SERVICE:
             return [None]
         return await submissions.accounts(self._database, self._site.name)
+
+    async def _note_refusals(self, term: Term, accounts: Sequence[str | None]) -> None:
+        """Let what waits for those who have just refused us say why."""
+        for account in accounts:
+            fault = self._lanes.of(account).fault
+            if account is not None and isinstance(fault, AccountRefused):
+                await submissions.note_refusal(self._database, term, account, str(fault))
 
     def _by_account(self, jobs: Sequence[Job]) -> dict[str | None, list[Job]]:
         """Sort jobs by the account that may do something to them."""

@@ -24,6 +24,9 @@ from .leases import Term
 from .recording import Change, End, ended, record
 
 _PATHS = ("output_dir", "run_summary_path", "stdout_path", "stderr_path")
+_NOTED_AT_ONCE = 1000
+# With what stands before it, it must not be cut: it is compared.
+_MAX_WHY_CHARACTERS = 1000
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,8 +235,32 @@ def _submitted(item: Item, handed: Handed, now: datetime) -> Change:
         submitted_at=now,
         entered_at=now,
         waited_s=0.0,
+        reason=None,
     )
     return Change(before=item, after=after, tells=Type.ITEM_SUBMITTED)
+
+
+async def note_refusal(database: Database, term: Term, account: str, why: str) -> None:
+    """Let what waits for an account that refuses us say so, and since when; what says so already stays as it is."""
+    said = f": {db.storable(why, _MAX_WHY_CHARACTERS)}"
+    waiting = query().where(
+        ITEMS.c.cluster == term.cluster,
+        ITEMS.c.state == ItemState.PENDING,
+        ITEMS.c.job_user == account,
+        ~ITEMS.c.awaits_ends,
+        RUNS.c.cancel_requested_at.is_(None),
+        or_(ITEMS.c.reason.is_(None), ~ITEMS.c.reason.endswith(said, autoescape=True)),
+    )
+    async with database.transaction() as connection:
+        await leases.require(connection, term)
+        items = read(await connection.execute(waiting.limit(_NOTED_AT_ONCE)))
+        reason = f"waiting since {await db.now(connection):%Y-%m-%d %H:%M} UTC{said}"
+        await record(connection, [_waiting(item, reason) for item in items])
+
+
+def _waiting(item: Item, reason: str) -> Change:
+    after = msgspec.structs.replace(item, reason=reason)
+    return Change(before=item, after=after, tells=Type.ITEM_CHANGED)
 
 
 async def give_back(database: Database, claimed: Claim, keys: Collection[Key]) -> None:
