@@ -8,6 +8,7 @@ import pwd
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from tests.testbed.accounts import ALICE
@@ -18,12 +19,12 @@ HOST, LOGIN, WORK, NOTES = "login", "login", "work", "notes"
 _EVERYWHERE = "ListenAddress 0.0.0.0:22\n"
 # As the services' images call theirs: who reads the key, and nobody else.
 _SERVICE_UID = 10001
-_STOPPED_BY = {signal.SIGTERM, signal.SIGINT}
 
 
 def main(folder: Path) -> None:
     """Start both, say how to log in, and wait."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPED_BY)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     with SlurmCluster() as slurm, Sshd(slurm.environment, extra=_EVERYWHERE) as sshd:
         work, login = folder / WORK, folder / LOGIN
         alice = pwd.getpwnam(ALICE)
@@ -35,7 +36,7 @@ def main(folder: Path) -> None:
         shutil.chown(key, _SERVICE_UID, _SERVICE_UID)
         key.chmod(0o400)
         (login / "known_hosts").write_text(f"{HOST} {(sshd.directory / 'host_key.pub').read_text()}")
-        signal.sigwait(_STOPPED_BY)
+        stopped.wait()
         for path in (work, login):
             shutil.rmtree(path)
 

@@ -16,10 +16,10 @@ from tests.proof.stack import Stack
 from tests.proof.viewing import Viewer
 from tests.testbed.processes import wait_until
 
-_TASKS = 10
-_REST_S = 6.0
-_READERS, _VIEWERS = 2, 12
-_READ_EVERY_S = 0.1
+_TASKS = 8
+_REST_S = 10.0
+_READERS, _VIEWERS = 2, 8
+_READ_EVERY_S = 0.25
 
 
 class Load:

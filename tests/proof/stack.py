@@ -51,7 +51,7 @@ class Stack:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.project}-", dir="/tmp"))
         self.copy = self.folder / "scripthut"
         self.work = self.folder / "cluster" / cluster.WORK
-        self.port = ports.reserve_port()
+        self.port, self._plain_port = ports.reserve_port(), ports.reserve_port()
         self._images = images
         self._stack = ExitStack()
         self._stack.callback(shutil.rmtree, self.folder)
@@ -179,7 +179,7 @@ class Stack:
             "SCRIPTHUT_ALLOWED_HOSTS": "localhost",
             "SCRIPTHUT_PUBLIC_URL": self.url,
             "SCRIPTHUT_HTTPS_PORT": f"127.0.0.1:{self.port}",
-            "SCRIPTHUT_HTTP_PORT": f"127.0.0.1:{ports.reserve_port()}",
+            "SCRIPTHUT_HTTP_PORT": f"127.0.0.1:{self._plain_port}",
             "SCRIPTHUT_IMAGE_PREFIX": self.project,
             "SCRIPTHUT_VERSION": version,
             "POSTGRES_IMAGE": self._images["postgres"],
