@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.proof import standins, story
+from tests.proof import standins, story, units
 from tests.proof.asking import Phase
 from tests.proof.commands import CommandFailed, call, say
 from tests.proof.load import Load
@@ -49,7 +49,8 @@ def _prove(stack: Stack, dice: random.Random) -> list[str]:
     with stack.client() as client:
         restored = files(client, load.works)
     say(f"after the restore: {_counted(restored)}")
-    return [*faults, *found.faults, *restored.faults]
+    under_systemd = units.prove(stack, f"{stack.project}/migrate:{story.SECOND}", dice)
+    return [*faults, *found.faults, *restored.faults, *under_systemd]
 
 
 def _print(load: Load, found: Reckoning) -> None:
