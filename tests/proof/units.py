@@ -21,8 +21,11 @@ _DOCKERFILE = Path(__file__).parent / "standins" / "units.Dockerfile"
 _UNITS = ("scripthut-poller", "scripthut-outputs-api", "scripthut-outputs-collector")
 # One of the inside network that Compose is far from giving out.
 _ADDRESS = "172.30.84.200"
+_OPENED = ("seccomp", "apparmor", "systempaths")
 _TASKS = 8
 _PATIENCE_S = 240.0
+# All that systemd does, and no more than a machine may have that is a container itself.
+_RIGHTS = ("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", *(f"--security-opt={name}=unconfined" for name in _OPENED))
 _MOUNTS = ("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup")
 # In words of systemd, what a unit that was started and stopped has come to.
 _WELL = {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0", "NRestarts": "0"}
@@ -65,9 +68,8 @@ def _machine(stack: Stack, image: str) -> Iterator[list[str]]:
     told = {"LISTEN_HOST": "0.0.0.0", "ALLOWED_HOSTS": _ADDRESS}
     (config / "environment").write_text("".join(f"SCRIPTHUT_OUTPUTS_{key}={text}\n" for key, text in told.items()))
     given = ["--volume", f"{config}:/etc/scripthut:ro", "--volume", f"{stack.folder}/secrets:/etc/scripthut/secrets:ro"]
-    words = ["docker", "run", "--detach", "--privileged", "--name", name, "--network", f"{stack.project}_inside"]
-    words += ["--ip", _ADDRESS]
-    call([*words, *_MOUNTS, *given, f"{stack.project}/units"])
+    words = ["docker", "run", "--detach", "--name", name, "--network", f"{stack.project}_inside", "--ip", _ADDRESS]
+    call([*words, *_RIGHTS, *_MOUNTS, *given, f"{stack.project}/units"])
     machine = ["docker", "exec", name]
     try:
         wait_until(lambda: _is_up(machine), "systemd to be up", 60, every_s=0.5)

@@ -7,4 +7,5 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/lib/scripthut
 COPY systemd/*.service /etc/systemd/system/
 STOPSIGNAL SIGRTMIN+3
-CMD ["/sbin/init"]
+# As whoever starts systemd in a container must: it hands credentials to its units by mounts that it shares.
+CMD ["sh", "-c", "mount --make-rshared / && exec /sbin/init"]
