@@ -50,19 +50,8 @@ def _machine(stack: Stack, image: str) -> Iterator[list[str]]:
     """Start the machine; gives the words before a command that runs on it."""
     name, context = f"{stack.project}-units", stack.folder / "units"
     shutil.copytree(stack.copy / "deploy" / "systemd", context / "systemd")
-    call(
-        [
-            "docker",
-            "build",
-            "--build-arg",
-            f"SERVICES={image}",
-            "--tag",
-            f"{stack.project}/units",
-            "--file",
-            _DOCKERFILE,
-            context,
-        ]
-    )
+    building = ["docker", "build", "--build-arg", f"SERVICES={image}", "--tag", f"{stack.project}/units"]
+    call([*building, "--file", _DOCKERFILE, context])
     config = stack.folder / "config"
     (config / "secrets").mkdir()
     told = {"LISTEN_HOST": "0.0.0.0", "ALLOWED_HOSTS": _ADDRESS}
