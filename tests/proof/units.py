@@ -3,7 +3,7 @@
 import random
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -58,13 +58,14 @@ def _machine(stack: Stack, image: str) -> Iterator[list[str]]:
     (config / "environment").write_text("".join(f"SCRIPTHUT_OUTPUTS_{key}={text}\n" for key, text in told.items()))
     given = ["--volume", f"{config}:/etc/scripthut:ro", "--volume", f"{stack.folder}/secrets:/etc/scripthut/secrets:ro"]
     words = ["docker", "run", "--detach", "--name", name, "--network", f"{stack.project}_inside", "--ip", _ADDRESS]
-    call([*words, *_RIGHTS, *_MOUNTS, *given, f"{stack.project}/units"])
     machine = ["docker", "exec", name]
     try:
+        call([*words, *_RIGHTS, *_MOUNTS, *given, f"{stack.project}/units"])
         wait_until(lambda: _is_up(machine), "systemd to be up", 60, every_s=0.5)
         yield machine
     except Exception as error:
-        error.add_note(call([*machine, "journalctl", "--no-pager", "--lines", "60"]))
+        with suppress(CommandFailed):
+            error.add_note(call([*machine, "journalctl", "--no-pager", "--lines", "60"]))
         raise
     finally:
         call(["docker", "rm", "--force", "--volumes", name])
