@@ -73,6 +73,8 @@ def _is_there(image: str) -> bool:
 
 def lacking() -> str:
     """Say why no proof can be made here; empty when it can."""
+    if os.geteuid() != 0:
+        return "the proof gives files to the accounts of its containers, which needs root"
     for program in ("docker", "mmdebstrap", "openssl"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
