@@ -68,6 +68,9 @@ fuzz: $(VENV)/.dev ## ask for everything as everybody, EXAMPLES=… SEED=… MIN
 	@sh tests/testbed/install.sh
 	@$(PY) -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
+proof: $(VENV)/.dev ## run the production shape on a Docker daemon, upgrade and restore it under load; prints what was lost
+	@$(PY) -m tests.proof $(if $(SEED),--seed $(SEED))
+
 pictures: $(VENV)/.dev ## take the pictures of the documentation anew, into docs/images
 	@sh tests/testbed/install.sh
 	@PYTHONPATH=.:deploy:deploy/examples/heat $(PY) -m tests.pictures
@@ -81,6 +84,12 @@ secrets: $(VENV)/.runtime ## make what is missing of the secrets of the producti
 up: ## start the production shape with Docker Compose
 	docker compose up --detach --wait
 
+upgrade: ## bring the running production shape to the version that .env names, one replica at a time
+	docker compose run --rm --no-deps migrate
+	sh deploy/replace.sh outputs-api
+	sh deploy/replace.sh collector
+	docker compose up --detach --wait
+
 down: ## stop it, keep its volumes
 	docker compose down
 
@@ -91,4 +100,4 @@ migrate: $(VENV)/.runtime ## bring both services' schemas to the newest version
 lock: $(VENV)/.dev ## choose versions anew and write the requirement locks
 	@for name in runtime dev; do $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements/$$name.lock requirements/$$name.in; done
 
-.PHONY: help venv demo run check test bench truth chaos fuzz pictures asyncapi secrets up down migrate lock
+.PHONY: help venv demo run check test bench truth chaos fuzz proof pictures asyncapi secrets up upgrade down migrate lock

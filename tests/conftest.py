@@ -1,7 +1,9 @@
 """The servers that tests ask for by name: a given one, else one from this machine's packages, else a container.
 
 `SCRIPTHUT_TEST_POSTGRES_URL` and `SCRIPTHUT_TEST_AMQP_URL` (with its management interface on port 15672) name
-servers that run already. A server that cannot be had skips the test and says why; under `CI=true` it fails it.
+servers that run already. `SCRIPTHUT_TEST_CONTAINERS=true` asks for containers where packages are there as well;
+`SCRIPTHUT_TEST_POSTGRES_IMAGE` and `SCRIPTHUT_TEST_RABBITMQ_IMAGE` say of which images. A server that cannot be had
+skips the test and says why; under `CI=true` it fails it.
 
 Session-wide servers are shared: a test may stop, kill or pause their daemons, and what it leaves down is started
 again after it.
@@ -110,7 +112,7 @@ def rabbitmq(shared_daemons: list[Daemon]) -> Iterator[RabbitMq]:
 def vhosts(request: pytest.FixtureRequest) -> Iterator[Vhosts]:
     """The virtual hosts of whichever broker there is."""
     given = os.environ.get("SCRIPTHUT_TEST_AMQP_URL")
-    lacking = needs.lacking_for_rabbitmq()
+    lacking = _containers_asked_for() or needs.lacking_for_rabbitmq()
     if given:
         yield Vhosts(given, 15672)
     elif not lacking:
@@ -146,7 +148,7 @@ def postgres(shared_daemons: list[Daemon]) -> Iterator[PostgresServer]:
 def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     """The databases of whichever PostgreSQL there is."""
     given = os.environ.get("SCRIPTHUT_TEST_POSTGRES_URL")
-    lacking = needs.lacking_for_postgres()
+    lacking = _containers_asked_for() or needs.lacking_for_postgres()
     if given:
         yield Databases(given)
     elif not lacking:
@@ -221,6 +223,10 @@ def _mended(shared_daemons: list[Daemon]) -> Iterator[None]:
 def _mend(daemons: list[Daemon]) -> None:
     for daemon in daemons:
         daemon.mend()
+
+
+def _containers_asked_for() -> str:
+    return "containers are asked for" if os.environ.get("SCRIPTHUT_TEST_CONTAINERS") == "true" else ""
 
 
 def _require(lacking: str) -> None:

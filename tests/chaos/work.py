@@ -144,6 +144,11 @@ def small(dice: random.Random, name: str, folders: dict[str, Folders]) -> list[W
     ]
 
 
+def undisturbed(dice: random.Random, run_id: str, count: int, folders: Folders) -> Work:
+    """Lay out one run of every kind of task to which nobody does anything."""
+    return Work(run_id=run_id, cluster=SLURM, pieces=tuple(_pieces(dice, count, is_slurm=False)), folders=folders)
+
+
 def _portions(dice: random.Random, count: int, *, is_slurm: bool) -> Iterator[tuple[Piece, ...]]:
     while count > 0:
         portion = min(count, _PIECES_OF_A_RUN)

@@ -1,5 +1,6 @@
 """Both services do all their work with the accounts of the script, each told in a file."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from scripthut_common.events import RunState
 from tests.e2e import running
 from tests.integration.subscribers.accounts import Accounts
+from tests.testbed.processes import run as run_program
 from tests.testbed.rabbitmq import RabbitMq
 from tests.testbed.services import Pair
 
@@ -54,3 +56,17 @@ def test_a_run_is_submitted_watched_collected_and_announced(pair_of_few_rights: 
         client.cancel(waiting)
         client.wait_run(waiting, lambda found: found.state is RunState.FAILED, "the run to be cancelled")
     assert {name: pair.report(name) for name in pair.daemons} == {name: {} for name in pair.daemons}
+
+
+@pytest.mark.parametrize(("package", "prefix"), [("scripthut_poller", "POLLER"), ("scripthut_outputs", "OUTPUTS")])
+def test_what_a_command_prints_for_scripts_has_no_line_of_its_log(
+    rabbitmq: RabbitMq, amqp_uri: str, tmp_path: Path, package: str, prefix: str
+) -> None:
+    accounts = Accounts(rabbitmq, amqp_uri, tmp_path)
+    accounts.services()
+    # Of what this account may not declare, the log has a line each.
+    environment = accounts.environment(prefix, f"scripthut-{prefix.lower()}")
+
+    said = run_program([sys.executable, "-m", package, "dead-letters", "list", "--json"], environment=environment)
+
+    assert said == ""

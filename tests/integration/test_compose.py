@@ -144,6 +144,19 @@ def test_api_and_collectors_are_told_of_the_access_file_where_there_is_one(folde
     assert not any(_told(without, "SCRIPTHUT_OUTPUTS_ACCESS_FILE").values())
 
 
+def test_a_site_builds_from_the_base_image_that_it_names(folder: Path) -> None:
+    named = _shape(folder, FILLED | {"PYTHON_IMAGE": "registry.example.org/python:3.11"})
+
+    bases = {name: one["build"]["args"]["PYTHON_IMAGE"] for name, one in named["services"].items() if "build" in one}
+    assert bases == dict.fromkeys(("collector", "migrate", "outputs-api", "poller"), "registry.example.org/python:3.11")
+
+
+def test_postgres_is_there_once_it_answers_others_and_not_itself_alone(folder: Path) -> None:
+    asked = _shape(folder, FILLED)["services"]["postgres"]["healthcheck"]["test"]
+
+    assert asked[:4] == ["CMD", "pg_isready", "-h", "127.0.0.1"]
+
+
 def test_there_are_three_to_answer_and_two_to_collect(folder: Path) -> None:
     told = _config(folder, FILLED).stdout
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from scripthut_common import disposing
+from scripthut_common import disposing, telemetry
 from scripthut_common.bus import OUTPUTS_EVENTS
 from scripthut_outputs import wiring
 from scripthut_outputs.settings import BrokerSettings, load_some
@@ -19,6 +19,7 @@ async def dead_letters(environ: Mapping[str, str], asked: argparse.Namespace) ->
         NotFound: an id is none of a dead letter.
         BusUnavailable: the broker is away.
     """
+    telemetry.configure({"SCRIPTHUT_LOG_LEVEL": "error", **environ})
     bus = wiring.open_bus(load_some(BrokerSettings, environ))
     try:
         return await disposing.dispose(bus, _QUEUES, asked, print)

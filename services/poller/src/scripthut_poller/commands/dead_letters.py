@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from scripthut_common import disposing, settings
+from scripthut_common import disposing, settings, telemetry
 from scripthut_common.bus import POLLER_ANNOUNCEMENTS, POLLER_COMMANDS
 from scripthut_poller import wiring
 from scripthut_poller.settings import PREFIX, BrokerSettings
@@ -19,6 +19,7 @@ async def dead_letters(environ: Mapping[str, str], asked: argparse.Namespace) ->
         NotFound: an id is none of a dead letter.
         BusUnavailable: the broker is away.
     """
+    telemetry.configure({"SCRIPTHUT_LOG_LEVEL": "error", **environ})
     bus = wiring.open_bus(settings.load(BrokerSettings, environ, prefix=PREFIX))
     try:
         return await disposing.dispose(bus, _QUEUES, asked, print)

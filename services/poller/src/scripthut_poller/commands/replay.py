@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from scripthut_common import replaying, settings
+from scripthut_common import replaying, settings, telemetry
 from scripthut_common.database import Database
 from scripthut_common.outbox import Outbox
 from scripthut_poller import wiring
@@ -20,6 +20,7 @@ async def replay(environ: Mapping[str, str], asked: argparse.Namespace) -> None:
         BusUnavailable: the broker is away.
         DatabaseUnavailable: the database is away.
     """
+    telemetry.configure({"SCRIPTHUT_LOG_LEVEL": "error", **environ})
     found = settings.load(ReplaySettings, environ, prefix=PREFIX)
     bus, database = wiring.open_bus(found), Database(found.database_url)
     try:
