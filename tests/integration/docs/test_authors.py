@@ -9,6 +9,7 @@ import msgspec
 from scripthut_common import tasks
 from scripthut_outputs.catalog import run_document
 from scripthut_outputs.rendering import render
+from scripthut_poller.generated import lists
 from tests.integration.docs.pages import blocks
 
 
@@ -63,3 +64,21 @@ def test_the_documents_may_run() -> None:
     for run in runs:
         assert run_document.read(json.dumps(run).encode(), {"daint"}).tasks
     assert tasks.check([msgspec.convert(task, type=tasks.TaskSpec) for task in single]) == []
+
+
+def test_the_script_that_plans_writes_a_list_that_joins_the_run(tmp_path: Path) -> None:
+    (plan,) = (block for block in blocks("authors.md", "bash") if "# plan.sh" in block)
+    (tmp_path / "meshes").mkdir()
+    for name in ("coarse", "fine"):
+        (tmp_path / "meshes" / f"{name}.msh").touch()
+
+    subprocess.run(["bash", "-c", plan], cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, check=True)
+
+    planned = lists.parse((tmp_path / "plan.json").read_bytes())
+    assert [(task.id, task.command) for task in planned] == [
+        ("sim.coarse", "./solve meshes/coarse.msh"),
+        ("sim.fine", "./solve meshes/fine.msh"),
+        ("gather", "./gather results/*"),
+    ]
+    assert planned[-1].deps == ("sim.*",)
+    assert not (tmp_path / "plan.json.new").exists()
