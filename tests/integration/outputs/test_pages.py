@@ -329,11 +329,20 @@ async def test_every_page_is_caged(house: House) -> None:
     await house.apply(ended())
     await house.store("r1", "t0", b"", b"text", Place.STDOUT)
 
-    for path in ("/ui/", "/ui/runs/r1", "/ui/runs/r1/tasks/t0", "/ui/runs/r1/tasks/t0/stdout", "/ui/none", "/login"):
+    for path in (
+        "/ui/",
+        "/ui/runs/r1",
+        "/ui/runs/r1/tasks/t0",
+        "/ui/runs/r1/tasks/t0/stdout",
+        "/ui/tokens",
+        "/ui/none",
+        "/login",
+    ):
         headers = (await house.get(path)).headers
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'")
         assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
 
 
