@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 from playwright.async_api import expect
@@ -50,10 +51,10 @@ async def serving(house: House, port: int | None = None) -> AsyncIterator[Served
 
 @asynccontextmanager
 async def signed_in(
-    browser: Browser, address: str, *, javascript: bool = True, width: int = 1280, height: int = 900
+    browser: Browser, address: str, *, javascript: bool = True, width: int = 1280, height: int = 900, **profile: Any
 ) -> AsyncIterator[Visit]:
-    """A browser in which ada has signed in with her token."""
-    async with browser.visit(javascript=javascript, width=width, height=height) as visit:
+    """A browser in which ada has signed in with her token; `profile` as `Browser.visit` takes it."""
+    async with browser.visit(javascript=javascript, width=width, height=height, **profile) as visit:
         await visit.page.goto(f"{address}/ui/")
         await visit.page.get_by_label("Your token").fill(TOKENS["ada"])
         await visit.page.get_by_role("button", name="Sign in").click()

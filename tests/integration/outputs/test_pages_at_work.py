@@ -1,7 +1,9 @@
 """Pages at work in a real browser: they follow their run in place, take keys, copy, and say when they are not live."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.async_api import Page, expect
@@ -202,15 +204,57 @@ async def test_keys_lead_through_a_run(house: House, served: Served, browser: Br
         await expect(page.get_by_role("heading", level=1)).to_have_text("a run")
 
 
-async def test_ids_and_commands_are_copied_as_they_are(house: House, served: Served, browser: Browser) -> None:
+async def test_ids_paths_and_commands_are_copied_as_they_are(house: House, served: Served, browser: Browser) -> None:
     command = "echo 'one' && \\\n  echo \"two\" <&0"
     run_id = (await house.post("/runs", document({"id": "t0", "command": command}))).json()["run_id"]
+    directory = f"/scratch/a b/outputs/{run_id}/t0"
+    await house.apply(item(run_id=run_id, job_id="4711", output_dir=directory))
+    of_task = {
+        "the id of this task": "t0",
+        "job": "4711",
+        "directory on the cluster": directory,
+        "the command": command,
+    }
+    pages = {"": {"the id of this run": run_id}, "/tasks/t0": of_task}
 
-    async with looking_at(browser, served, f"/ui/runs/{run_id}/tasks/t0") as visit:
+    async with signed_in(browser, served.address) as visit:
         await visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        await visit.page.get_by_role("button", name="Copy the command").click()
-        await expect(visit.page.locator("#told")).to_have_text("Copied")
-        assert await visit.page.evaluate("navigator.clipboard.readText()") == command
+        for path, copied in pages.items():
+            await visit.page.goto(f"{served.address}/ui/runs/{run_id}{path}")
+            for what, text in copied.items():
+                await visit.page.evaluate("document.getElementById('told').textContent = ''")
+                await visit.page.get_by_role("button", name=f"Copy {what}", exact=True).click()
+                await expect(visit.page.locator("#told")).to_have_text("Copied")
+                assert await visit.page.evaluate("navigator.clipboard.readText()") == text
+
+
+@pytest.mark.parametrize(
+    ("zone", "time", "exact"),
+    [
+        ("Asia/Tokyo", "2 Jan 2026, 12:04", "2 January 2026 .*12:04:05"),
+        ("America/Lima", "1 Jan 2026, 22:04", "1 January 2026 .*22:04:05"),
+    ],
+)
+async def test_times_are_those_of_the_readers_clock_and_exact_under_the_pointer(
+    house: House, served: Served, browser: Browser, zone: str, time: str, exact: str
+) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    await house.apply(ended(started_at=at, ended_at=at + timedelta(minutes=1)))
+
+    async with signed_in(browser, served.address, timezone_id=zone, locale="en-GB") as visit:
+        await visit.page.goto(f"{served.address}/ui/runs/r1")
+        started = visit.page.locator("#row-t0 time")
+        await expect(started).to_have_text(time)
+        await expect(started).to_have_attribute("title", re.compile(exact))
+
+
+async def test_without_javascript_times_say_their_zone(house: House, served: Served, browser: Browser) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    await house.apply(ended(started_at=at, ended_at=at + timedelta(minutes=1)))
+
+    async with signed_in(browser, served.address, javascript=False, timezone_id="Asia/Tokyo") as visit:
+        await visit.page.goto(f"{served.address}/ui/runs/r1")
+        await expect(visit.page.locator("#row-t0 time")).to_have_text("2 Jan 2026, 03:04 UTC")
 
 
 async def test_a_run_is_cancelled_without_javascript(house: House, served: Served, browser: Browser) -> None:
