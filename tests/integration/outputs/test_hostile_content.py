@@ -282,7 +282,8 @@ async def test_a_name_is_a_text_wherever_it_is_shown(
     run, asked, file = f"/ui/runs/{run_id}", quote(name[:200], safe=""), quote(name.replace("/", "|"), safe="")
     task = f"{run}/tasks/t0"
     echoing = [f"/ui/?q={asked}&owner={asked}", f"{run}?q={asked}"]
-    paths = ["/ui/", run, task, f"{task}/stderr", f"/ui/runs/{file}", *echoing]
+    administration = [f"/ui/admin{path}" for path in ("", "/collections", "/storage", "/audit")]
+    paths = ["/ui/", run, task, f"{task}/stderr", f"/ui/runs/{file}", *echoing, *administration]
 
     async with exhibition.visit(actor="root") as visit:
         with counted(other):
@@ -355,7 +356,7 @@ async def give_names(house: House, run_id: str, name: str) -> None:
     async with house.database.transaction() as connection:
         await connection.execute(update(RUNS).where(RUNS.c.run_id == run_id).values(pinned_by=name))
         waits = update(COLLECTIONS).where(COLLECTIONS.c.run_id == run_id)
-        await connection.execute(waits.values(reason=name))
+        await connection.execute(waits.values(reason=name, failures=3))
         await touch(connection, run_id)
     await house.observe("unreachable", error=name, ago_s=60.0)
 
