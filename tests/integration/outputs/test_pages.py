@@ -160,7 +160,7 @@ async def test_nobody_else_can_have_it_collected_again(house: House) -> None:
     assert answer.status_code == 404
 
 
-async def test_a_document_that_waits_says_so_and_the_page_asks_again(house: House) -> None:
+async def test_a_document_that_waits_says_so_and_the_page_follows_or_can_be_loaded_again(house: House) -> None:
     await house.apply(ended())
     async with house.database.transaction() as connection:
         await connection.execute(update(ITEMS).values(outputs_state=OutputsState.COLLECTED))
@@ -171,7 +171,8 @@ async def test_a_document_that_waits_says_so_and_the_page_asks_again(house: Hous
     page = await house.get("/ui/runs/r1")
 
     assert "Being rendered" in page.text
-    assert '<meta http-equiv="refresh"' in page.text
+    assert 'data-events="/runs/r1/events"' in page.text
+    assert '<a href="">Load it again</a></p></noscript>' in page.text
 
 
 async def test_a_run_that_is_over_is_not_asked_for_again(house: House) -> None:
@@ -182,7 +183,7 @@ async def test_a_run_that_is_over_is_not_asked_for_again(house: House) -> None:
     page = await house.get("/ui/runs/r1")
 
     assert "data-refresh-s" not in page.text
-    assert "http-equiv" not in page.text
+    assert "Load it again" not in page.text
 
 
 async def test_a_cluster_that_cannot_be_watched_is_told_of(house: House) -> None:

@@ -197,6 +197,15 @@ def test_a_run_without_tasks_says_that_they_will_come() -> None:
     assert "This run has no tasks yet. They appear here" in run_page()
 
 
+def test_without_javascript_a_page_is_loaded_again_by_hand_and_never_by_itself() -> None:
+    """What a reader has unfolded would fold again under their eyes. Source: WCAG 2.2, 2.2.1, failure F41."""
+    moving, over = run_page(refresh_s=3), run_page(refresh_s=None)
+
+    assert re.search(r'<noscript><p class="live">[^<]*<a href="">Load it again</a></p></noscript>', moving)
+    assert "noscript" not in over
+    assert not any("http-equiv" in attributes for page in (moving, over) for _, attributes in Reader(page).tags)
+
+
 def test_a_filter_that_leaves_nothing_is_not_a_run_without_tasks() -> None:
     card = run_card(samples.run(state=RunState.RUNNING, counts={"running": 3}))
 

@@ -23,7 +23,7 @@ READ = [
     *product(WORDS, GROUNDS),
     *((tone, f"{tone}-fill") for tone in TONES),
     *product(("ink", "ink-soft", "accent"), ("accent-fill",)),
-    ("ink", "warning-fill"),
+    *product(("ink", "accent"), ("warning-fill",)),
     ("accent-ink", "accent"),
 ]
 """Words and what they stand on: 4.5 to 1."""
