@@ -55,6 +55,8 @@ _SIGNS = (
 )
 
 # Links to files of ours are followed by no one here: where they may lead is looked at.
+# Not a PDF in which something may act: it is shown when its reader says so, and may then open a dialog.
+_UNFOLD = "document.querySelectorAll('main details:not(.pdf-frame)').forEach((found) => { found.open = true })"
 _CLICK = """() => [...document.querySelectorAll('main :is(a, text, maction, mi, rect)')]
   .filter((found) => !/^https?:$/.test(found.protocol ?? ''))
   .forEach((found) => found.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true })))"""
@@ -131,7 +133,7 @@ async def harm_on(visit: Visit, exhibition: Exhibition, other: Elsewhere, path: 
     address = exhibition.address
     await visit.page.goto(address + path)
     await settle(visit)
-    await visit.page.evaluate("document.querySelectorAll('main details').forEach((found) => { found.open = true })")
+    await visit.page.evaluate(_UNFOLD)
     await visit.page.evaluate(_CLICK)
     await settle(visit)
     found = await harm_of_page(visit, address, other)
@@ -371,7 +373,7 @@ async def test_a_file_of_any_name_is_saved_whole(
 
     async with exhibition.visit(accept_downloads=True) as visit:
         await visit.page.goto(f"{exhibition.address}/ui/runs/{run_id}/tasks/t0")
-        await visit.page.evaluate("document.querySelectorAll('main details').forEach((found) => { found.open = true })")
+        await visit.page.evaluate(_UNFOLD)
         async with visit.page.expect_download() as coming:
             await visit.page.locator("main a[download]:not([href$='/archive'])").first.click()
         download = await coming.value

@@ -237,7 +237,9 @@ def test_a_run_that_waits_says_that_nothing_runs_yet() -> None:
 def test_only_what_is_alive_and_ones_own_can_be_cancelled() -> None:
     alive = run_card(samples.run(state=RunState.RUNNING, counts={"running": 1, "queued": 2, "failed": 1}))
     over = run_card(samples.run(state=RunState.FAILED, counts={"failed": 1}))
+    empty = run_card(samples.run(state=RunState.PENDING, counts={}))
 
+    assert "Its tasks, which are still to come, are ended before they begin." in run_page(run=empty)
     assert "3 tasks that wait or run are ended for good." in run_page(run=alive)
     assert 'id="cancel"' not in run_page(run=alive, may_cancel=False)
     assert 'id="cancel"' not in run_page(run=over)
