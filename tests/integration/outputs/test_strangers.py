@@ -91,7 +91,7 @@ async def test_another_persons_run_is_one_that_nobody_has(house: House, *, is_wa
 async def test_nothing_of_another_persons_run_is_changed(house: House) -> None:
     await fill(house)
     body = msgspec.json.encode({"visibility": "instance"})
-    cookie = house.sessions.cookie("bob").partition(";")[0]
+    cookie = house.session("bob")
 
     async with house.client("bob") as client:
         for method, rest in WRITTEN:
