@@ -217,7 +217,7 @@ class Scene:
         if who.role == people.STRANGER:
             return
         if who.role == "session":
-            self.headers = {"cookie": self.house.sessions.cookie(who.name).partition(";")[0], "origin": ORIGIN}
+            self.headers = {"cookie": self.house.session(who.name), "origin": ORIGIN}
         elif who.role == people.FORGER:
             self.headers = {"authorization": f"Bearer sho_{'x' * 64}"}
         elif who.role == people.GUEST:

@@ -46,7 +46,7 @@ class Exhibition:
             yield visit
 
     async def _sign_in(self, visit: Visit, actor: str) -> None:
-        cookie = SimpleCookie(self.house.sessions.cookie(actor))
+        cookie = SimpleCookie(self.house.session(actor))
         named = [{"name": name, "value": morsel.value, "url": self.address} for name, morsel in cookie.items()]
         await visit.page.context.add_cookies(named)  # type: ignore[arg-type]  # a list of its own dictionary type
 

@@ -149,6 +149,11 @@ class House:
         self.parts = msgspec.structs.replace(self.parts, previewer=previewer)
         self.app = app.build(self.parts, self.rules)
 
+    def session(self, actor: str = "ada") -> str:
+        """The cookie of a session that began with somebody's line of the tokens file, if they have one."""
+        line = next(iter(self.parts.access.tokens.lines_of(actor)), None)
+        return self.sessions.cookie(actor, line).partition(";")[0]
+
     def client(self, actor: str | None = "ada", **headers: str) -> httpx.AsyncClient:
         """A caller with a token; `None` is a stranger."""
         if actor is not None:

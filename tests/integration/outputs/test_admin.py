@@ -18,12 +18,12 @@ HOSTILE = "</bdi><script>alert(1)</script>\u202e\x1b[31m"
 
 
 async def page(house: House, path: str = "", actor: str = "root") -> Any:
-    cookie = house.sessions.cookie(actor).partition(";")[0]
+    cookie = house.session(actor)
     return await house.get(f"/ui/admin{path}", None, cookie=cookie)
 
 
 async def press(house: House, path: str, actor: str = "root") -> Any:
-    cookie = house.sessions.cookie(actor).partition(";")[0]
+    cookie = house.session(actor)
     return await house.post(f"/ui/admin{path}", actor=None, cookie=cookie, origin="http://localhost:8080")
 
 
@@ -56,7 +56,7 @@ async def test_only_admins_are_led_there(house: House) -> None:
     await house.apply(ended())
     for path in ("/ui/", "/ui/runs/r1"):
         for actor, is_led in (("root", True), ("ada", False)):
-            cookie = house.sessions.cookie(actor).partition(";")[0]
+            cookie = house.session(actor)
             assert ('href="/ui/admin"' in (await house.get(path, None, cookie=cookie)).text) is is_led
 
 
@@ -64,7 +64,7 @@ async def test_a_page_that_was_made_for_an_admin_is_not_given_to_others(house: H
     await house.apply(ended())
     house.cache.begin()
     for actor, is_led in (("root", True), ("ada", False), ("root", True)):
-        cookie = house.sessions.cookie(actor).partition(";")[0]
+        cookie = house.session(actor)
         assert ('href="/ui/admin"' in (await house.get("/ui/runs/r1", None, cookie=cookie)).text) is is_led
 
 

@@ -59,7 +59,7 @@ async def test_what_changes_a_run_is_noted_with_it(house: House) -> None:
 
 async def test_the_buttons_of_the_pages_are_noted_too(house: House) -> None:
     await house.apply(ended())
-    cookie = house.sessions.cookie("root").partition(";")[0]
+    cookie = house.session("root")
     for path in ("pin", "unpin", "cancel", "collect", "tasks/t0/collect"):
         answer = await house.post(f"/ui/runs/r1/{path}", actor=None, cookie=cookie, origin="http://localhost:8080")
         assert answer.status_code == 303

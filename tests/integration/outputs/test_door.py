@@ -82,7 +82,7 @@ async def test_a_wrong_token_is_told_so(house: House, authorization: str) -> Non
 
 
 async def test_a_wrong_token_counts_even_beside_a_good_session(house: House) -> None:
-    cookie = house.sessions.cookie("ada").partition(";")[0]
+    cookie = house.session("ada")
 
     assert (await house.get("/runs", actor=None, cookie=cookie)).status_code == 200
     assert (await house.get("/runs", actor=None, cookie=cookie, authorization="Bearer wrong")).status_code == 401
@@ -154,7 +154,7 @@ async def test_our_own_names_are_let_in_on_every_port(house: House, host: str) -
 
 @pytest.mark.parametrize("origin", ["https://evil.example.org", "null", "http://localhost:9999", "http://[", ""])
 async def test_another_sites_page_cannot_change_anything(house: House, origin: str) -> None:
-    cookie = house.sessions.cookie("ada").partition(";")[0]
+    cookie = house.session("ada")
 
     answer = await house.post("/runs", document(), None, cookie=cookie, origin=origin, host="localhost:8080")
 
@@ -163,7 +163,7 @@ async def test_another_sites_page_cannot_change_anything(house: House, origin: s
 
 
 async def test_a_session_without_origin_cannot_change_anything(house: House) -> None:
-    cookie = house.sessions.cookie("ada").partition(";")[0]
+    cookie = house.session("ada")
 
     assert (await house.post("/runs", document(), None, cookie=cookie)).status_code == 403
     assert (await house.post("/runs", document(), None, cookie=cookie, origin=ORIGIN)).status_code == 201
@@ -278,7 +278,7 @@ async def test_the_login_page_runs_nothing_and_loads_nothing_foreign(house: Hous
 
 
 async def test_a_removed_person_is_out_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    cookie = house.sessions.cookie("ada").partition(";")[0]
+    cookie = house.session("ada")
     monkeypatch.setattr("scripthut_outputs.access.watched._LOOK_AGAIN_S", 0.0)
 
     house.tokens_file.write_text(f"bob user {TOKENS['bob']}\n")

@@ -43,7 +43,7 @@ async def state(house: House) -> list[Any]:
 
 
 def session(house: House, actor: str = "ada") -> tuple[str, str]:
-    return ("cookie", house.sessions.cookie(actor).partition(";")[0])
+    return ("cookie", house.session(actor))
 
 
 async def log_in(house: House, token: str) -> Asked:

@@ -183,6 +183,19 @@ async def test_a_closed_name_and_ended_sessions_end_tokens_too(house: House, lia
     assert (await ask(house, token(liar))).status_code == 401
 
 
+async def test_a_token_that_was_taken_ends_when_its_name_comes_into_the_tokens_file(
+    house: House, liar: Lying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripthut_outputs.access.watched._LOOK_AGAIN_S", 0.0)
+    house.policy = msgspec.structs.replace(house.policy, trusts_listed_names=False)
+    bearer = token(liar, scope="scripthut:admin scripthut:read")
+    assert (await ask(house, bearer)).status_code == 200
+
+    house.tokens_file.write_text("grace admin token-of-grace-0123456789\n")
+
+    assert [(await ask(house, bearer, path)).status_code for path in ("/runs", "/metrics")] == [401, 401]
+
+
 async def test_a_programs_token_begins_no_session(house: House, liar: Lying) -> None:
     async with house.client(None) as client:
         answer = await client.post("/login", data={"token": token(liar)})
@@ -193,7 +206,7 @@ async def test_a_programs_token_begins_no_session(house: House, liar: Lying) -> 
 
 
 async def test_a_wrong_token_is_not_helped_out_by_a_cookie(house: House, liar: Lying) -> None:
-    cookie = house.sessions.cookie("ada").partition(";")[0]
+    cookie = house.session("ada")
 
     answer = await house.get("/runs", None, cookie=cookie, authorization=f"Bearer {token(liar, aud='another')}")
 

@@ -130,7 +130,7 @@ async def test_a_header_by_another_name_is_another_header(house: House, secret_f
 
 
 async def test_an_empty_name_is_nobodys(house: House, secret_file: str) -> None:
-    cookie = house.sessions.cookie("ada").partition(";")[0]
+    cookie = house.session("ada")
 
     assert (await ask(house, [(NAME, ""), (MARK, SECRET)])).status_code == 401
     assert (await ask(house, [(NAME, ""), (MARK, SECRET), ("cookie", cookie)])).status_code == 200
@@ -159,7 +159,7 @@ async def test_a_name_that_nobody_may_have_is_refused(house: House, secret_file:
 
 
 async def test_what_it_forgets_to_prove_is_not_helped_out_by_a_cookie(house: House, secret_file: str) -> None:
-    cookie = house.sessions.cookie("ada").partition(";")[0]
+    cookie = house.session("ada")
 
     assert (await ask(house, [(NAME, "grace"), ("cookie", cookie)])).status_code == 401
 
@@ -214,6 +214,19 @@ async def test_a_name_of_the_providers_is_not_the_proxys_unless_the_access_file_
     use(house, secret_file=secret_file, shares_names=True)
     assert (await ask(house, GRACE)).status_code == 200
     assert [row.subject for row in await house.rows("SELECT subject FROM outputs.identities")] == ["u1"]
+
+
+async def test_a_name_that_came_into_the_tokens_file_later_is_not_the_proxys_any_more(
+    house: House, secret_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripthut_outputs.access.watched._LOOK_AGAIN_S", 0.0)
+    assert (await ask(house, GRACE)).status_code == 200
+
+    house.tokens_file.write_text("grace admin token-of-grace-0123456789\n")
+
+    assert [(await ask(house, GRACE, path)).status_code for path in ("/runs", "/metrics")] == [401, 401]
+    house.policy = msgspec.structs.replace(house.policy, trusts_listed_names=True)
+    assert [(await ask(house, GRACE, path)).status_code for path in ("/runs", "/metrics")] == [200, 200]
 
 
 async def test_who_is_refused_stands_in_the_log_with_their_own_address(house: House, secret_file: str) -> None:

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
+from scripthut_outputs.access.policy import Policy
 from tests.integration.outputs.house import ORIGIN, TOKENS, House
 
 
 def cookie(house: House, actor: str = "ada") -> str:
-    return house.sessions.cookie(actor).partition(";")[0]
+    return house.session(actor)
 
 
 async def end(house: House, session: str) -> None:
@@ -170,11 +171,25 @@ async def test_a_line_with_another_role_and_the_same_token_keeps_its_sessions(
 async def test_a_session_for_which_somebody_else_vouches_ends_with_no_line(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = cookie(house)
+    house.policy = Policy(trusts_listed_names=True)
+    session = house.sessions.cookie("ada").partition(";")[0]
 
     write(house, f"ada user {FRESH}", monkeypatch=monkeypatch)
 
     assert await is_good(house, session)
+
+
+async def test_a_session_of_a_name_that_came_into_the_tokens_file_later_is_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = "INSERT INTO outputs.identities (name, issuer, subject) VALUES ('max', 'https://login.example.org', 'u1')"
+    await house.rows(f"{row} RETURNING name")
+    session = house.sessions.cookie("max").partition(";")[0]
+    assert await is_good(house, session)
+
+    write(house, f"max admin {FRESH}", monkeypatch=monkeypatch)
+
+    assert not await is_good(house, session)
 
 
 async def test_a_link_for_a_line_that_is_gone_begins_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

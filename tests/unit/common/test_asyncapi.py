@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import msgspec
 import pytest
 
@@ -50,6 +51,19 @@ def test_an_example_is_the_golden_event(kind: Type) -> None:
     (example,) = DOCUMENT["components"]["messages"][kind]["examples"]
 
     assert example["payload"] == json.loads((GOLDEN / f"{kind}.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("kind", asyncapi.TYPES)
+def test_the_golden_event_is_what_the_document_says_of_it(kind: Type) -> None:
+    event = json.loads((GOLDEN / f"{kind}.json").read_text("utf-8"))
+    says = {**DOCUMENT["components"]["messages"][kind]["payload"], "components": DOCUMENT["components"]}
+    schema = jsonschema_rs.validator_for(says)
+
+    schema.validate(event)
+    for field in ("id", "data"):
+        assert not schema.is_valid({name: value for name, value in event.items() if name != field})
+    assert not schema.is_valid(event | {"type": "item.unheard_of"})
+    assert not schema.is_valid(event | {"data": event["data"] | {"sequence": "five", "attempt": "one"}})
 
 
 def _references(value: object) -> list[str]:

@@ -33,7 +33,13 @@ class Directory:
         self._remembered: dict[_Key, tuple[_Of, Actor]] = {}
 
     async def actor(
-        self, name: str, *, credential: str, scopes: frozenset[Scope] = ALL_SCOPES, begun_at: float | None = None
+        self,
+        name: str,
+        *,
+        credential: str,
+        scopes: frozenset[Scope] = ALL_SCOPES,
+        begun_at: float | None = None,
+        is_told: bool = False,
     ) -> Actor | None:
         """Give who has this name, as they are now; `None` for nobody, or nobody any more.
 
@@ -42,8 +48,12 @@ class Directory:
             credential: what they showed, as `Actor.credential`.
             scopes: what that is good for.
             begun_at: epoch seconds, of a session; one from before they ended all theirs counts no more.
+            is_told: a provider or a proxy says so; whoever has the name by the tokens file is somebody else, unless the
+                access file trusts them with it.
         """
         listed = self._tokens.actor_named(name)
+        if is_told and listed is not None and not self._policy().trusts_listed_names:
+            return None
         identity = await self._identities.find(name)
         if identity is not None and (identity.is_disabled or identity.has_ended(begun_at)):
             return None

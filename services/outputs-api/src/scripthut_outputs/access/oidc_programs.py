@@ -62,7 +62,9 @@ class Programs:
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()
             self._seen[digest] = seen
-        actor = await self._directory.actor(seen.name, credential="jwt", scopes=seen.scopes, begun_at=seen.made_at)
+        actor = await self._directory.actor(
+            seen.name, credential="jwt", scopes=seen.scopes, begun_at=seen.made_at, is_told=True
+        )
         if actor is None:
             raise NotAuthenticated("whoever this token is of may not come in, or ended all their sessions since")
         return actor

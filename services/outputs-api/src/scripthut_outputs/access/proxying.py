@@ -158,7 +158,7 @@ class Proxied:
         except (NotAuthenticated, Conflict) as error:
             log.warning("proxy_refused", address=presented.sender, peer=presented.address, reason=str(error))
             raise NotAuthenticated(str(error)) from error
-        actor = await self._directory.actor(name, credential="proxy")
+        actor = await self._directory.actor(name, credential="proxy", is_told=True)
         if actor is None:
             raise NotAuthenticated(f"{name!r} may not come in here")
         return actor

@@ -135,4 +135,6 @@ class Cookies:
         found = None if cookie is None else self._sessions.read(cookie, presented.now)
         if found is None or not self._sessions.is_begun_with(found, self._tokens.lines_of(found.name)):
             return None
-        return await self._directory.actor(found.name, credential="session", begun_at=found.begun_at)
+        return await self._directory.actor(
+            found.name, credential="session", begun_at=found.begun_at, is_told=found.mark is None
+        )

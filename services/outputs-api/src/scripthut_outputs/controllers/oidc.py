@@ -84,7 +84,7 @@ async def come_back(request: Request[Actor, Any, Any], parts: NamedDependency[Pa
 async def _let_in(parts: Parts, who: Vouched, address: str) -> str:
     """Take note of somebody; give their name."""
     await parts.access.identities.vouch(who, credential=_CREDENTIAL, address=address or None)
-    if await parts.access.directory.actor(who.name, credential=_CREDENTIAL) is None:
+    if await parts.access.directory.actor(who.name, credential=_CREDENTIAL, is_told=True) is None:
         raise NotAllowed(f"{who.name!r} may not come in here any more: ask whoever runs this service.")
     return who.name
 
