@@ -4,12 +4,15 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from tests.bench import served, serving
 from tests.bench.table import Row
 from tests.testbed.postgres import PostgresServer
 
+_FILE = "a file of 64 KiB"
 _PATHS = {
-    "a file of 64 KiB": "/runs/r1/tasks/files/outputs/file/64k",
+    _FILE: "/runs/r1/tasks/files/outputs/file/64k",
     "a task's outputs": served.LISTED,
     "a run's summary": served.SUMMARY,
 }
@@ -26,9 +29,18 @@ def _measure() -> list[Row]:
         guarded = serving.ours(postgres.databases.create(), Path(first), server)
         unguarded = serving.ours(postgres.databases.create(), Path(second), server, has_open_door=True)
         with guarded as ours, unguarded as peer:
-            return [serving.row(_match(ours, peer, what, path), client) for what, path in _PATHS.items()]
+            rows = [serving.row(_match(ours, peer, what), client) for what in _PATHS]
+            written = (Path(first) / served.CREDENTIALS).read_bytes()
+            others = msgspec.json.decode(written, type=dict[str, str])
+            return [
+                *rows,
+                *(serving.row(_match(ours, peer, _FILE, by, header), client) for by, header in others.items()),
+            ]
 
 
-def _match(ours: str, peer: str, what: str, path: str) -> serving.Match:
-    what = f"GET {what}, knowing who asks and what they may; the same without"
-    return serving.Match(what=what, ours=ours + path, peer=peer + path, target="≥ 0.8")
+def _match(
+    ours: str, peer: str, what: str, by: str = "a line of the tokens file", header: str = serving.BY_TOKEN
+) -> serving.Match:
+    path = _PATHS[what]
+    what = f"GET {what}, knowing by {by} who asks and what they may; the same without"
+    return serving.Match(what=what, ours=ours + path, peer=peer + path, target="≥ 0.8", header=header)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -41,6 +42,7 @@ SUMMARY, LISTED = "/runs/r1/summary", "/runs/r1/tasks/t0/outputs"
 PAGE, LARGE_PAGE = "/ui/runs/page", "/ui/runs/large"
 PAGE_ITEMS, LARGE_ITEMS = 100, 10_000
 READY = "ready"
+CREDENTIALS = "credentials.json"
 
 
 def content(name: str) -> bytes:
@@ -70,6 +72,7 @@ async def main(arguments: Sequence[str]) -> None:
     live = Live(house.hub, guard, house.parts.stream_limits)
     lanes = Lanes(litestar, files, archives, live)
     door = _letting_all_in(lanes) if is_open else Door(lanes, house.parts.access, rules)
+    (folder / CREDENTIALS).write_bytes(msgspec.json.encode(await _credentials(house)))
     print(READY, flush=True)
     async with asyncio.TaskGroup() as group:
         group.create_task(Listener(database, house.cache, house.hub).step())
@@ -125,6 +128,17 @@ async def _fill_pages(house: House) -> None:
         run = {"run_id": "large", "name": "A large run", "cluster": "daint", "owner": "ada"}
         await connection.execute(insert(RUNS).values(run))
         await connection.execute(insert(ITEMS), rows)
+
+
+async def _credentials(house: House) -> dict[str, str]:
+    """Give headers that say who asks, by what is shown in them."""
+    asked = {"label": "bench", "scopes": ["read"]}
+    made = await house.post("/tokens", asked)
+    made.raise_for_status()
+    return {
+        "a personal token": f"Authorization: Bearer {made.json()['token']}",
+        "a session": f"Cookie: {house.session()}",
+    }
 
 
 async def _body(house: House, path: str) -> bytes:

@@ -23,6 +23,7 @@ from tests.testbed.processes import wait_until
 
 SECONDS = 2
 CONNECTIONS = 16
+BY_TOKEN = f"Authorization: Bearer {TOKENS['ada']}"
 _FILES = "/runs/r1/tasks/files/outputs/file"
 _WALK = f"""
 local number = 0
@@ -34,13 +35,17 @@ end
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """Two addresses that the same client asks for in turns; `is_walk`: for many files below them."""
+    """Two addresses that the same client asks for in turns.
+
+    `is_walk`: for many files below them. `header`: says who asks.
+    """
 
     what: str
     ours: str
     peer: str
     target: str
     is_walk: bool = False
+    header: str = BY_TOKEN
 
 
 async def measure() -> list[Row]:
@@ -79,7 +84,8 @@ def _matches(ours: str, nginx: str) -> list[Match]:
 def row(match: Match, client: int, walk: Path | None = None) -> Row:
     """Let both run in turns, so that a slow moment of the machine meets both; the ratio is the median of pairs."""
     script = ["-s", str(walk)] if match.is_walk and walk else []
-    pairs = [(_rate(match.ours, client, script), _rate(match.peer, client, script)) for _ in range(REPETITIONS)]
+    more = [*script, "-H", match.header]
+    pairs = [(_rate(match.ours, client, more), _rate(match.peer, client, more)) for _ in range(REPETITIONS)]
     ours, peer = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(mine / theirs for mine, theirs in pairs)
     return Row(what=match.what, ours=f"{ours:,.0f}/s", peer=f"{peer:,.0f}/s", ratio=ratio, target=match.target)
@@ -88,8 +94,7 @@ def row(match: Match, client: int, walk: Path | None = None) -> Row:
 def _rate(url: str, core: int, more: list[str]) -> float:
     """Requests a second that one client gets answered."""
     argv = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", *more]
-    header = f"Authorization: Bearer {TOKENS['ada']}"
-    said = subprocess.run([*argv, "-H", header, url], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([*argv, url], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         raise RuntimeError(f"{url} was not served:\n{said}")
     found = re.search(r"Requests/sec:\s+([0-9.]+)", said)

@@ -16,7 +16,6 @@ from scripthut_outputs.access import oidc_kept, oidc_login
 from scripthut_outputs.access.addresses import Addresses
 from scripthut_outputs.access.oidc_login import CALLBACK, Logins
 from scripthut_outputs.access.policy import Oidc
-from scripthut_outputs.access.throttling import Buckets, Rate
 from tests.integration.outputs.house import KEY as KEY_OF_COOKIES
 from tests.integration.outputs.house import ORIGIN, House
 from tests.integration.outputs.logging_in import Begun, begin, come_back, session_of, use
@@ -320,10 +319,19 @@ async def test_who_must_wait_keeps_the_attempt_and_finishes_it_later(house: Hous
 
     waiting = await finish(house, begun)
     asked = liar.count("/token")
-    refusals._tried = Buckets(Rate(20, 3.0), Rate(200, 0.1))
+    refusals._tried.clear()
 
     assert (waiting.status_code, asked) == (429, 0)
     assert "set-cookie" not in waiting.headers
+    assert session_of(house, await finish(house, begun)) is not None
+
+
+async def test_old_tokens_from_an_address_keep_nobody_there_from_logging_in(house: House, liar: Lying) -> None:
+    begun = await begin(house)
+    says(liar, begun)
+    refused = [(await house.get("/runs", None, authorization="Bearer old")).status_code for _ in range(30)]
+
+    assert set(refused) == {401, 429}
     assert session_of(house, await finish(house, begun)) is not None
 
 

@@ -2,10 +2,12 @@
 
 A right token is never asked to wait. Tokens cannot be guessed, however many are tried: what the wait is for is that
 wrong ones fill no log and ask no database, and that a program with an old token learns to stop. Several people, or a
-whole login node, share an address: one of them may not keep the others out.
+whole login node, share an address: a program of one of them with an old token keeps nobody from logging in, since
+each kind of what is shown has a count of its own.
 """
 
 import math
+from collections import defaultdict
 
 import structlog
 
@@ -25,17 +27,17 @@ class Refusals:
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        self._tried = Buckets(_TRIED_EACH, _TRIED_ALL)
+        self._tried: dict[str, Buckets] = defaultdict(lambda: Buckets(_TRIED_EACH, _TRIED_ALL))
         self._written = Buckets(_WRITTEN_EACH, _WRITTEN_ALL)
         self._unwritten = 0
 
     def __len__(self) -> int:
-        """How many addresses are remembered."""
-        return max(len(self._tried), len(self._written))
+        """How many addresses are remembered, of the kind that came from most."""
+        return max(map(len, (self._written, *self._tried.values())))
 
-    def wait_s(self, address: str, now: float) -> int:
-        """How long an address should wait before it tries again, in whole seconds; 0 when it need not."""
-        return math.ceil(self._tried.wait_s(address, now))
+    def wait_s(self, address: str, now: float, shown: str) -> int:
+        """How long an address should wait before it shows such a thing again, in whole seconds; 0 when it need not."""
+        return math.ceil(self._tried[shown].wait_s(address, now))
 
     async def note(self, address: str, now: float, shown: str, reason: str | None = None) -> int:
         """Count one refusal; gives how long to wait, as `wait_s` does.
@@ -46,7 +48,7 @@ class Refusals:
             shown: what was wrong: `bearer`, `form`, `code` or `oidc`.
             reason: why, where that is not the same for all of its kind.
         """
-        waits_s = math.ceil(self._tried.take(address, now))
+        waits_s = math.ceil(self._tried[shown].take(address, now))
         if self._written.take(address, now):
             self._unwritten += 1
             return waits_s

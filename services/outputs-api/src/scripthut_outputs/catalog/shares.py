@@ -114,7 +114,7 @@ class ShareLinks:
         return _link(row)
 
     async def revoke(self, run_id: str, share_id: str, *, act: Act) -> None:
-        """Take a link back: whoever has it sees nothing more, at once; one that was taken back stays so.
+        """Take a link back: nothing more is given to whoever has it, at once; one that was taken back stays so.
 
         Raises:
             NotFound: the run has no such link.

@@ -38,7 +38,7 @@ async def enter(
         return form_page(parts, None, then)
     address, now = address_of(request.scope), time.time()
     # A code is asked of the database: while too many wrong ones come, none is.
-    waits_s = parts.access.refusals.wait_s(address, now)
+    waits_s = parts.access.refusals.wait_s(address, now, "code")
     if waits_s:
         return busy(parts, waits_s, then)
     actor = await parts.login_codes.use(code)

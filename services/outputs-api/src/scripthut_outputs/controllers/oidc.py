@@ -47,7 +47,7 @@ async def come_back(request: Request[Actor, Any, Any], parts: NamedDependency[Pa
     scope, logins, refusals = request.scope, parts.access.logins, parts.access.refusals
     address, now = address_of(scope), time.time()
     # Each answer is asked of the provider: while too many wrong ones come, none is, and an attempt stays as it is.
-    waits_s = refusals.wait_s(address, now)
+    waits_s = refusals.wait_s(address, now, _CREDENTIAL)
     if waits_s:
         return busy(parts, waits_s, HOME)
     cookies = dict(scope["headers"]).get(b"cookie")
