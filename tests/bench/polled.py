@@ -29,7 +29,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
     cpu_s: float
     received_s: float
-    memory_mib: float
+    memory_mb: float
     seen: int
 
 
@@ -49,7 +49,7 @@ async def cost(asked: Asked) -> Cost:
     return Cost(
         cpu_s=ended_s - began_s,
         received_s=received_s - began_s,
-        memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         seen=sum(seen) // 2,
     )
 

@@ -27,7 +27,7 @@ OTHERS = 10_000
 OURS = 10
 ROUNDS = 100
 EVERY_S = 0.06
-MEMORY_MIB = 300
+MEMORY_MB = 300
 _LIMITS = f"MaxArraySize={ELEMENTS + 1}\nMaxJobCount={2 * ELEMENTS}\n"
 _HELD = ("--hold", "--output=/dev/null")
 _AT_ONCE = 500
@@ -52,16 +52,16 @@ def _reading() -> list[Row]:
             asked = Asked(cluster=_cluster(sshd), text=text, job_ids=job_ids)
             squeue_s = [_printing_s(slurm, text) for _ in range(REPETITIONS)]
             costs[text] = [_cost(asked) for _ in range(REPETITIONS)], median(squeue_s)
-    memory_mib = max(one.memory_mib for one in costs[expanded][0])
+    memory_mb = max(one.memory_mb for one in costs[expanded][0])
     return [
         _cpu_row(
             f"a round with {ELEMENTS:,} jobs in the queue, a row each, {WATCHED:,} watched: CPU", *costs[expanded]
         ),
         Row(
             what="the same: greatest memory of a process that does it",
-            ours=f"{memory_mib:.0f} MiB",
-            peer=f"limit: {MEMORY_MIB} MiB",
-            ratio=memory_mib / MEMORY_MIB,
+            ours=f"{memory_mb:.0f} MB",
+            peer=f"limit: {MEMORY_MB} MB",
+            ratio=memory_mb / MEMORY_MB,
             target="≤ 1",
         ),
         _cpu_row(f"the same as we ask it, waiting elements as one row of {ELEMENTS:,}: CPU", *costs[as_list]),

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from scripthut_common.database import Database
 from scripthut_common.events import ClusterObserved, Evidence, ItemEvent, ItemState, Outcome, RunCompleted, Type
+from scripthut_common.tasks import TaskSpec
 from scripthut_poller.watchlist import clusters, requests, rounds, submissions
 from scripthut_poller.watchlist.clusters import Observed
 from scripthut_poller.watchlist.items import Item
@@ -56,6 +57,29 @@ async def _told(database: Database, task_id: str = "a") -> list[tuple[Type, Item
         for one in await events(database)
         if isinstance(one.data, ItemEvent) and one.data.task_id == task_id
     ]
+
+
+async def test_a_round_knows_which_of_those_that_wait_depend_on_others(database: Database) -> None:
+    wanted = [*tasks("a", "started"), TaskSpec(id="b", command="true", deps=("a",))]
+    await requests.store(database, part_of_run(wanted), Terms())
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE poller.items SET state = 'queued', job_id = task_id"))
+        await connection.execute(text("UPDATE poller.items SET started_at = now() WHERE task_id = 'started'"))
+        await connection.execute(
+            text(
+                "INSERT INTO poller.items (run_id, task_id, position, cluster, task_name, state, job_id)"
+                " SELECT run_id, 'announced', 9, cluster, 'announced', state, '9' FROM poller.items WHERE task_id = 'a'"
+            )
+        )
+
+    watch = await rounds.watched(database, "here")
+
+    assert {item.task_id: item.has_dependencies for item in watch.items} == {
+        "a": False,
+        "b": True,
+        "started": False,
+        "announced": False,
+    }
 
 
 async def test_state_and_event_are_written_together(database: Database, watched: list[Item]) -> None:

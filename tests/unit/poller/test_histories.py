@@ -91,6 +91,7 @@ class Watcher:
             assert after.evidence is not Evidence.NONE
         if after.outcome is not before.outcome:
             assert decision.tells is not None
+            self._hold_evidence(seen, after)
         if after.outcome is Outcome.UNKNOWN and before.outcome is None:
             self._hold_unknown(before, after)
         if before.outcome not in {None, Outcome.UNKNOWN}:
@@ -102,6 +103,21 @@ class Watcher:
         if decision.tells is Type.ITEM_COMPLETED:
             assert after.revision not in self.completed
             self.completed.append(after.revision)
+
+    @staticmethod
+    def _hold_evidence(seen: Observation, after: Standing) -> None:
+        """A verdict is one that somebody gave in this very round."""
+        if after.evidence is Evidence.SCHEDULER:
+            assert isinstance(seen.accounting, tuple)
+            told = {one.outcome for one in seen.accounting}
+            is_for_another = after.outcome is Outcome.DEPENDENCY_FAILED and Outcome.CANCELLED in told
+            assert after.outcome in told or is_for_another
+        elif after.evidence is Evidence.EXIT_RECORD:
+            assert isinstance(seen.trace, Trace)
+            assert seen.trace.record is not None
+            left = seen.trace.record
+            assert (left.job_id, left.nonce) == (after.job_id, after.nonce)
+            assert after.outcome is (Outcome.SUCCEEDED if left.exit_code == 0 else Outcome.FAILED)
 
     def _hold_unknown(self, before: Standing, after: Standing) -> None:
         """Nobody is given up before its time."""

@@ -144,6 +144,20 @@ def test_rule_9_job_and_batch_are_weighed_in_any_order(
 
 
 @pytest.mark.parametrize(
+    "lost",
+    [
+        "7|COMPLETED|0:0|10|11|11|debug|n1\n7.batch|RUNNING|0:0|11|11|Unknown||n1\n",
+        "7|COMPLETED|0:0|10|Unknown|10|debug|None assigned\n",
+    ],
+)
+def test_rule_9_a_job_that_slurm_has_lost_and_an_admin_has_closed_is_no_success(lost: str) -> None:
+    """`sacctmgr show runawayjobs` writes COMPLETED and an end that is no later than the start, and leaves the steps."""
+    last = last_of(accounts(lost), "7")
+
+    assert (last.outcome, last.exit_code) == (None, None)
+
+
+@pytest.mark.parametrize(
     ("version", "printed", "exit_code"),
     [
         ("slurm-wlm 22.05.8", "9:0", None),

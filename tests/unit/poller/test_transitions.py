@@ -335,13 +335,24 @@ def test_a_changed_queue_reason_is_told_and_an_unchanged_one_is_not() -> None:
 
 
 def test_a_job_that_slurm_cancelled_for_its_parent_is_dependency_failed() -> None:
-    waiting = standing(ItemState.QUEUED, reason="Dependency")
+    waiting = standing(ItemState.QUEUED, reason="Dependency", has_dependencies=True)
     killed = row(Outcome.CANCELLED, word="CANCELLED", started_at=ago(5), ended_at=ago(5))
     assert after(waiting, accounting=killed).standing.outcome is Outcome.DEPENDENCY_FAILED
     settling = after(waiting).standing
     assert after(settling, accounting=killed).standing.outcome is Outcome.DEPENDENCY_FAILED
     by_hand = row(Outcome.CANCELLED, word="CANCELLED by 1002", ended_at=ago(5))
     assert after(waiting, accounting=by_hand).standing.outcome is Outcome.CANCELLED
+
+
+@pytest.mark.parametrize("began_at", [None, ago(5)])
+def test_a_job_that_slurm_has_lost_while_it_waited_did_not_fail_for_another(began_at: datetime | None) -> None:
+    """A slurmctld that begins without its state has all that it knew before written down as cancelled, by nobody."""
+    waiting = standing(ItemState.QUEUED, reason="Priority")
+    lost = row(Outcome.CANCELLED, word="CANCELLED", started_at=began_at, ended_at=ago(5))
+
+    ended = after(waiting, accounting=lost).standing
+
+    assert (ended.outcome, ended.reason) == (Outcome.CANCELLED, "was cancelled")
 
 
 _seconds = st.integers(0, 200_000).map(float)

@@ -37,7 +37,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     Field names are those of the row. `entered_at` is when it entered its state, `waited_s` how much good-round
     time it has spent there, `observed_at` the last good round that looked at it. `job_submitted_at` is the scheduler's
-    own time, `None` until it is told; `handed_in_at` is by the clock of whoever handed the job in.
+    own time, `None` until it is told; `handed_in_at` is by the clock of whoever handed the job in. `has_dependencies`
+    is false where nobody told us of any.
     """
 
     state: ItemState
@@ -51,6 +52,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     observed_at: datetime | None = None
     job_submitted_at: datetime | None = None
     handed_in_at: datetime | None = None
+    has_dependencies: bool = False
     started_at: datetime | None = None
     ended_at: datetime | None = None
     node: str | None = None

@@ -77,7 +77,7 @@ def ran_as_another_job(standing: Standing, observation: Observation) -> bool:
 
 def _by_scheduler(standing: Standing, row: Accounted, attempt: int, record: ExitRecord | None) -> Verdict:
     outcome = row.outcome or Outcome.UNKNOWN
-    if record is None and standing.started_at is None:
+    if record is None and standing.started_at is None and standing.has_dependencies:
         outcome = _cancelled_for_a_dependency(row, outcome)
     exit_code, recorded = row.exit_code, _recorded_exit_code(standing, attempt, record)
     if recorded is not None and (outcome is not Outcome.SUCCEEDED or recorded == 0):
@@ -142,7 +142,10 @@ def _is_of_record(row: Accounted, record: ExitRecord) -> bool:
 
 
 def _cancelled_for_a_dependency(row: Accounted, outcome: Outcome) -> Outcome:
-    """Slurm cancels the dependents of a failed job itself: `CANCELLED`, never begun, nobody named as by `scancel`."""
+    """Slurm cancels the dependents of a failed job itself: `CANCELLED`, never begun, nobody named as by `scancel`.
+
+    It writes the same of every job that it has lost, when slurmctld begins anew without its state.
+    """
     is_by_slurm = row.word == "CANCELLED" and (row.started_at is None or row.started_at == row.ended_at)
     return Outcome.DEPENDENCY_FAILED if outcome is Outcome.CANCELLED and is_by_slurm else outcome
 

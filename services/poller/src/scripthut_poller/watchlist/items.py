@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, and_, or_, select
+from sqlalchemy import Row, Select, and_, case, func, or_, select
 
 from scripthut_common import layout
 from scripthut_common.events import CloudEvent, Evidence, Extension, ItemEvent, ItemState, Outcome, Type, event
@@ -17,7 +17,10 @@ Key = tuple[str, str]
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One item. `task` is read only where it is submitted; paths are absolute, `None` before `~` is known."""
+    """One item. `task` is read only where it is submitted; paths are absolute, `None` before `~` is known.
+
+    `has_dependencies` is told of items that were not seen to start, and false where others submitted the job.
+    """
 
     run_id: str
     run_name: str
@@ -59,6 +62,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     is_held: bool = False
     is_cancelled: bool = False
     job_user: str | None = None
+    has_dependencies: bool = False
     extension: Extension | None = None
     extension_error: str | None = None
     generated_by: str | None = None
@@ -93,14 +97,17 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _EVENT_FIELDS = ItemEvent.__struct_fields__
-_RUN_FIELDS = {
+_TOLD_FIELDS = {
     "run_name": RUNS.c.name,
     "owner": RUNS.c.owner,
     "log_dir": RUNS.c.log_dir,
     "is_cancelled": RUNS.c.cancel_requested_at.is_not(None),
+    "has_dependencies": case(
+        (ITEMS.c.started_at.is_(None), func.coalesce(ITEMS.c.task.has_key("deps"), False)), else_=False
+    ),
 }
 FIELDS = {
-    name: _RUN_FIELDS[name] if name in _RUN_FIELDS else ITEMS.c[name]
+    name: _TOLD_FIELDS[name] if name in _TOLD_FIELDS else ITEMS.c[name]
     for name in Item.__struct_fields__
     if name != "task"
 }

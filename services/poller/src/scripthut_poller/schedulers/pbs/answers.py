@@ -13,7 +13,7 @@ import msgspec
 
 from scripthut_common.errors import BadOutput
 from scripthut_common.shell import Answer
-from scripthut_poller.schedulers.reading import moment, number, said, shown
+from scripthut_poller.schedulers.reading import UnreadRows, moment, number, said, shown
 
 from .programs import MAX_PROOFS
 
@@ -232,10 +232,13 @@ class _Proving:
 def _jobs(block: Block, mark: str, asked: Sequence[str]) -> dict[str, Fields]:
     wanted = set(asked)
     jobs: dict[str, Fields] = {}
-    for row in block.output.split("\n"):
-        if not row:
-            continue
-        job_id, fields = _job(row, mark)
+    rows = [row for row in block.output.split("\n") if row]
+    read = [_job(row, mark) for row in rows]
+    unread = [row for row, known in zip(rows, read, strict=True) if known is None]
+    if unread:
+        message = f"{len(unread)} rows of qstat cannot be read, the first is {shown(unread[0])}"
+        raise UnreadRows(message, rows=len(unread))
+    for job_id, fields in filter(None, read):
         if job_id not in wanted or job_id in jobs:
             raise BadOutput(f"qstat printed job {shown(job_id)}, which was not asked for or is there twice")
         jobs[job_id] = fields
@@ -246,11 +249,11 @@ def _server(job_id: str) -> str:
     return job_id.partition(".")[2]
 
 
-def _job(row: str, mark: str) -> tuple[str, Fields]:
+def _job(row: str, mark: str) -> tuple[str, Fields] | None:
     head, *pieces = row.split(mark)
     pairs = [piece.partition("=") for piece in pieces]
     fields = {name: value for name, _, value in pairs}
     is_whole = all(separator for _, separator, _ in pairs) and len(fields) == len(pairs)
     if not head.startswith(_HEAD) or not is_whole or "job_state" not in fields:
-        raise BadOutput(f"qstat printed {shown(row)}")
+        return None
     return head.removeprefix(_HEAD), fields

@@ -257,9 +257,13 @@ def _outcome(job: _Record, batch: _Record | None) -> Outcome | None:
     """Weigh the two records: a specific state wins over FAILED, and a script that failed over COMPLETED.
 
     A job without partition is Slurm's first draft of the record (22.05 shows it for up to 5 s), one without an end
-    is what slurmdbd knows before it has caught up after an outage: neither is final.
+    is what slurmdbd knows before it has caught up after an outage: neither is final. Nor is a COMPLETED that nothing
+    bears out: `sacctmgr` writes it of jobs that slurmctld has lost (`show runawayjobs`), begun or not.
     """
     if job.outcome is None or not job.partition or job.ended_at is None:
+        return None
+    is_batch_open = batch is not None and batch.outcome is None
+    if job.outcome is Outcome.SUCCEEDED and (job.started_at is None or is_batch_open):
         return None
     if job.outcome not in {Outcome.SUCCEEDED, Outcome.FAILED}:
         return job.outcome
