@@ -28,6 +28,14 @@ def test_what_nobody_documents_is_surfaced_and_decides_nothing() -> None:
     assert words.end(words.Ended(substate=93, status=-99)).outcome is None
 
 
+@pytest.mark.parametrize("letter", [*DOCUMENTED_STATES, "Y"])
+def test_a_comment_is_the_reason_and_else_what_the_state_means_if_it_waits(letter: str) -> None:
+    meaning = words.STATES[letter].meaning if letter in {"H", "T", "W"} else None
+
+    assert words.reason(letter, "Not Running: Queue not started.") == "Not Running: Queue not started."
+    assert words.reason(letter, "") == meaning
+
+
 @pytest.mark.parametrize("status", [None, 0, 1, 137, 265, 271, -29])
 def test_a_deleted_job_was_cancelled_whatever_its_exit_status(status: int | None) -> None:
     assert words.end(words.Ended(substate=91, status=status)).outcome is Outcome.CANCELLED
@@ -64,8 +72,9 @@ def test_what_contradicts_itself_decides_nothing(ended: words.Ended) -> None:
 
 def test_the_page_shows_the_states_of_the_code() -> None:
     shown = {None: "over", JobState.ODD: "odd"}
+    told = {True: "yes", False: ""}
     wanted = [
-        f"| `{letter}` | {state.meaning} | {shown.get(state.state) or state.state} |"
+        f"| `{letter}` | {state.meaning} | {shown.get(state.state) or state.state} | {told[state.is_reason]} |"
         for letter, state in words.STATES.items()
     ]
 

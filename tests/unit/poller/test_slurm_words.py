@@ -1,4 +1,4 @@
-"""Every state that Slurm documents has a meaning, and the page that shows them to people says the same."""
+"""Every state and reason that Slurm documents has a meaning, and the page that shows them to people says the same."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,8 @@ from scripthut_common.clusters import Patience
 from scripthut_common.events import Outcome
 from scripthut_common.shell import Answer
 from scripthut_poller.schedulers.job import JobState
-from scripthut_poller.schedulers.slurm import rows, words
+from scripthut_poller.schedulers.slurm import queued, rows, words
+from tests.unit.poller.slurm_reasons import REASON_CODES, SENTENCES, SQUEUE_REASONS, UNDOCUMENTED_REASONS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "outcomes-slurm.md").read_text()
 
@@ -73,6 +74,55 @@ def test_the_page_shows_the_states_as_they_are() -> None:
         return f"| `{state.word}` | {queue} | {outcome} | {state.why} |"
 
     assert table_after("## States") == [cells(state) for state in words.STATES]
+
+
+@pytest.mark.parametrize("word", sorted({*SQUEUE_REASONS, *REASON_CODES, *UNDOCUMENTED_REASONS}))
+def test_every_reason_is_known(word: str) -> None:
+    assert words.known_reason(word) is not None
+
+
+@pytest.mark.parametrize("said", SENTENCES)
+def test_every_sentence_of_slurmctld_is_known(said: str) -> None:
+    assert words.known_reason(said.partition(",")[0]) is not None
+
+
+def test_no_reason_is_known_that_slurm_does_not_have() -> None:
+    named = [*SQUEUE_REASONS, *REASON_CODES, *UNDOCUMENTED_REASONS, *(said.partition(",")[0] for said in SENTENCES)]
+
+    assert {known.word for word in named if (known := words.known_reason(word))} == {one.word for one in words.REASONS}
+
+
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ("Priority", "waits"), ("AssocGrpCpuLimit", "waits"), ("AssocMaxJobsLimit", "waits"),
+        ("AssocMaxCpuPerJobLimit", "must be changed"), ("QOSMaxJobsPerUserLimit", "waits"),
+        ("QOSMaxWallDurationPerJobLimit", "must be changed"), ("QOSGrpNodeLimit", "waits"),
+        ("BadConstraints", "must be changed"), ("DependencyNeverSatisfied", "must be changed"),
+        ("JobHeldUser", "must be released"), ("launch failed requeued held", "must be released"),
+        ("JobArrayTaskLimit,JobHeldAdmin", "must be released"), ("None,JobHeldUser", "must be released"),
+        ("ReqNodeNotAvail, UnavailableNodes:n[1-4,7]", "waits"), ("burst_buffer/lua: no room", "waits"),
+        ("None", "no reason"), ("None,None", "no reason"), ("WaitingForScheduling", "no reason"),
+    ],
+)  # fmt: skip
+def test_what_must_happen_is_told_by_the_reason(said: str, waits: str) -> None:
+    assert words.waits(said) == waits
+
+
+@pytest.mark.parametrize("said", [*SQUEUE_REASONS, *REASON_CODES, *SENTENCES, "None,JobHeldUser", "", "lua: no room"])
+def test_no_reason_changes_a_state_and_each_is_kept_as_it_is(said: str) -> None:
+    answer = Answer(stdout=f"1\n7|PENDING|0|1|N/A|n/a|{said}|\n".encode(), stderr=b"", exit_status=0)
+
+    job = queued.queue(answer).jobs["7"]
+
+    is_told = said not in {"", "None", "WaitingForScheduling"}
+    assert (job.state, job.reason) == (JobState.QUEUED, said if is_told else None)
+
+
+def test_the_page_shows_the_reasons_as_they_are() -> None:
+    wanted = [f"| `{one.word}` | {one.waits} | {one.why} |" for one in words.REASONS]
+
+    assert table_after("## Reasons") == wanted
 
 
 EXITS = re.compile(r"\| `(.*?)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|")

@@ -66,7 +66,7 @@ def _job(job_id: str, fields: Fields) -> Job | None:
         id=job_id,
         state=state,
         word=word,
-        reason=None if is_running else _reason(word, fields),
+        reason=None if is_running else words.reason(word, fields.get("comment", "")[:_REASON_CHARACTERS]),
         submitted_at=answers.time_of(fields, "ctime"),
         # An element that waits shows the start of its array, and `run_count` counts starts that came to nothing:
         # only a run that was seen to begin is an attempt.
@@ -102,12 +102,6 @@ def _ended(job_id: str, fields: Fields) -> words.Ended:
         # Once its own record is gone, PBS shows an element with its array's attributes, exit status too.
         is_copy=answers.is_subjob(job_id) and "array_index" not in fields,
     )
-
-
-def _reason(word: str, fields: Fields) -> str | None:
-    """Say why a job waits: the scheduler's comment, else what its state means."""
-    comment = fields.get("comment", "")[:_REASON_CHARACTERS]
-    return comment or (words.STATES[word].meaning if word in {"H", "W", "T"} else None)
 
 
 def _node(fields: Fields) -> str | None:

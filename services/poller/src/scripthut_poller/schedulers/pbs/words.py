@@ -19,10 +19,14 @@ FAILED = 93
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a letter of `job_state` says; `None` for a job that is over."""
+    """What a letter of `job_state` says; `None` for a job that is over.
+
+    `is_reason`: the meaning says why it waits, where no comment does.
+    """
 
     meaning: str
     state: JobState | None
+    is_reason: bool = False
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -53,9 +57,9 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 STATES: Mapping[str, State] = {
     "Q": State("queued", JobState.QUEUED),
-    "H": State("held", JobState.QUEUED),
-    "W": State("waits for its time, or for files to be staged in", JobState.QUEUED),
-    "T": State("in transit to another queue or server", JobState.QUEUED),
+    "H": State("held", JobState.QUEUED, is_reason=True),
+    "W": State("waits for its time, or for files to be staged in", JobState.QUEUED, is_reason=True),
+    "T": State("in transit to another queue or server", JobState.QUEUED, is_reason=True),
     "R": State("running; with substate 41 only sent to its node, and counted as queued", JobState.RUNNING),
     "E": State("exiting: its outputs are copied", JobState.RUNNING),
     "S": State("suspended by the server", JobState.RUNNING),
@@ -106,6 +110,12 @@ def job_state(word: str, substate: str | None = None) -> JobState | None:
         return JobState.QUEUED
     known = STATES.get(word)
     return JobState.ODD if known is None else known.state
+
+
+def reason(word: str, comment: str) -> str | None:
+    """Say why a job waits: PBS's comment as it is, which decides nothing, else what its state means."""
+    known = STATES.get(word)
+    return comment or (known.meaning if known is not None and known.is_reason else None)
 
 
 def end(ended: Ended) -> End:

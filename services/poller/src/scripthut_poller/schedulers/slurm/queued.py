@@ -22,7 +22,6 @@ _ROW = re.compile(
     rb"\|[A-Z?][A-Z0-9_?]*\|[0-9]{1,10}" + _TIME + _TIME + rb"\|[^|\n]*\|[^\n]*\|$",
     re.MULTILINE,
 )
-_NO_REASON = frozenset({"", "None"})
 # squeue leaves them out and goes on, with exit status 0.
 _LEFT_OUT = (b"Invalid user", b"Invalid job format")
 _MOST_ALIVE = (JobState.RUNNING, JobState.QUEUED, JobState.ODD)
@@ -157,7 +156,7 @@ def _job(job_id: str, row: bytes) -> Job | None:
         id=job_id,
         state=state,
         word=word,
-        reason=None if reason in _NO_REASON else reason,
+        reason=words.reason(reason),
         submitted_at=epoch_or_none(submitted),
         started_at=start,
         node=None if node in NO_NODE else node,
