@@ -5,8 +5,16 @@ import pytest
 from scripthut_common.events import ItemState, Outcome
 from scripthut_outputs.controllers.pages import reasons
 from scripthut_outputs.controllers.pages.rows import row
+from scripthut_poller.schedulers.slurm.words import Waits, waits
+from tests.unit.poller.slurm_reasons import REASON_CODES, SENTENCES, SQUEUE_REASONS, UNDOCUMENTED_REASONS
 
 from . import samples
+
+REASONS = sorted(
+    said
+    for said in {*SQUEUE_REASONS, *REASON_CODES, *UNDOCUMENTED_REASONS, *SENTENCES}
+    if "*" not in said and waits(said) is not Waits.UNSAID
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +49,16 @@ def test_what_people_meet_is_explained_with_the_schedulers_own_word_beside_it(sa
 
     assert part in reason.words
     assert reason.own == said
+
+
+@pytest.mark.parametrize("said", REASONS)
+def test_every_reason_of_slurm_is_explained_and_none_promises_a_start_that_cannot_be(said: str) -> None:
+    reason = reasons.of_waiting(said)
+
+    assert reason.own == said
+    if waits(said) is not Waits.ITSELF:
+        assert "starts when" not in reason.words
+        assert "just now" not in reason.words
 
 
 @pytest.mark.parametrize("said", ["", "Nodes are tired", "<b>Priority</b>", "Priorityless", "job 7 is late", ":::"])

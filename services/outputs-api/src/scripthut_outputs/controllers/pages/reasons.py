@@ -1,7 +1,7 @@
 """Why a task waits and how it ended, in plain words, the scheduler's own beside them. Pure.
 
-Sources: squeue(1) of Slurm 22.05 and 24.11, "JOB REASON CODES"; the comments of PBS's scheduler
-(src/scheduler/constant.h of OpenPBS 23.06).
+Sources: squeue(1) of Slurm 22.05 and 24.11, "JOB REASON CODES", and job_reason_codes.html; the comments of PBS's
+scheduler (src/scheduler/constant.h of OpenPBS 23.06).
 """
 
 import re
@@ -23,8 +23,14 @@ SLURM: Mapping[str, str] = {
     "jobhelduser": "Its owner holds it back; `scontrol release` lets it go.",
     "jobarraytasklimit": "As many elements of its array run as may run at once.",
     "joblaunchfailure": "It could not be launched; the scheduler's logs say why.",
-    "launchfailedrequeuedheld": "It failed to launch and is held; an administrator must look at the node.",
+    "job requeued in held state": "It was put back and is held; `scontrol release` lets it go.",
+    "job requeued in special exit state": "For how it ended it is held; `scontrol release` lets it go.",
+    "launch failed requeued held": "It failed to launch and is held; an administrator must look at the node.",
     "reqnodenotavail": "A machine that it needs is down, drained or reserved.",
+    "nodes required for job are down, drained or reserved for jobs in higher priority partitions": (
+        "Machines that it needs are down, drained or kept for others."
+    ),
+    "constraints": "No machine that is free now meets what it asks for.",
     "nodedown": "A machine that it needs is down.",
     "badconstraints": "No machine can ever meet what it asks for; change what it asks for.",
     "partitiondown": "Its partition is switched off just now.",
@@ -34,6 +40,7 @@ SLURM: Mapping[str, str] = {
     "partitiontimelimit": "It asks for more time than its partition allows.",
     "reservation": "It waits for its reservation to begin.",
     "reservationdeleted": "Its reservation is gone.",
+    "reservationinvalid": "Its reservation cannot be used.",
     "licenses": "It waits for a licence.",
     "accountnotallowed": "Its account may not use this partition.",
     "invalidaccount": "The scheduler does not know its account.",
@@ -41,6 +48,10 @@ SLURM: Mapping[str, str] = {
     "qosnotallowed": "Its account may not use this quality of service.",
     "associationjoblimit": "Its account runs as many tasks as it may.",
     "assocmaxjobslimit": "Its account runs as many tasks as it may.",
+    "assocmaxsubmitjoblimit": "Its account has as many tasks in the queue as it may.",
+    "accountingpolicy": "It is outside what its account or its quality of service allows.",
+    "maxmemperlimit": "It asks for more memory on a machine or a processor than is allowed.",
+    "deadline": "It could not end before its deadline.",
     "associationresourcelimit": "Its account uses as much as it may.",
     "associationtimelimit": "Its account has used up its time.",
     "qosjoblimit": "Its quality of service runs as many tasks as it may.",
@@ -57,9 +68,17 @@ SLURM: Mapping[str, str] = {
     "systemfailure": "The scheduler, or something beneath it, failed.",
     "prolog": "The machine is being prepared for it.",
     "powernotavail": "There is not enough power to run it just now.",
-    "maxrequeuereached": "It was started again as often as is allowed.",
-    "federationjoblock": "The federation of clusters decides where it runs.",
+    "powerreserved": "The power that it needs is kept for others.",
+    "frontenddown": "The machine that would start it is down.",
+    "blockmaxerror": "The machines that it needs had too many errors.",
+    "blockfreeaction": "The machines that it needs are being freed.",
+    "scheddefer": "The scheduler decides about it a little later.",
+    "inactivelimit": "It did nothing for too long.",
+    "raisedsignal": "It was ended by a signal.",
+    "jobholdmaxrequeue": "It was started again as often as is allowed, and is held; `scontrol release` lets it go.",
+    "fedjoblock": "The federation of clusters decides where it runs.",
     "burstbufferstagein": "Its files are being brought to the fast store.",
+    "burstbufferoperation": "Its files could not be brought to the fast store, and it is held.",
     "burstbufferresources": "It waits for room in the fast store.",
 }
 # The rest of families with a word for every limit: `AssocGrpCPUMinutesLimit`, `QOSMaxGRESPerUser`.
@@ -67,14 +86,17 @@ _FAMILIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.ASCII), words)
     for pattern, words in (
         (r"assocgrp\w*minutes(?:limit)?", "Its account has used up its share of computing time."),
-        (r"assoc(?:grp|max)\w*", "Its account uses as much as it may at once; it starts when others of it end."),
+        (r"assocgrp\w*", "Its account uses as much as it may at once; it starts when others of it end."),
+        (r"assocmax\w*", "It asks for more than its account allows one task; change what it asks for."),
         (r"qosgrp\w*minutes(?:limit)?", "Its quality of service has used up its share of computing time."),
         (
             r"qosmax\w*per(?:user|u|account|a)(?:limit)?",
             "You use as much at once as you may; it starts when others end.",
         ),
         (r"qosmaxwall\w*", "It asks for more time than its quality of service allows."),
-        (r"qos(?:grp|max|min)\w*", "It is outside what its quality of service allows just now."),
+        (r"qosgrp\w*", "It is outside what its quality of service allows just now."),
+        (r"qosmax\w*", "It asks for more than its quality of service allows one task; change what it asks for."),
+        (r"qosmin\w*", "It asks for less than its quality of service wants of one task; change what it asks for."),
         (r"max\w*peraccount", "Its account uses as much as it may at once; it starts when others of it end."),
     )
 )
