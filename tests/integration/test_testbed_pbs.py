@@ -31,6 +31,14 @@ def _names(row: str) -> list[str]:
     return [pair.partition("=")[0] for pair in row.strip().split("|")[1:]]
 
 
+def _pairs(row: str) -> dict[str, str]:
+    return dict(pair.partition("=")[::2] for pair in row.strip().split("|")[1:])
+
+
+def _variables(listed: str) -> list[str]:
+    return [pair.partition("=")[0] for pair in listed.split(",")]
+
+
 def _submitted(login: Sshd, script: str, user: str = ALICE) -> str:
     return login.run(user, "qsub -o /dev/null -e /dev/null", script).strip()
 
@@ -47,6 +55,23 @@ def test_a_record_has_the_attributes_of_a_recorded_one_in_their_order(pbs: PbsCl
     assert "|substate=92|" in row
 
 
+def test_variables_and_elements_are_told_as_recorded(pbs: PbsCluster, pbs_login: Sshd) -> None:
+    one = pbs_login.run(ALICE, "qsub -h -v 'T_C=a\\,b,T_D=2'", "true").strip()
+    array = pbs_login.run(ALICE, "qsub -h -J 0-5", "true").strip()
+
+    rows = [_pairs(pbs_login.run(ALICE, f"{ASK} '{job_id}'")) for job_id in (one, array)]
+
+    recorded = _pairs((RECORDINGS / "dsv_var_comma_esc.f_dsv.stdout").read_text())["Variable_List"]
+    kept = "T_C=a\\,b,T_D=2,PBS_O_QUEUE=workq,PBS_O_HOST=pbs01"
+    assert recorded.endswith(f",{kept}")
+    assert rows[0]["Variable_List"].endswith(f",{kept}")
+    assert _variables(rows[0]["Variable_List"]) == _variables(recorded)
+    of_array = json.loads((RECORDINGS / "job_arr.x_t_f_json.stdout").read_text())["Jobs"]["21[].pbs01"]
+    for name in ("array", "array_indices_submitted"):
+        assert rows[1][name] == of_array[name]
+    pbs_login.run(ALICE, f"qdel {one} '{array}'")
+
+
 def test_complaints_are_the_recorded_ones(pbs: PbsCluster, pbs_login: Sshd) -> None:
     of_bob = _submitted(pbs_login, "sleep 30", BOB)
     wanted = {
@@ -54,6 +79,7 @@ def test_complaints_are_the_recorded_ones(pbs: PbsCluster, pbs_login: Sshd) -> N
         f"{ASK} 2.pbs01 12x 3.pbs01": _recorded("E_badid"),
         "qsub -q nosuch < /dev/null": _recorded("qsub_badqueue"),
         "qsub -l nosuchres=1 < /dev/null": _recorded("qsub_badres"),
+        "qsub -J 5-1 < /dev/null": _recorded("qsub_badarr").partition("\n")[0],
         "qdel 999999.pbs01": _recorded("qdel_unknown"),
         f"qdel {of_bob}": _recorded("qdel_other_user").replace("19.pbs01", of_bob),
     }

@@ -87,6 +87,7 @@ class Job:
             "exec_host": "pbs01/0" if of.run_count and of.stime else None,
             "history_timestamp": int(self.mtime) if self.state == "F" else None,
             "array": "True" if self.indices else None,
+            "array_indices_submitted": self.range,
             "array_index": self.index if parent is None else None,
         }
         return found | {name: str(value) for name, value in optional.items() if value is not None and value != []}

@@ -1,5 +1,6 @@
 """The server of the stand-in: keeps jobs in one file, moves them along, answers the commands one after another."""
 
+import calendar
 import json
 import os
 import pwd
@@ -14,8 +15,15 @@ from typing import Any
 
 from tests.testbed.pbs.jobs import Job
 
+_RANGE = re.compile(r"([0-9]+)-([0-9]+)(?::([1-9][0-9]*))?")
+_SINCE = re.compile(r"(?P<field>[cm])\.ge\.(?P<at>[0-9]{12})")
 _ID = re.compile(r"[0-9]+(\[[0-9]*\])?(\.pbs01)?")
 _RESOURCE = re.compile(r"walltime=[0-9]+:[0-9]{2}:[0-9]{2}|select=1(:(ncpus|ngpus)=[0-9]+|:mem=[0-9]+[kmgt]b)+")
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+# What the server notes behind the variables of the job's owner.
+_PLACE = {"PBS_O_QUEUE": "workq", "PBS_O_HOST": "pbs01"}
+# Source: qsub(1B) of OpenPBS 23.06, environment variables of a job.
+_BATCH = {"PBS_ENVIRONMENT": "PBS_BATCH", "PBS_QUEUE": "workq"}
 _AT_ONCE = 16
 _EXITING_S = 0.2
 _REQUEUED_S = 3.0
@@ -135,12 +143,7 @@ class PbsServer:
         script.write_bytes(request["stdin"].encode("utf-8", "surrogateescape"))
         os.chown(script, self._uid, -1)
         script.chmod(0o500)
-        given = dict(pair.partition("=")[::2] for pair in options.get("v", []))
-        inherited = {
-            "PBS_O_HOME": pwd.getpwuid(self._uid).pw_dir,
-            "PBS_O_WORKDIR": request["cwd"],
-            "PBS_O_QUEUE": "workq",
-        }
+        variables = {**self._inherited(request["cwd"]), **_given(options.get("v", [])), **_PLACE}
         facts = {
             "name": name,
             "user": self._user,
@@ -150,20 +153,34 @@ class PbsServer:
             "is_held": "h" in options,
             "depend": [one for one in extra.get("depend", "").removeprefix("afterok:").split(":") if one],
             "walltime_s": next((_seconds(one) for one in resources if one.startswith("walltime=")), None),
-            "variables": ",".join(f"{key}={_escaped(value)}" for key, value in {**inherited, **given}.items()),
-            "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", **inherited, **given},
+            "variables": ",".join(f"{key}={_escaped(value)}" for key, value in variables.items()),
+            "environment": {"PATH": _PATH, **variables, **_BATCH, "PBS_JOBNAME": name},
             "ctime": time.time(),
         }
         return f"{self._made(number, facts, options.get('J'))}\n", "", 0
 
+    def _inherited(self, cwd: str) -> dict[str, str]:
+        """Say what qsub notes of the place where it runs, in the recorded order."""
+        account = pwd.getpwuid(self._uid)
+        return {
+            "PBS_O_HOME": account.pw_dir,
+            "PBS_O_LANG": "C.UTF-8",
+            "PBS_O_LOGNAME": account.pw_name,
+            "PBS_O_PATH": _PATH,
+            "PBS_O_MAIL": f"/var/mail/{account.pw_name}",
+            "PBS_O_SHELL": account.pw_shell,
+            "PBS_O_WORKDIR": cwd,
+            "PBS_O_SYSTEM": "Linux",
+        }
+
     def _made(self, number: int, facts: dict[str, Any], range_: list[str] | None) -> str:
-        indices = list(range(int(range_[0].split("-")[0]), int(range_[0].split("-")[1]) + 1)) if range_ else []
+        indices = _indices(range_[-1]) if range_ else []
         job_id = f"{number}[].pbs01" if indices else f"{number}.pbs01"
         for one, index in ((job_id, None), *((_element(job_id, index), index) for index in indices)):
-            number_of = {"PBS_ARRAY_INDEX": str(index)} if index is not None else {}
+            number_of = {"PBS_ARRAY_INDEX": str(index), "PBS_ARRAY_ID": job_id} if index is not None else {}
             environment = {**facts["environment"], "PBS_JOBID": one, **number_of}
             own = {"id": one, "environment": environment, "index": index, "indices": indices if index is None else []}
-            self.jobs[one] = Job({**facts, **own})
+            self.jobs[one] = Job({**facts, **own, "range": range_[-1] if range_ and index is None else None})
             self.jobs[one].move("H" if facts["is_held"] else "Q", 20 if facts["is_held"] else 10)
         return job_id
 
@@ -203,14 +220,17 @@ class PbsServer:
         options = _options(request["words"], "ut", "x")
         if "x" in options and not self._kept["history"]:
             return "", f"qselect: {NO_HISTORY}\n", 0
-        since = time.strptime(options["t"][-1].removeprefix("c.ge.") + "UTC", "%Y%m%d%H%M%Z")
-        earliest = time.mktime(since) - time.timezone
+        since = _SINCE.fullmatch(options["t"][-1]) if "t" in options else None
+        if "t" in options and since is None:
+            raise Refused(2, "the stand-in knows -t[cm].ge.YYYYMMDDhhmm only")
+        earliest = calendar.timegm(time.strptime(since["at"], "%Y%m%d%H%M")) if since else 0
+        field = f"{since['field']}time" if since else "ctime"
         found = [
             job.id
             for job in self.jobs.values()
             if job.user == options["u"][-1]
             and job.index is None
-            and job.ctime >= earliest
+            and getattr(job, field) >= earliest
             and (job.state != "F" or "x" in options)
         ]
         return "".join(f"{one}\n" for one in found), "", 0
@@ -280,6 +300,21 @@ def _options(words: list[str], valued: str, plain: str) -> dict[str, list[str]]:
         else:
             raise Refused(2, f"invalid option -- '{word[1]}'")
     return found
+
+
+def _given(words: list[str]) -> dict[str, str]:
+    """Read what `-v` gives: NAME=value, comma-separated; a comma of a value's own stands after a backslash."""
+    pairs = [pair.replace("\\,", ",") for word in words for pair in re.split(r"(?<!\\),", word)]
+    return dict(pair.partition("=")[::2] for pair in pairs)
+
+
+def _indices(text: str) -> list[int]:
+    """Read the elements of an array, `0-5` or `1-9:2`."""
+    known = _RANGE.fullmatch(text)
+    indices = range(int(known[1]), int(known[2]) + 1, int(known[3] or 1)) if known else ()
+    if not indices:
+        raise Refused(2, "illegal -J value")
+    return list(indices)
 
 
 def _element(array_id: str, index: int) -> str:
