@@ -14,7 +14,15 @@ from tests.truth.table import render
 from tests.truth.telling import Row, lacking_for_memory, tell
 
 pytestmark = pytest.mark.timeout(300)
-_ENDINGS = (*endings.CALM, *outages.ACCOUNTING, *outages.CONTROLLER, *outages.HUNG, *outages.BARE, *endings.MEMORY)
+_ENDINGS = (
+    *endings.CALM,
+    *outages.ACCOUNTING,
+    *outages.CONTROLLER,
+    *outages.HUNG,
+    *outages.ACCOUNTING_HUNG,
+    *outages.BARE,
+    *endings.MEMORY,
+)
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,56 @@ HUNG = (
     ),
 )
 
+ACCOUNTING_HUNG = (
+    Ending(
+        id="accounting-hung",
+        what="slurmdbd hung (SIGSTOP) while it ends, then woken",
+        command=f"{WAITS}; exit 5",
+        first=BY_RECORD,
+        expected=Verdict(outcome=Outcome.FAILED, exit_code=5),
+    ),
+    Ending(
+        id="accounting-hung-success",
+        what="the same, it succeeds",
+        command=WAITS,
+        first=BY_ZERO,
+        expected=Verdict(outcome=Outcome.SUCCEEDED, exit_code=0),
+    ),
+    Ending(
+        id="accounting-hung-killed",
+        what="the same, its batch shell is killed",
+        command=f"{WAITS}; {KILL_BATCH_SHELL}",
+        expected=Verdict(outcome=Outcome.FAILED, signal=9),
+    ),
+    Ending(
+        id="accounting-hung-cancelled",
+        what="the same, scancel",
+        command=FOREVER,
+        first=BY_RECORD,
+        expected=Verdict(outcome=Outcome.CANCELLED, exit_code=143),
+    ),
+    Ending(
+        id="accounting-hung-begun",
+        what="slurmdbd hung from before it began until after its end",
+        asks={"deps": ("accounting-hung-success",)},
+        first=BY_ZERO,
+        expected=Verdict(outcome=Outcome.SUCCEEDED, exit_code=0),
+    ),
+    Ending(
+        id="both-hung",
+        what="slurmctld and slurmdbd hung while it ends, then woken",
+        command=WAITS,
+        first=BY_ZERO,
+        expected=Verdict(outcome=Outcome.SUCCEEDED, exit_code=0),
+    ),
+    Ending(
+        id="both-hung-killed",
+        what="the same, its batch shell is killed",
+        command=f"{WAITS}; {KILL_BATCH_SHELL}",
+        expected=Verdict(outcome=Outcome.FAILED, signal=9),
+    ),
+)
+
 BARE = (
     Ending(
         id="no-accounting",
@@ -198,6 +248,33 @@ async def controller_hangs(scene: Scene) -> None:
     scene.open_gate("controller-hung")
     await until(scene.record("controller-hung").exists, "the task to end")
     await scene.house.until_it_says(f"poller.cluster.{scene.site.name}")
+    slurm.slurmctld.resume()
+
+
+async def accounting_hangs(scene: Scene) -> None:
+    """Let slurmdbd take connections and answer nobody until exit records have spoken; then the same with slurmctld."""
+    slurm = scene.site.slurm
+    gated = ("accounting-hung", "accounting-hung-success", "accounting-hung-killed")
+    both = ("both-hung", "both-hung-killed")
+    for task_id in (*gated, *both):
+        await scene.running(task_id)
+    by_hand = await scene.running("accounting-hung-cancelled")
+    slurm.slurmdbd.pause()
+    for task_id in gated:
+        scene.open_gate(task_id)
+    await scene.run("scancel", by_hand)
+    for ending in ACCOUNTING_HUNG:
+        if ending.first and ending.id not in both:
+            await scene.ended(ending.id)
+    slurm.slurmdbd.resume()
+    await scene.ended("accounting-hung-killed")
+    slurm.slurmdbd.pause()
+    slurm.slurmctld.pause()
+    for task_id in both:
+        scene.open_gate(task_id)
+    await until(scene.record("both-hung").exists, "the task to end")
+    await scene.house.until_it_says(f"poller.cluster.{scene.site.name}")
+    slurm.slurmdbd.resume()
     slurm.slurmctld.resume()
 
 

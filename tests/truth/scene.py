@@ -73,7 +73,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def site(name: str, slurm: SlurmCluster, patience: Patience, *, partition: str | None = None) -> Iterator[Site]:
+def site(
+    name: str, slurm: SlurmCluster, patience: Patience, *, command_timeout_s: float, partition: str | None = None
+) -> Iterator[Site]:
     """Put a login node before a running cluster; tasks that name no partition go to this one."""
     with Sshd(slurm.environment) as sshd:
         cluster = Cluster(
@@ -86,6 +88,7 @@ def site(name: str, slurm: SlurmCluster, patience: Patience, *, partition: str |
             known_hosts_file=str(sshd.known_hosts),
             log_dir=str(slurm.directory_of(ALICE) / "logs"),
             poll_interval_s=1.0,
+            command_timeout_s=command_timeout_s,
             patience=patience,
         )
         yield Site(cluster=cluster, slurm=slurm, witness=Witness(slurm), partition=partition)

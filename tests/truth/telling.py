@@ -71,6 +71,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     endings: Sequence[Ending]
     script: Script = outages.nothing
     patience: Patience = Patience()
+    command_timeout_s: float = 60.0
     partition: str | None = None
 
 
@@ -93,6 +94,14 @@ def _plans() -> list[_Plan]:
         ),
         _Plan(name="controller", start=SlurmCluster, endings=outages.CONTROLLER, script=outages.controller_goes_away),
         _Plan(name="hung", start=SlurmCluster, endings=outages.HUNG, script=outages.controller_hangs),
+        _Plan(
+            name="accounting-hung",
+            start=SlurmCluster,
+            endings=outages.ACCOUNTING_HUNG,
+            script=outages.accounting_hangs,
+            patience=_SHORT,
+            command_timeout_s=4.0,
+        ),
         _Plan(
             name="bare",
             start=lambda: SlurmCluster(keeps_accounts=False),
@@ -144,7 +153,15 @@ def _started(plans: Sequence[_Plan]) -> Iterator[list[Site]]:
                 stack.enter_context(one.result())
         clusters = [one.result() for one in starting]
         yield [
-            stack.enter_context(site(plan.name, slurm, plan.patience, partition=plan.partition))
+            stack.enter_context(
+                site(
+                    plan.name,
+                    slurm,
+                    plan.patience,
+                    command_timeout_s=plan.command_timeout_s,
+                    partition=plan.partition,
+                )
+            )
             for plan, slurm in zip(plans, clusters, strict=True)
         ]
 

@@ -1,16 +1,14 @@
 """A login node whose commands behave strangely on request: slow, deaf, killed, forgetful, with a clock of their own."""
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
 from scripthut_common.clusters import Cluster, Patience
 from scripthut_common.events import CloudEvent, ItemEvent, Outcome, Type
-from scripthut_common.shell import Answer, Program, RemoteShell
-from scripthut_common.shell.ssh import SshShell
 from scripthut_common.tasks import TaskSpec
 from tests.integration.poller.house import House, running, write_clusters
 from tests.integration.poller.told import part_of_run, request
@@ -100,17 +98,18 @@ class Watch:
         self._folder = folder
 
     @asynccontextmanager
-    async def poller(self, patience: Patience = SHORT, limit_s: float | None = None) -> AsyncIterator[House]:
-        """Have a poller watch; `limit_s` bounds every command."""
+    async def poller(self, patience: Patience = SHORT, beside: Sequence[Cluster] = ()) -> AsyncIterator[House]:
+        """Have a poller watch this cluster, and others beside it."""
         cluster = msgspec.structs.replace(self.cluster, patience=patience)
-        clusters_file = write_clusters(self._folder / "clusters.toml", cluster)
-
-        def open_shell(cluster: Cluster) -> RemoteShell:
-            shell = SshShell(cluster)
-            return shell if limit_s is None else Hasty(shell, limit_s)
-
-        async with running(self._database_uri, clusters_file, open_shell) as self.house:
+        clusters_file = write_clusters(self._folder / "clusters.toml", cluster, *beside)
+        async with running(self._database_uri, clusters_file) as self.house:
             yield self.house
+
+    def another(self) -> "Watch":
+        """One more run on the same cluster, for the poller that watches it."""
+        other = Watch(self.login, self.cluster, self._database_uri, self._folder)
+        other.house = self.house
+        return other
 
     async def ask(self, **commands: str) -> None:
         """Ask for a run with these tasks; each waits for its gate before its command."""
@@ -170,27 +169,3 @@ class Watch:
 
     def _notes(self, task_id: str) -> str:
         return f"echo ran >> {self.cluster.log_dir}/{self.run_id}.{task_id}.ran"
-
-
-class Hasty:
-    """Runs every program with a shorter time limit than it asks for."""
-
-    def __init__(self, inner: RemoteShell, limit_s: float) -> None:
-        self._inner = inner
-        self._limit_s = limit_s
-
-    async def run(self, program: Program, *argv: str, stdin: bytes = b"") -> Answer:
-        hasty = msgspec.structs.replace(program, timeout_s=self._limit_s, idle_timeout_s=self._limit_s)
-        return await self._inner.run(hasty, *argv, stdin=stdin)
-
-    def stream(
-        self, program: Program, *argv: str, stdin: bytes = b""
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self._inner.stream(program, *argv, stdin=stdin)
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-    @property
-    def commands_run(self) -> int:
-        return self._inner.commands_run

@@ -17,6 +17,7 @@ from scripthut_common.shell.ssh import SshShell
 from tests.integration.poller.house import House
 from tests.integration.poller.slurm_bed import Bed
 from tests.integration.poller.strange import SHORT, StrangeLogin, Turnstile, Watch
+from tests.integration.poller.told import part_of_run, request, tasks
 from tests.testbed.accounts import ALICE
 from tests.testbed.slurm import SlurmCluster
 from tests.truth.scene import until
@@ -57,6 +58,12 @@ def turnstile(slurm: SlurmCluster) -> Turnstile:
     return Turnstile(slurm.directory / f"turnstile-{secrets.token_hex(4)}")
 
 
+@pytest.fixture
+def marker() -> str:
+    """How long a command of this test's sleeps, like no other process."""
+    return f"6{secrets.randbelow(10**6):06d}"
+
+
 async def test_a_queue_slower_than_the_interval_is_never_asked_twice(watch: Watch, turnstile: Turnstile) -> None:
     watch.login.becomes("squeue", turnstile.around('sleep 2.5; real "$@"'))
 
@@ -71,23 +78,72 @@ async def test_a_queue_slower_than_the_interval_is_never_asked_twice(watch: Watc
     assert turnstile.runs >= 2
 
 
-async def test_a_queue_that_hangs_is_ended_at_its_limit_and_judges_nobody(watch: Watch) -> None:
-    marker = f"6{secrets.randbelow(10**6):06d}"
+@pytest.mark.parametrize("commands", [("squeue",), ("squeue", "sacct")], ids=",".join)
+async def test_a_queue_that_hangs_is_ended_at_its_limit_and_judges_nobody(
+    watch: Watch, marker: str, commands: tuple[str, ...]
+) -> None:
+    watch.cluster = msgspec.structs.replace(watch.cluster, command_timeout_s=_LIMIT_S)
 
-    async with watch.poller(limit_s=_LIMIT_S) as house:
+    async with watch.poller() as house:
         await watch.ask(t="exit 3")
         await watch.started()
-        watch.login.becomes("squeue", f"sleep {marker}")
+        for command in commands:
+            watch.login.becomes(command, f"sleep {marker}")
         watch.open_gate()
         await until(watch.has_record, "the task to end")
-        await house.until_it_says("poller.cluster.here")
+        assert f"silent for {_LIMIT_S:g} s" in await house.until_it_says("poller.cluster.here")
         await asyncio.sleep(2 * _LIMIT_S)
         assert watch.verdicts() == []
         assert len(_running(marker)) <= 1
-        watch.login.is_itself("squeue")
-        ended = await watch.ended()
+        for command in commands:
+            watch.login.is_itself(command)
+        ended = await watch.confirmed()
 
-    assert (ended.outcome, ended.exit_code) == (Outcome.FAILED, 3)
+    assert (ended.outcome, ended.exit_code, ended.revision) == (Outcome.FAILED, 3, 0)
+
+
+async def test_while_accounting_hangs_records_decide_others_wait_and_everything_else_goes_on(
+    watch: Watch, marker: str, here: Cluster
+) -> None:
+    watch.cluster = msgspec.structs.replace(watch.cluster, command_timeout_s=_LIMIT_S)
+    there = msgspec.structs.replace(here, name="there")
+    elsewhere = part_of_run(tasks("t"), run_id="elsewhere", cluster="there", log_dir=there.log_dir)
+
+    async with watch.poller(beside=[there]) as house:
+        await watch.ask(t="exit 3", killed=_KILLED, running="true")
+        for task_id in ("t", "killed", "running"):
+            await watch.started(task_id)
+        watch.login.becomes("sacct", f"sleep {marker}")
+        watch.open_gate("t")
+        watch.open_gate("killed")
+        first = await watch.ended("t")
+        later = watch.another()
+        await later.ask(t="true")
+        await later.started()
+        await house.bus.publish(request(elsewhere))
+        later.open_gate()
+        late = await later.ended()
+        await house.until(lambda one: one.type is Type.RUN_COMPLETED and one.subject == "elsewhere")
+        assert f"accounting was silent for {_LIMIT_S:g} s" in await house.until_it_says("poller.cluster.here")
+        assert "poller.cluster.there" not in await house.faults()
+        assert watch.verdicts("killed") == watch.verdicts("running") == []
+        assert len(_running(marker)) <= 1
+        watch.login.is_itself("sacct")
+        killed = await watch.ended("killed")
+        last = [await watch.confirmed("t"), await later.confirmed()]
+        watch.open_gate("running")
+        assert (await watch.confirmed("running")).outcome is Outcome.SUCCEEDED
+
+    assert [(one.evidence, one.confirmed) for one in (first, late)] == [(Evidence.EXIT_RECORD, False)] * 2
+    assert [(one.outcome, one.exit_code, one.revision) for one in (first, late)] == [
+        (Outcome.FAILED, 3, 0),
+        (Outcome.SUCCEEDED, 0, 0),
+    ]
+    assert [(one.outcome, one.exit_code, one.revision) for one in last] == [
+        (Outcome.FAILED, 3, 0),
+        (Outcome.SUCCEEDED, 0, 0),
+    ]
+    assert (killed.outcome, killed.signal, killed.revision, killed.confirmed) == (Outcome.FAILED, 9, 0, True)
 
 
 def _running(word: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Rows that a scheduler prints and nobody can read are counted, and their answer is none."""
+"""How questions are put: a round's are bounded as the operator says, and rows that nobody can read are counted."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -28,10 +28,12 @@ class Speaking:
     commands_run = 0
 
     def __init__(self, text: str) -> None:
+        self.limits_s: list[tuple[float, float]] = []
         self._text = text
 
     async def run(self, program: Program, *argv: str, stdin: bytes = b"") -> Answer:
-        del program, stdin
+        del stdin
+        self.limits_s.append((program.timeout_s, program.idle_timeout_s))
         text = self._text.replace("mark", argv[0] if argv else "")
         return Answer(stdout=text.encode(), stderr=b"", exit_status=0)
 
@@ -44,12 +46,12 @@ class Speaking:
         """Nothing is open."""
 
 
-def _site(text: str, registry: CollectorRegistry) -> Site:
-    cluster = Cluster(name="here", scheduler=SchedulerKind.SLURM, host="nowhere")
+def _site(shell: Speaking, registry: CollectorRegistry, *, command_timeout_s: float = 60.0) -> Site:
+    cluster = Cluster(name="here", scheduler=SchedulerKind.SLURM, host="nowhere", command_timeout_s=command_timeout_s)
     return Site(
         cluster=cluster,
         scheduler=Slurm(),
-        shells=AccountShells(cluster, lambda _: Speaking(text)),
+        shells=AccountShells(cluster, lambda _: shell),
         lease=Leasing(NOBODY, "here", "this poller"),
         budget=Budget(60),
         metrics=Metrics(registry).of("here"),
@@ -74,6 +76,19 @@ async def test_rows_that_cannot_be_read_are_counted_and_nothing_is_concluded(
     registry = CollectorRegistry()
 
     with pytest.raises(Unreachable, match=r"2 rows of \w+ cannot be read"):
-        await _site(text, registry).ask(question)
+        await _site(Speaking(text), registry).ask(question)
 
     assert registry.get_sample_value("scripthut_poller_unparsed_rows_total", {"cluster": "here"}) == 2
+
+
+@pytest.mark.parametrize(("command_timeout_s", "timeout_s"), [(7.0, 60.0), (60.0, 60.0), (90.0, 90.0)])
+async def test_a_rounds_command_may_be_silent_for_as_long_as_the_operator_says(
+    command_timeout_s: float, timeout_s: float
+) -> None:
+    shell = Speaking("1\n7|RUNNING|0|1|2|n1|None|\n")
+    site = _site(shell, CollectorRegistry(), command_timeout_s=command_timeout_s)
+
+    await site.put(Slurm().queue(["7"]))
+    await site.ask(Slurm().queue(["7"]))
+
+    assert shell.limits_s == [(timeout_s, command_timeout_s), (60.0, 60.0)]

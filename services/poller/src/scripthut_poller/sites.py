@@ -48,10 +48,16 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         """
         if question.cost:
             await self.budget.take(question.cost)
-        return await self.put(question, account)
+        return await self._put(question, account)
 
     async def put(self, question: Question[Told], account: str | None = None) -> Told:
-        """Put a question to the cluster for which the budget was asked already; see `ask`."""
+        """Put a round's question, for which the budget was asked already, and wait as the operator says; see `ask`."""
+        limit_s = self.cluster.command_timeout_s
+        timeout_s = max(question.program.timeout_s, limit_s)
+        program = msgspec.structs.replace(question.program, timeout_s=timeout_s, idle_timeout_s=limit_s)
+        return await self._put(msgspec.structs.replace(question, program=program), account)
+
+    async def _put(self, question: Question[Told], account: str | None) -> Told:
         try:
             return await ask(self.shells.of(account), question)
         except Unreachable as error:
