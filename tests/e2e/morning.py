@@ -139,8 +139,11 @@ def _bearer(person: Person) -> Mapping[str, str]:
 
 
 async def _follow(department: Department, person: Person) -> None:
-    """Read the live stream, see what the task shows while it runs, let it go on, and read to the end of the run."""
-    async with department.http(person.headers) as client, opened(client, person.run_id) as stream:
+    """Read the live stream, see what the task shows while it runs, let it go on, and read to the end of the run.
+
+    From the run's beginning on: the first step may have been seen before anybody listened.
+    """
+    async with department.http(person.headers) as client, opened(client, person.run_id, since=0) as stream:
         assert stream.answer.status_code == 200
         person.shown = await _first_step(client, stream, person)
         person.gate.touch()

@@ -112,7 +112,7 @@ async def _stuck(page: Page) -> list[str]:
     }
     for name, control in controls.items():
         try:
-            await control.click(trial=True, timeout=5_000)
+            await control.click(trial=True, timeout=20_000)
         except PlaywrightError as error:
             found.append(f"{name} cannot be used: {str(error)[:200]}")
     return found
