@@ -32,7 +32,7 @@ def test_every_command_that_it_names_exists() -> None:
 
 
 def test_a_store_that_holds_everything_is_told_so_by_the_command_on_the_page(database_uri: str, tmp_path: Path) -> None:
-    (block,) = (block for block in blocks("operators.md", "bash") if "scripthut-outputs verify" in block)
+    (block,) = (block for block in blocks("operators.md", "bash") if block.startswith("scripthut-outputs verify"))
     settings = {"SCRIPTHUT_OUTPUTS_DATABASE_URL": database_uri, "SCRIPTHUT_OUTPUTS_BLOBS_URL": str(tmp_path / "blobs")}
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
