@@ -1,7 +1,8 @@
 """The images that the production shape is built from: given ones, else stand-ins made of Debian packages here.
 
 `SCRIPTHUT_PROOF_PYTHON_IMAGE`, `…_POSTGRES_IMAGE`, `…_RABBITMQ_IMAGE` and `…_NGINX_IMAGE` name images that are to be
-taken instead, as `python:3.11-slim-bookworm`. A stand-in that is there already is taken again.
+taken instead, as `python:3.11-slim-bookworm`. A stand-in that is there already is taken again. `SCRIPTHUT_PROOF_DEBIAN`
+names another mirror of Debian than apt's own.
 """
 
 import os
@@ -17,7 +18,6 @@ _PREFIX = "scripthut-proof"
 _NAMES = ("python", "postgres", "rabbitmq", "nginx", "cluster")
 # The mirror of a suite without releases may be older than its signature is good for.
 _SUITES = {"bookworm": (), "sid": ("--aptopt=Acquire::Check-Valid-Until false",)}
-_MIRROR = os.environ.get("SCRIPTHUT_PROOF_DEBIAN", "http://deb.debian.org/debian")
 # How pip reaches an index on this machine, which is no business of an image that we publish.
 _PIP_CONF = Path("/etc/pip.conf")
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -56,11 +56,26 @@ def _debian(suite: str) -> None:
     image = f"{_PREFIX}/debian:{suite}"
     if _is_there(image):
         return
-    say(f"making {image} from {_MIRROR}")
+    mirror = _mirror()
+    say(f"making {image} from {mirror}")
     with tempfile.TemporaryDirectory() as folder:
         tar = Path(folder, "system.tar")
-        call(["mmdebstrap", "--quiet", "--variant=apt", *_SUITES[suite], suite, tar, _MIRROR])
+        call(["mmdebstrap", "--quiet", "--variant=apt", *_SUITES[suite], suite, tar, mirror])
         call(["docker", "import", tar, image])
+
+
+def _mirror() -> str:
+    """Give the mirror of Debian that a variable names, else the one that this machine's own packages are from.
+
+    Raises:
+        CommandFailed: there is no apt that knows one.
+    """
+    told = os.environ.get("SCRIPTHUT_PROOF_DEBIAN")
+    asked = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", "Label: Debian"]
+    known = [told] if told else call(asked).split()
+    if not known:
+        raise CommandFailed("apt knows no mirror of Debian: name one in SCRIPTHUT_PROOF_DEBIAN")
+    return known[0]
 
 
 def _is_there(image: str) -> bool:
