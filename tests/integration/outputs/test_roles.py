@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, update
 
 from scripthut_outputs import app
 from scripthut_outputs.access import Actor, Role, Scope
-from scripthut_outputs.access.callers import Callers
+from scripthut_outputs.access.callers import Callers, Found
 from scripthut_outputs.controllers.routing import Guard
 from scripthut_outputs.ledger import Place
 from scripthut_outputs.tables import ACCESS_TOKENS, RUNS, SHARE_LINKS
@@ -60,8 +60,9 @@ FORMS = {
 class ByName:
     """Bearer tokens that are names of roles."""
 
-    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:  # noqa: ARG002  good at all times
-        return ACTORS.get(token.decode())
+    async def bearer(self, token: bytes, now: float, sender: str) -> Found | None:  # noqa: ARG002  good at all times
+        actor = ACTORS.get(token.decode())
+        return None if actor is None else Found(actor)
 
 
 def expected() -> Iterator[tuple[str, str, str]]:

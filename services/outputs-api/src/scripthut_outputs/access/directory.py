@@ -1,11 +1,13 @@
 """Everybody who may come in, by name: of the tokens file, of an OpenID provider, of a proxy."""
 
+import math
 from collections.abc import Callable
 from operator import is_
 
 from scripthut_outputs.catalog.identities import Identities, Identity
 
 from . import ALL_SCOPES, Actor, Role, Scope
+from .callers import Found
 from .policy import Policy
 from .tokens import Tokens
 
@@ -102,7 +104,8 @@ class Listed:
         self._tokens = tokens
         self._directory = directory
 
-    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:  # noqa: ARG002  good at all times
+    async def bearer(self, token: bytes, now: float, sender: str) -> Found | None:  # noqa: ARG002  good at all times
         """Give whose line has this token."""
         listed = self._tokens.actor_of(token)
-        return None if listed is None else await self._directory.actor(listed.name, credential="file")
+        actor = None if listed is None else await self._directory.actor(listed.name, credential="file")
+        return None if actor is None else Found(actor, until=math.inf)

@@ -7,7 +7,8 @@ import msgspec
 from scripthut_common.errors import Conflict, NotAuthenticated
 from scripthut_outputs.catalog.identities import Identities
 
-from . import Actor, Scope, jwts
+from . import Scope, jwts
+from .callers import Found
 from .directory import Directory
 from .oidc_claims import scopes_in, vouched
 from .oidc_provider import Provider, Providers
@@ -39,7 +40,7 @@ class Programs:
         self._directory = directory
         self._seen: dict[bytes, _Seen] = {}
 
-    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:
+    async def bearer(self, token: bytes, now: float, sender: str) -> Found | None:
         """Give whose a JWT is.
 
         Raises:
@@ -67,7 +68,7 @@ class Programs:
         )
         if actor is None:
             raise NotAuthenticated("whoever this token is of may not come in, or ended all their sessions since")
-        return actor
+        return Found(actor)
 
     async def _look(self, provider: Provider, parts: jwts.Parts, keys: jwts.Keys, now: float, sender: str) -> _Seen:
         jwts.verify(parts, keys)

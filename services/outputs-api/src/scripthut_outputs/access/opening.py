@@ -7,13 +7,13 @@ import msgspec
 from scripthut_common.database import Database
 from scripthut_outputs.catalog.access_tokens import AccessTokens
 from scripthut_outputs.catalog.auditing import Audit
-from scripthut_outputs.catalog.changes import Cache
+from scripthut_outputs.catalog.changes import ACCESS, Cache
 from scripthut_outputs.catalog.ending import SessionEnds
 from scripthut_outputs.catalog.identities import Identities
 from scripthut_outputs.catalog.owning import NO_CLUSTERS, Clusters
 from scripthut_outputs.catalog.shares import ShareLinks
 
-from .callers import BearerWay, Callers
+from .callers import BearerWay, Callers, Memory
 from .directory import Directory, Listed
 from .oidc_login import Logins
 from .oidc_programs import Programs
@@ -90,6 +90,7 @@ def open_access(
     providers = Providers(policy)
     proxied = Proxied(policy, identities, directory)
     programs = Programs(providers, identities, directory)
+    memory = Memory(tokens.now, policy, lambda: cache.generation(ACCESS))
     bearers: list[BearerWay] = [Listed(tokens, directory), personal, shares, programs]
     return Access(
         policy=policy,
@@ -100,7 +101,7 @@ def open_access(
         personal=personal,
         refusals=Refusals(Audit(database)),
         shares=shares,
-        callers=Callers(bearers, [proxied, Cookies(sessions, directory, tokens)], shares, proxied.is_said),
+        callers=Callers(bearers, [proxied, Cookies(sessions, directory, tokens)], shares, proxied.is_said, memory),
         logins=Logins(providers, sessions.key_for(b"logins"), own.url),
         identities=identities,
     )

@@ -14,6 +14,7 @@ from scripthut_outputs.catalog.access_tokens import AccessTokens, NewToken, Stat
 from scripthut_outputs.catalog.auditing import Act
 
 from . import Action, Actor, Scope
+from .callers import Found
 from .directory import Directory
 from .may import may
 from .seals import PREFIX, Seal
@@ -74,7 +75,7 @@ class Personal:
         """How long a token is good when nobody says how long."""
         return min(USUAL_DAYS, self.max_days)
 
-    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:  # noqa: ARG002  good from everywhere
+    async def bearer(self, token: bytes, now: float, sender: str) -> Found | None:  # noqa: ARG002  good from everywhere
         """Give whose a token is, with the scopes that it has.
 
         Raises:
@@ -94,7 +95,7 @@ class Personal:
         if actor is None:
             raise NotAuthenticated("whose token this is may no longer come in")
         await self._note(found.token_id, now)
-        return actor
+        return Found(actor, until=min(found.expires_at.timestamp(), now + _USED_AGAIN_S))
 
     async def create(self, actor: Actor, wish: Wish, address: str) -> Made:
         """Make a token.

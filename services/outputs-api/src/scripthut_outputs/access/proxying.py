@@ -17,8 +17,8 @@ import structlog
 from scripthut_common.errors import Conflict, NotAuthenticated, SettingsError, TransientError
 from scripthut_outputs.catalog.identities import Identities, Vouched
 
-from . import Actor, jwts
-from .callers import Presented
+from . import jwts
+from .callers import Found, Presented
 from .directory import Directory
 from .names import NAME
 from .oidc_asking import Asking
@@ -142,7 +142,7 @@ class Proxied:
         trust = self._trusted(presented)
         return trust is not None and trust.is_said(presented)
 
-    async def find(self, presented: Presented) -> Actor | None:
+    async def find(self, presented: Presented) -> Found | None:
         """Give whom the proxy names.
 
         Raises:
@@ -161,7 +161,7 @@ class Proxied:
         actor = await self._directory.actor(name, credential="proxy", is_told=True)
         if actor is None:
             raise NotAuthenticated(f"{name!r} may not come in here")
-        return actor
+        return Found(actor)
 
     async def _note(self, trust: _Trust, presented: Presented, name: str) -> None:
         groups = trust.groups(presented)

@@ -10,12 +10,10 @@ from typing import Any
 import msgspec
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from . import Actor
-from .callers import Presented
+from .callers import Found, Presented
 from .directory import Directory
 from .tokens import Tokens
 
-_REMEMBERED = 1024
 _MARK_BYTES = 9
 
 
@@ -47,7 +45,6 @@ class Sessions:
         )
         self._max_age_s = int(days * 86400)
         self.is_secure = is_secure
-        self._remembered: dict[bytes, Session] = {}
         self._marking = self.key_for(b"lines of the tokens file")
         # Cookies know no ports: a name of its own keeps two installations on one host apart. No other host of our
         # domain can set a cookie whose name begins with `__Host-`, and browsers keep such a one from plain http.
@@ -76,16 +73,11 @@ class Sessions:
             cookie: the value of our cookie.
             now: epoch seconds.
         """
-        known = self._remembered.get(cookie)
-        if known is None:
-            try:
-                known = self._session(self._signer.loads(cookie, max_age=self._max_age_s))
-            except (BadSignature, msgspec.ValidationError):
-                return None
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[cookie] = known
-        return known if now < known.until else None
+        try:
+            session = self._session(self._signer.loads(cookie, max_age=self._max_age_s))
+        except (BadSignature, msgspec.ValidationError):
+            return None
+        return session if now < session.until else None
 
     def is_begun_with(self, session: Session, lines: Iterable[bytes]) -> bool:
         """Whether a session began with one of these lines of the tokens file, or with none at all."""
@@ -129,12 +121,13 @@ class Cookies:
         self._directory = directory
         self._tokens = tokens
 
-    async def find(self, presented: Presented) -> Actor | None:
+    async def find(self, presented: Presented) -> Found | None:
         """Give whose session it is."""
         cookie = self._sessions.cookie_in(presented.headers.get(b"cookie"))
-        found = None if cookie is None else self._sessions.read(cookie, presented.now)
-        if found is None or not self._sessions.is_begun_with(found, self._tokens.lines_of(found.name)):
+        session = None if cookie is None else self._sessions.read(cookie, presented.now)
+        if session is None or not self._sessions.is_begun_with(session, self._tokens.lines_of(session.name)):
             return None
-        return await self._directory.actor(
-            found.name, credential="session", begun_at=found.begun_at, is_told=found.mark is None
+        actor = await self._directory.actor(
+            session.name, credential="session", begun_at=session.begun_at, is_told=session.mark is None
         )
+        return None if actor is None else Found(actor, until=session.until)

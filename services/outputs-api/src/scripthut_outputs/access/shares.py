@@ -10,7 +10,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from scripthut_outputs.catalog.shares import ShareLink, ShareLinks
 
 from . import Action, Actor, Role, Scope
-from .callers import Presented
+from .callers import Found, Presented
 from .directory import Directory
 from .may import may
 
@@ -52,20 +52,20 @@ class Shares:
         share_id = self._read_link(signed)
         return None if share_id is None else await self._good(share_id, now)
 
-    async def bearer(self, token: bytes, now: float, sender: str) -> Actor | None:  # noqa: ARG002  good from everywhere
+    async def bearer(self, token: bytes, now: float, sender: str) -> Found | None:  # noqa: ARG002  good from everywhere
         """Give whoever shows a link as a token: a guest; of a link that opens nothing, one who may see nothing."""
         share_id = self._read_link(token.decode("latin-1"))
-        return None if share_id is None else await self._guest([share_id], now)
+        return None if share_id is None else Found(await self._guest([share_id], now))
 
-    async def add(self, actor: Actor | None, presented: Presented) -> Actor | None:
+    async def add(self, found: Found | None, presented: Presented) -> Found | None:
         """Add what the links in a browser's cookie open; a stranger who has some is a guest."""
         share_ids = self.in_cookies(presented.headers.get(b"cookie"))
         if not share_ids:
-            return actor
-        if actor is None:
-            return await self._guest(share_ids, presented.now)
+            return found
+        if found is None:
+            return Found(await self._guest(share_ids, presented.now))
         shared = await self._shared(share_ids, presented.now)
-        return msgspec.structs.replace(actor, shared=shared) if shared else actor
+        return Found(msgspec.structs.replace(found.actor, shared=shared) if shared else found.actor)
 
     def in_cookies(self, cookies: bytes | None) -> list[str]:
         """Which links a `Cookie` header names, the one opened last first."""

@@ -37,6 +37,10 @@ class Tokens:
             _make(path)
         self._file = WatchedFile(path, _read)
 
+    def now(self) -> object:
+        """What the file says, another object once it says something else."""
+        return self._file.now()
+
     def actor_of(self, token: bytes) -> Actor | None:
         """The bearer of a token. Tokens are compared by hash: timing tells nothing about them."""
         return self._file.now().by_token.get(line_of(token))

@@ -185,6 +185,11 @@ class Cache:
         entry = self._entries.get(run_id) if self.is_listening else None
         return None if entry is None else entry.values.get(key)
 
+    def generation(self, run_id: str) -> object:
+        """Give what is another object once the run has changed, and every time while nothing is kept of it."""
+        entry = self._entries.get(run_id) if self.is_listening else None
+        return entry or object()
+
     def begin(self) -> None:
         """Keep what is read from now on."""
         self.clear()

@@ -5,7 +5,6 @@ Plain ASGI, since it stands before files too. It says who asks (`scope["user"]`)
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -26,8 +25,8 @@ from .problems import send_problem
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FOR_ANYBODY = ("/health/", "/ui/static/")
-_ASKS_AGAIN = "scripthut.asks_again"
-_ADDRESSES = "scripthut.addresses"
+_NONE = frozenset[bytes]()
+_DOOR = "scripthut.door"
 # What a browser says of who made it send a request, where that was a page of ours or a person.
 _OWN_SITES = frozenset({b"same-origin", b"none"})
 _PREFLIGHT = [
@@ -73,7 +72,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Look at one request and pass it on."""
         if scope["type"] == ScopeType.HTTP:
-            cast("dict[str, Any]", scope)[_ADDRESSES] = self._rules.addresses
+            cast("dict[str, Any]", scope)[_DOOR] = self
             headers = dict(scope["headers"])
             origin = headers.get(b"origin")
             if origin in self._rules.cors_origins:
@@ -103,7 +102,7 @@ class Door:
 
     async def _check_caller(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """Say who asks, and refuse what they did not ask for themselves."""
-        presented = _presented(scope, headers)
+        presented = self._presented(scope, headers)
         try:
             scope["user"] = await self._callers.find(presented)
         except NotAuthenticated as error:
@@ -117,7 +116,6 @@ class Door:
             if not scope["path"].startswith(_FOR_ANYBODY):
                 raise
             scope["user"] = None
-        cast("dict[str, Any]", scope)[_ASKS_AGAIN] = partial(self._actor, presented)
         if scope["method"] not in _SAFE_METHODS:
             self._check_sender(presented, is_known=bool(scope["user"]))
 
@@ -136,28 +134,31 @@ class Door:
         elif not is_own_origin(origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")):
             raise NotAllowed("a page of another site may not do this")
 
-    async def _actor(self, presented: Presented) -> Actor | None:
-        return await self._callers.find(msgspec.structs.replace(presented, now=time.time()))
+    async def actor(self, scope: HTTPScope) -> Actor | None:
+        """Look who asks, as `actor_now`."""
+        return await self._callers.find(self._presented(scope, dict(scope["headers"])))
+
+    def address(self, scope: Scope) -> str:
+        """Look where a request came from, as `address_of`."""
+        return self._rules.addresses.of(scope)
+
+    def _presented(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Presented:
+        peer = scope.get("client")
+        names = [name for name, _ in scope["headers"]]
+        is_each_once = len(headers) == len(names)
+        repeated = _NONE if is_each_once else frozenset(name for name in headers if names.count(name) > 1)
+        return Presented(
+            headers=headers,
+            address=peer[0] if peer else "",
+            sender=self.address(scope),
+            now=time.time(),
+            repeated=repeated,
+        )
 
 
 def address_of(scope: Scope) -> str:
     """Where a request came from, past proxies that we trust; empty where nobody knows."""
-    addresses: Addresses = cast("dict[str, Any]", scope)[_ADDRESSES]
-    return addresses.of(scope)
-
-
-def _presented(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Presented:
-    peer = scope.get("client")
-    repeated = frozenset[bytes]()
-    if len(headers) != len(listed := [name for name, _ in scope["headers"]]):
-        repeated = frozenset(name for name in headers if listed.count(name) > 1)
-    return Presented(
-        headers=headers,
-        address=peer[0] if peer else "",
-        sender=address_of(scope),
-        now=time.time(),
-        repeated=repeated,
-    )
+    return _door_of(scope).address(scope)
 
 
 async def actor_now(scope: HTTPScope) -> Actor | None:
@@ -166,8 +167,12 @@ async def actor_now(scope: HTTPScope) -> Actor | None:
     Raises:
         NotAuthenticated: the token is no longer known.
     """
-    found: Actor | None = await cast("dict[str, Any]", scope)[_ASKS_AGAIN]()
-    return found
+    return await _door_of(scope).actor(scope)
+
+
+def _door_of(scope: Scope) -> Door:
+    door: Door = cast("dict[str, Any]", scope)[_DOOR]
+    return door
 
 
 def _is_preflight(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> bool:

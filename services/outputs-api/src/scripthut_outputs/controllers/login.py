@@ -64,7 +64,7 @@ async def log_in(request: Request[Actor, Any, Any], parts: NamedDependency[Parts
     address, now = address_of(request.scope), time.time()
     try:
         token = form.get("token", [""])[0].strip().encode()
-        actor = await parts.access.callers.bearer(token, now, address)
+        actor = (await parts.access.callers.bearer(token, now, address)).actor
     except NotAuthenticated as error:
         waits_s = await parts.access.refusals.note(address, now, "form")
         said = str(error)

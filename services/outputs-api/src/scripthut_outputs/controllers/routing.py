@@ -15,6 +15,8 @@ from scripthut_outputs.catalog.views import RunHead
 
 from .noting import RUN_READ, Noting
 
+# Asked for every request; see `access.may`.
+_ENTER, _READ_RUN = Action.ENTER, Action.READ_RUN
 _ACTION, _LOOK = "action", "look"
 
 
@@ -75,23 +77,21 @@ class Guard:
         require_ids(connection.path_params.get("task_id"))
         if run is None:
             self._noting.saw_others(connection.scope, action)
-        elif action is Action.READ_RUN:
+        elif action is _READ_RUN:
             self._noting.saw(connection.scope, handler.opt[_LOOK], run)
 
     async def ask_to_read(self, scope: HTTPScope, kind: str, run_id: str) -> None:
         """Ask for one request that reads a run outside the framework, and note it; see `__call__`."""
-        run = await self.ask(scope.get("user"), Action.READ_RUN, run_id)
+        run = await self.ask(scope.get("user"), _READ_RUN, run_id)
         if run is not None:
             self._noting.saw(scope, kind, run)
 
     async def ask(self, actor: Actor | None, action: Action, run_id: str | None) -> RunHead | None:
         """Ask for one request; see `__call__`. Gives the run that it is about."""
+        if action is _ENTER:
+            return None
         if actor is None:
-            if action is not Action.ENTER:
-                raise NotAuthenticated("say who you are: Authorization: Bearer <token>, or log in at /login")
-            return None
-        if action is Action.ENTER:
-            return None
+            raise NotAuthenticated("say who you are: Authorization: Bearer <token>, or log in at /login")
         if NEEDED[action] not in actor.scopes:
             # Before anything is looked for: what there is makes no difference to this answer.
             raise NotAllowed(f"what you showed is not good for this: {action} needs the scope `{NEEDED[action]}`")
@@ -99,9 +99,8 @@ class Guard:
             if not may(actor, action):
                 raise NotAllowed(f"{actor.name} may not {action}")
             return None
-        require_ids(run_id)
         held = self._reading.held_head(run_id)
-        run = held or await self._reading.head(run_id)
+        run = held or await self._head(run_id)
         if not may(actor, action, run):
             if may(actor, Action.READ_RUN, run):
                 raise NotAllowed(f"you may read this run, but not {action}")
@@ -110,6 +109,10 @@ class Guard:
                 await self._reading.look_for(run_id)
             raise NotFound("there is no such run")
         return run
+
+    async def _head(self, run_id: str) -> RunHead:
+        require_ids(run_id)
+        return await self._reading.head(run_id)
 
     def ask_of(self, actor: Actor | None, action: Action, run: Owned) -> None:
         """Ask about a run that was read already.
