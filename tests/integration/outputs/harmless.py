@@ -80,8 +80,15 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
         yield found
 
 
-async def harm_of_page(visit: Visit, address: str, other: Elsewhere) -> list[str]:
-    """Tell everything that is not as a page of ours must be; an empty list is what is hoped for."""
+async def harm_of_page(visit: Visit, address: str, other: Elsewhere, *, waits_s: float = 20.0) -> list[str]:
+    """Tell everything that is not as a page of ours must be; an empty list is what is hoped for.
+
+    Args:
+        visit: has the page open.
+        address: ours.
+        other: an origin that is not.
+        waits_s: so long a control of ours may need until it can be used.
+    """
     tried = [f"tried {url}" for url in visit.refused]
     complaints = [line for line in visit.console if line.startswith(("error", "warning")) and _MISSING not in line]
     return [
@@ -89,7 +96,7 @@ async def harm_of_page(visit: Visit, address: str, other: Elsewhere) -> list[str
         *tried,
         *complaints,
         *await visit.page.evaluate(_TAKEN),
-        *await _stuck(visit.page),
+        *await _stuck(visit.page, waits_s),
     ]
 
 
@@ -103,7 +110,7 @@ def harm(visit: Visit, address: str, other: Elsewhere) -> list[str]:
     return [*said, *asked, *(f"error {text}" for text in visit.errors), *([f"{other.address} was heard"] * other.heard)]
 
 
-async def _stuck(page: Page) -> list[str]:
+async def _stuck(page: Page, waits_s: float) -> list[str]:
     """Tell which of our own controls cannot be used: covered, gone, or leading elsewhere."""
     found = []
     controls = {
@@ -112,7 +119,7 @@ async def _stuck(page: Page) -> list[str]:
     }
     for name, control in controls.items():
         try:
-            await control.click(trial=True, timeout=20_000)
+            await control.click(trial=True, timeout=waits_s * 1000)
         except PlaywrightError as error:
             found.append(f"{name} cannot be used: {str(error)[:200]}")
     return found

@@ -160,7 +160,7 @@ async def test_the_harness_sees_a_page_that_was_taken_over(exhibition: Exhibitio
         await visit.page.goto(f"{address}/")
         await settle(visit)
 
-        found = "\n".join(await harm_of_page(visit, address, other))
+        found = "\n".join(await harm_of_page(visit, address, other, waits_s=1.0))
 
         assert [sign for sign in _SIGNS if sign not in found] == []
 

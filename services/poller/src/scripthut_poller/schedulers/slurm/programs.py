@@ -48,13 +48,14 @@ fields=JobID,State,ExitCode,Submit,Start,End,Partition,NodeList
 # $1: a random mark, $2: how many seconds ago (whoever asks has another clock). Ten minutes are added: the clock of the
 # login node may differ from slurmctld's, but by less, since MUNGE lets a credential live for five. Comments and command
 # lines are users' text: in the queue every record begins with the mark, in accounting fields are separated by it.
+# -t all: slurmctld shows a job that has just ended before accounting does.
 # -E now with states selects by end time; without, jobs that never became eligible would not show.
 FIND = Program(
     name="slurm-find",
     text=PLAIN
     + """
 date +%s || exit
-squeue -a -h -u "$(id -u)" -o "$1|%A|%V|%k" || exit
+squeue -a -h -t all -u "$(id -u)" -o "$1|%A|%V|%k" || exit
 echo "$1$1"
 exec sacct -n -P -X -D --delimiter="$1" -u "$(id -u)" -S "now-$(($2 + 600))seconds" -E now \\
     -s CD,F,TO,CA,NF,OOM,PR,BF,DL -o JobIDRaw,Submit,SubmitLine,State
