@@ -13,9 +13,10 @@ from scripthut_common.events import ItemEvent
 from scripthut_outputs.access.policy import Policy
 from scripthut_outputs.catalog.changes import touch_access
 from scripthut_outputs.ledger import FileState, Place
-from scripthut_outputs.tables import FILES, METADATA, RUNS
+from scripthut_outputs.tables import FILES, RUNS
 from tests.fuzz import people
 from tests.fuzz.people import Kept, Who
+from tests.integration.outputs.emptying import empty
 from tests.integration.outputs.house import KEY, ORIGIN, House, document, ended, item
 
 MISSING = ("nothing-here", "r9")
@@ -90,7 +91,7 @@ class Scene:
 
     async def fill(self) -> None:
         """Make everybody's runs, tokens and links."""
-        await self._empty()
+        await empty(self.house.database)
         lines = [f"{name} {'admin' if name == people.ADMIN else 'user'} {one}\n" for name, one in self._tokens.items()]
         self.house.tokens_file.write_text("".join(lines))
         self.house.parts.access.tokens._file._read_again()
@@ -156,12 +157,6 @@ class Scene:
         """Stop what the house started."""
         self.house.previewer.close()
         await self.house.database.close()
-
-    async def _empty(self) -> None:
-        names = ", ".join(table.fullname for table in METADATA.sorted_tables)
-        async with self.house.database.transaction() as connection:
-            await connection.execute(text("SET LOCAL scripthut.audit_pruning = 'on'"))
-            await connection.execute(text(f"TRUNCATE {names}"))
 
     async def _add(self, run: Kept) -> None:
         said = mark(run.run_id)

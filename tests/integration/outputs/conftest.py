@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from scripthut_common.database import Database
 from scripthut_outputs.migrations import MIGRATIONS
-from scripthut_outputs.tables import METADATA
+from tests.integration.outputs.emptying import empty
 from tests.integration.outputs.house import House
 from tests.integration.outputs.serving_pages import Served, serving
 from tests.testbed.databases import Databases, migrated
@@ -25,10 +24,7 @@ def migrated_uri(databases: Databases) -> Iterator[str]:
 async def database(migrated_uri: str) -> AsyncIterator[Database]:
     """An empty catalog."""
     database = Database(migrated_uri)
-    names = ", ".join(table.fullname for table in METADATA.sorted_tables)
-    async with database.transaction() as connection:
-        await connection.execute(text("SET LOCAL scripthut.audit_pruning = 'on'"))
-        await connection.execute(text(f"TRUNCATE {names}"))
+    await empty(database)
     yield database
     await database.close()
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import unquote_to_bytes
 
 import httpx
 import msgspec
+from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
@@ -138,7 +140,11 @@ class House:
             cors_origins=frozenset({b"https://friend.example.org"}),
             addresses=Addresses(["10.0.0.0/8"]),
         )
-        self.app = app.build(self.parts, self.rules)
+
+    @cached_property
+    def app(self) -> ASGIApp:
+        """The application, made when somebody asks it."""
+        return app.build(self.parts, self.rules)
 
     async def count_dead(self) -> Mapping[str, int]:
         """What a broker would say."""
