@@ -193,11 +193,16 @@ class Daemon:
     def _end(self, number: signal.Signals) -> None:
         if self._running is None:
             return
-        family = warden.descendants({self._running.pid})
-        self._running.send_signal(number)
-        self._signal_family(signal.SIGCONT)
         if number is signal.SIGKILL:
+            # All hold still first: none tells anybody of another's end.
+            self._signal_family(signal.SIGSTOP)
+            family = warden.descendants({self._running.pid})
+            self._running.kill()
             warden.kill_all(family)
+        else:
+            family = warden.descendants({self._running.pid})
+            self._running.send_signal(number)
+            self._signal_family(signal.SIGCONT)
         try:
             self._running.wait(self._timeout_s)
         except subprocess.TimeoutExpired:
