@@ -1,7 +1,7 @@
 """Who asks: every way to say so, tried in order."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Protocol
 
 import msgspec
@@ -150,7 +150,7 @@ class Callers:
             found = await self._others_say(presented)
             return None if found is None else found.actor
         remembered = self._memory.now()
-        key = hashlib.sha256(shown).digest()
+        key = blake2b(shown).digest()
         found = remembered.get(key)
         if found is None or presented.now >= found.until:
             found = await self._look(authorization, presented)

@@ -1,6 +1,7 @@
 """Put together who may come in, and how."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -90,7 +91,7 @@ def open_access(
     providers = Providers(policy)
     proxied = Proxied(policy, identities, directory)
     programs = Programs(providers, identities, directory)
-    memory = Memory(tokens.now, policy, lambda: cache.generation(ACCESS))
+    memory = Memory(tokens.now, policy, partial(cache.generation, ACCESS))
     bearers: list[BearerWay] = [Listed(tokens, directory), personal, shares, programs]
     return Access(
         policy=policy,

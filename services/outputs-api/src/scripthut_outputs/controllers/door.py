@@ -4,7 +4,7 @@ Plain ASGI, since it stands before files too. It says who asks (`scope["user"]`)
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -143,10 +143,10 @@ class Door:
         return self._rules.addresses.of(scope)
 
     def _presented(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Presented:
-        peer = scope.get("client")
-        names = [name for name, _ in scope["headers"]]
-        is_each_once = len(headers) == len(names)
-        repeated = _NONE if is_each_once else frozenset(name for name in headers if names.count(name) > 1)
+        peer, listed, repeated = scope.get("client"), cast("Sequence[tuple[bytes, bytes]]", scope["headers"]), _NONE
+        if len(headers) != len(listed):
+            names = [name for name, _ in listed]
+            repeated = frozenset(name for name in headers if names.count(name) > 1)
         return Presented(
             headers=headers,
             address=peer[0] if peer else "",
