@@ -47,6 +47,17 @@ def test_what_a_connection_left_unfinished_is_forgotten() -> None:
     assert reader.last_id == "3"
 
 
+def test_what_nobody_took_of_a_piece_does_not_come_back_with_a_new_connection() -> None:
+    reader = Reader()
+    events = reader.feed(b"data: a\n\ndata: b\n\ndata: c")
+    assert next(events).data == "a"
+
+    reader.begin()
+    del events
+
+    assert read(reader, b"data: {}\n\n") == [Event(name="message", data="{}")]
+
+
 def test_an_id_counts_only_when_its_event_is_whole() -> None:
     reader = Reader("3")
 

@@ -48,16 +48,12 @@ class Reader:
         Raises:
             TransientError: an event is larger than any of ours.
         """
-        pieces, start = self._rest + piece, 0
-        try:
-            for end in _END.finditer(pieces):
-                line, start = pieces[start : end.start()], end.end()
-                self._held_bytes += len(line)
-                event = self._take(line.decode("utf-8", "replace"))
-                if event is not None:
-                    yield event
-        finally:
-            self._rest = pieces[start:]
+        *lines, self._rest = _END.split(self._rest + piece)
+        for line in lines:
+            self._held_bytes += len(line)
+            event = self._take(line.decode("utf-8", "replace"))
+            if event is not None:
+                yield event
         if self._held_bytes + len(self._rest) > _MAX_EVENT_BYTES:
             raise TransientError("the live stream holds an event that is too large to be one")
 
